@@ -1,0 +1,135 @@
+"""Which tables and indexes there are.
+
+A catalog is immutable; the engine replaces it when a commit touches `_tables` or `_indexes`. The
+key of a document in an index is made here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from camber.occ.interval import IndexId
+from camber.storage.index_ids import by_creation_time_index, by_id_index
+from camber.values.keys import encode_key
+from camber.values.timestamp import Timestamp
+from camber.values.value import UNSET, Value
+
+#: System fields as they are stored and sent.
+ID_FIELD = "_id"
+CREATION_TIME_FIELD = "_creationTime"
+
+
+class IndexState(Enum):
+    """Whether queries may read an index."""
+
+    ENABLED = "enabled"
+    STAGED = "staged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexEntry:
+    """One index of one table.
+
+    `fields` are wire paths (`a.b`) without the tie-breaks: `_creationTime` and `_id` follow in
+    every key of a declared index. `since` is the commit that made it readable.
+    """
+
+    id: IndexId
+    name: str
+    fields: tuple[str, ...]
+    unique: bool = False
+    state: IndexState = IndexState.ENABLED
+    since: Timestamp = 0
+
+    def key(self, document: dict[str, Value]) -> bytes:
+        """Return where `document` (system fields included) stands in this index."""
+        parts: list[Value] = [_at_path(document, path) for path in self.fields]
+        if self.name not in {"by_id", "by_creation_time"}:
+            parts.append(document[CREATION_TIME_FIELD])
+        parts.append(document[ID_FIELD])
+        return encode_key(parts)
+
+
+    def unique_key(self, document: dict[str, Value]) -> bytes | None:
+        """Return what must differ between documents of a unique index; None if a field lacks."""
+        parts = [_at_path(document, path) for path in self.fields]
+        return None if any(part is UNSET for part in parts) else encode_key(parts)
+
+
+def _at_path(document: dict[str, Value], path: str) -> Value:
+    value: Value = document
+    for name in path.split("."):
+        if not isinstance(value, dict):
+            return UNSET
+        value = value.get(name, UNSET)
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableEntry:
+    """One table: its number, its name and all its indexes by name, the built-in two included."""
+
+    number: int
+    name: str
+    indexes: Mapping[str, IndexEntry]
+    #: Indexes with entries of their own, which is all but `by_id`.
+    stored: tuple[IndexEntry, ...] = field(default=())
+
+    @property
+    def is_system(self) -> bool:
+        """Return whether the table belongs to Camber."""
+        return self.name.startswith("_")
+
+
+def table_entry(number: int, name: str, declared: Iterable[IndexEntry]) -> TableEntry:
+    """Return a table with `by_id` and `by_creation_time` beside its declared indexes."""
+    by_id = IndexEntry(id=by_id_index(number), name="by_id", fields=())
+    by_creation_time = IndexEntry(
+        id=by_creation_time_index(number), name="by_creation_time", fields=(CREATION_TIME_FIELD,)
+    )
+    indexes = {entry.name: entry for entry in (by_id, by_creation_time, *declared)}
+    stored = tuple(entry for entry in indexes.values() if entry.name != "by_id")
+    return TableEntry(number=number, name=name, indexes=indexes, stored=stored)
+
+
+class Catalog:
+    """All tables of a deployment at one moment. Immutable; gives tables their numbers and names."""
+
+    __slots__ = ("_by_name", "_by_number")
+
+    def __init__(self, tables: Iterable[TableEntry]) -> None:
+        self._by_name = {table.name: table for table in tables}
+        self._by_number = {table.number: table for table in self._by_name.values()}
+
+    def by_name(self, name: str) -> TableEntry | None:
+        """Return the table called `name`."""
+        return self._by_name.get(name)
+
+    def by_number(self, number: int) -> TableEntry | None:
+        """Return the table whose ids carry `number`."""
+        return self._by_number.get(number)
+
+    def number(self, name: str) -> int | None:
+        """Return the number of the table called `name`."""
+        table = self._by_name.get(name)
+        return None if table is None else table.number
+
+    def name(self, number: int) -> str | None:
+        """Return the name of the table whose ids carry `number`."""
+        table = self._by_number.get(number)
+        return None if table is None else table.name
+
+    def tables(self) -> list[TableEntry]:
+        """Return all tables, in order of number."""
+        return sorted(self._by_name.values(), key=lambda table: table.number)
+
+    def with_table(self, table: TableEntry) -> Catalog:
+        """Return a catalog in which `table` is added or replaced."""
+        tables = dict(self._by_name)
+        previous = self._by_number.get(table.number)
+        if previous is not None:
+            del tables[previous.name]
+        tables[table.name] = table
+        return Catalog(tables.values())

@@ -1,0 +1,214 @@
+"""The one ordered door through which transactions commit.
+
+A finished transaction is checked against every commit after its snapshot: those published and
+those that wait to be made durable. One that passes gets the next timestamp and joins the group
+that gathers while the previous group is being written; a group is published, commit by commit in
+order, once the store has it. All of this runs on the event loop but the append itself, which runs
+on the writer's thread.
+
+If an append fails, its group and every transaction that was checked against it fail with it, and
+nothing commits until the store has read back its newest timestamp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from camber import limits
+from camber.engine.transaction import FinishedTransaction
+from camber.errors import Overloaded, RequestError
+from camber.host import Host, Worker
+from camber.occ.write_log import WriteLog
+from camber.occ.write_set import IndexWrites
+from camber.storage.store import Commit, Store
+from camber.values.timestamp import Timestamp
+
+Published = Callable[[Sequence[Commit]], None]
+
+
+class CommitConflict(Exception):  # noqa: N818  # not an error: the caller runs again
+    """A commit at `ts` by `source` wrote what the transaction had read."""
+
+    def __init__(self, *, ts: Timestamp, source: str, place: str) -> None:
+        super().__init__(f"{source} wrote {place} at {ts}")
+        self.ts = ts
+        self.source = source
+        self.place = place
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A commit that has its timestamp and is not durable yet."""
+
+    commit: Commit
+    writes: IndexWrites
+    done: asyncio.Future[Timestamp]
+
+
+class Committer:
+    """Orders, makes durable and publishes.
+
+    On the loop, once per group: `apply` before the group's timestamp is the newest one, so that
+    whoever begins at it finds what it needs, and `publish` after.
+    """
+
+    def __init__(
+        self, *, host: Host, store: Store, writer: Worker, apply: Published, publish: Published
+    ) -> None:
+        self._host = host
+        self._store = store
+        self._writer = writer
+        self._apply = apply
+        self._publish = publish
+        self._newest: Timestamp = store.newest_ts()
+        self._assigned: Timestamp = self._newest
+        self.write_log = WriteLog(floor=self._newest)
+        self._waiting: list[_Waiting] = []
+        self._writing: list[_Waiting] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._hold = asyncio.Lock()
+        self._flusher: asyncio.Task[None] | None = None
+
+    @property
+    def newest_ts(self) -> Timestamp:
+        """Return the newest published timestamp."""
+        return self._newest
+
+    def start(self) -> None:
+        """Begin to write groups."""
+        self._flusher = self._host.spawn("committer", self._flush_groups())
+
+    async def stop(self) -> None:
+        """Write what waits, then end."""
+        await self._idle.wait()
+        if self._flusher is not None:
+            self._flusher.cancel()
+            await asyncio.gather(self._flusher, return_exceptions=True)
+
+    async def commit(self, transaction: FinishedTransaction) -> Timestamp:
+        """Commit and return the timestamp once the commit is durable and published.
+
+        A transaction that changes nothing has committed at its snapshot.
+
+        Raises:
+            CommitConflict: a commit after the snapshot wrote what was read; run again.
+            Overloaded: too many commits wait.
+            RequestError: the store refused the write.
+        """
+        if not transaction.changes:
+            return transaction.begin_ts
+        await self._open.wait()
+        return await self._submit(transaction)
+
+    async def _submit(self, transaction: FinishedTransaction) -> Timestamp:
+        if len(self._waiting) >= limits.commit_queue_max:
+            raise Overloaded(
+                f"{len(self._waiting)} commits wait to be written, the most that may; "
+                "try again later",
+                code="CommitterFullError",
+            )
+        self._check(transaction)
+        ts = max(self._assigned + 1, self._host.now_ns())
+        self._assigned = ts
+        commit = Commit(ts=ts, changes=transaction.stamped(ts), source=transaction.source)
+        done: asyncio.Future[Timestamp] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(commit, commit.index_writes(), done))
+        self._idle.clear()
+        self._wake.set()
+        # Shielded: whoever waits may be cancelled, but the commit is already on its way.
+        return await asyncio.shield(done)
+
+    def _check(self, transaction: FinishedTransaction) -> None:
+        conflict = self.write_log.conflict(transaction.reads, since=transaction.begin_ts)
+        if conflict is not None:
+            raise CommitConflict(ts=conflict.ts, source=conflict.source, place=conflict.place)
+        for waiting in (*self._writing, *self._waiting):
+            if waiting.commit.ts <= transaction.begin_ts:
+                continue
+            place = transaction.reads.overlaps(waiting.writes)
+            if place is not None:
+                raise CommitConflict(
+                    ts=waiting.commit.ts, source=waiting.commit.source, place=str(place)
+                )
+
+    async def published(self, ts: Timestamp) -> None:
+        """Return once everything up to `ts` is published, or failed."""
+        for waiting in (*self._writing, *self._waiting):
+            if waiting.commit.ts == ts:
+                await asyncio.wait([waiting.done])
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[Callable[[FinishedTransaction], object]]:
+        """Let nobody else commit within the block; yields what commits inside it.
+
+        New commits wait at the door; those that are on their way are published first.
+        """
+        async with self._hold:
+            self._open.clear()
+            try:
+                await self._idle.wait()
+                yield self._submit
+            finally:
+                self._open.set()
+
+    async def _flush_groups(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                self._writing = self._waiting[: limits.commit_group_max]
+                del self._waiting[: limits.commit_group_max]
+                await self._flush_one(self._writing)
+                self._writing = []
+            self._idle.set()
+
+    async def _flush_one(self, group: list[_Waiting]) -> None:
+        try:
+            await self._writer.run(self._store.append, [waiting.commit for waiting in group])
+        except Exception as error:
+            await self._fail(group, error)
+            return
+        commits = [waiting.commit for waiting in group]
+        for waiting in group:
+            self.write_log.append(waiting.commit.ts, waiting.writes, waiting.commit.source)
+        self._apply(commits)
+        self._newest = commits[-1].ts
+        self.write_log.trim(now=self._newest)
+        # Published before anyone is told: whoever is told may read at once.
+        self._publish(commits)
+        for waiting in group:
+            if not waiting.done.done():
+                waiting.done.set_result(waiting.commit.ts)
+
+    async def _fail(self, group: list[_Waiting], error: Exception) -> None:
+        """Fail a group and all that was checked against it; find out where the store stands."""
+        failed = [*group, *self._waiting]
+        self._waiting.clear()
+        self._writing = []
+        failure = RequestError(f"the store could not write: {error}", code="InternalServerError")
+        failure.__cause__ = error
+        for waiting in failed:
+            if not waiting.done.done():
+                waiting.done.set_exception(failure)
+        self._open.clear()
+        try:
+            while True:
+                try:
+                    newest = await self._writer.run(self._store.newest_ts)
+                    break
+                except Exception as again:  # noqa: BLE001  # the store is down: keep asking
+                    failure.add_note(f"and could not read back: {again}")
+                    await self._host.sleep(1.0)
+        finally:
+            if not self._hold.locked():
+                self._open.set()
+        # What the store says it has, it has: nothing of a failed group may be there.
+        assert newest <= self._assigned
+        self._assigned = max(self._assigned, newest)

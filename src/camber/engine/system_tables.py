@@ -1,0 +1,120 @@
+"""The tables that Camber keeps for itself, stored and read like any other.
+
+Their numbers and indexes are fixed, so that they can be read before anything else is known. What
+is written here is written through transactions, so whoever reads it is invalidated by it.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Final
+
+from camber.engine.catalog import Catalog, IndexEntry, IndexState, TableEntry, table_entry
+from camber.values.ids import encode_id
+from camber.values.value import Int64, Value
+
+#: Numbers from 512 to 10,000 are for system tables, user tables start above (protocol 2.4).
+USER_TABLE_NUMBER_MIN: Final = 10_001
+#: Ids of declared indexes of user tables start here; those of system tables lie below.
+USER_INDEX_ID_MIN: Final = 2**33 + 1000
+
+#: name, number of each user table.
+TABLES: Final = "_tables"
+#: The declared indexes of user tables.
+INDEXES: Final = "_indexes"
+#: Results of clients' mutations, kept so that a resend runs nothing (semantics 4.7).
+SESSION_REQUESTS: Final = "_session_requests"
+#: Deployment variables, one document per name.
+ENVIRONMENT_VARIABLES: Final = "_environment_variables"
+#: The release that serves; one document, replaced by each push.
+RELEASES: Final = "_releases"
+#: Files and scheduled functions, which applications may read.
+STORAGE: Final = "_storage"
+SCHEDULED_FUNCTIONS: Final = "_scheduled_functions"
+
+_NUMBERS: Final = {
+    TABLES: 512,
+    INDEXES: 513,
+    SESSION_REQUESTS: 514,
+    ENVIRONMENT_VARIABLES: 515,
+    RELEASES: 516,
+    STORAGE: 517,
+    SCHEDULED_FUNCTIONS: 518,
+}
+
+_INDEXES: Final = {
+    TABLES: [IndexEntry(id=2**33 + 1, name="by_name", fields=("name",))],
+    INDEXES: [IndexEntry(id=2**33 + 2, name="by_table", fields=("table",))],
+    ENVIRONMENT_VARIABLES: [IndexEntry(id=2**33 + 3, name="by_name", fields=("name",))],
+}
+
+SESSION_REQUESTS_NUMBER: Final = _NUMBERS[SESSION_REQUESTS]
+RELEASES_NUMBER: Final = _NUMBERS[RELEASES]
+TABLES_NUMBER: Final = _NUMBERS[TABLES]
+INDEXES_NUMBER: Final = _NUMBERS[INDEXES]
+
+#: What stands for the commit timestamp in a document of `STAMPED` tables until the committer knows
+#: it: an int64 that no clock reaches, so that the committer can overwrite its 8 packed bytes.
+COMMIT_TIMESTAMP: Final = Int64(-(2**63) + 0x5CA1AB1E)
+STAMPED: Final = frozenset({SESSION_REQUESTS_NUMBER, INDEXES_NUMBER})
+
+#: System tables that `ctx.db.system` may read.
+READABLE: Final = frozenset({STORAGE, SCHEDULED_FUNCTIONS})
+
+
+def system_catalog() -> Catalog:
+    """Return the catalog of an empty deployment."""
+    return Catalog(
+        table_entry(number, name, _INDEXES.get(name, ())) for name, number in _NUMBERS.items()
+    )
+
+
+def table_document(number: int, name: str) -> dict[str, Value]:
+    """Return the fields of a `_tables` document."""
+    return {"number": number, "name": name}
+
+
+def index_document(table: TableEntry, index: IndexEntry) -> dict[str, Value]:
+    """Return the fields of an `_indexes` document. `since` becomes the commit's timestamp."""
+    return {
+        "since": COMMIT_TIMESTAMP,
+        "table": table.number,
+        "index": index.id,
+        "name": index.name,
+        "fields": list(index.fields),
+        "unique": index.unique,
+        "state": index.state.value,
+    }
+
+
+def index_entry(document: dict[str, Value]) -> IndexEntry:
+    """Return the index that an `_indexes` document describes."""
+    number, name, fields = document["index"], document["name"], document["fields"]
+    since = document["since"]
+    assert isinstance(since, Int64)
+    assert isinstance(number, int)
+    assert isinstance(name, str)
+    assert isinstance(fields, list)
+    return IndexEntry(
+        id=number,
+        name=name,
+        fields=tuple(str(path) for path in fields),
+        unique=document["unique"] is True,
+        state=IndexState(document["state"]),
+        since=int(since),
+    )
+
+
+def session_request_id(session: str, request: int) -> str:
+    """Return the id of the document that records a client's mutation.
+
+    Made from the key itself, so that the record is found by one point read and two records of one
+    request cannot both commit.
+    """
+    digest = sha256(f"{session}|{request}".encode()).digest()[:16]
+    return encode_id(_NUMBERS[SESSION_REQUESTS], digest)
+
+
+def singleton_id(table: str) -> str:
+    """Return the id of the only document of a table that holds one."""
+    return encode_id(_NUMBERS[table], bytes(16))

@@ -1,0 +1,594 @@
+"""One transaction: a snapshot, its own writes over it, and what it looked at.
+
+Everything a transaction reads goes through `get`, `scan`, `table` and `environment`, and only
+those record reads; everything it writes goes through `_put`. A transaction that has finished is
+data: `finish` returns what the committer needs and nothing refers to the snapshot any more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from sortedcontainers import SortedDict
+
+from camber import limits
+from camber.engine import system_tables
+from camber.engine.catalog import (
+    CREATION_TIME_FIELD,
+    ID_FIELD,
+    Catalog,
+    IndexEntry,
+    TableEntry,
+    table_entry,
+)
+from camber.errors import DeveloperError, OutOfRetention
+from camber.occ.interval import IndexId, Interval, Order
+from camber.occ.read_set import ReadSet
+from camber.storage.index_ids import by_id_index
+from camber.storage.store import DocumentChange, EntryChange, Snapshot
+from camber.values.ids import decode_id, encode_id, new_internal_id
+from camber.values.keys import encode_key
+from camber.values.packed import pack, unpack
+from camber.values.size import value_size
+from camber.values.timestamp import Timestamp
+from camber.values.value import Int64, Value
+
+#: Rows of a scan's first and largest reads from the store: most queries end within the first.
+_SCAN_ROWS_MIN = 64
+_SCAN_ROWS_MAX = 1024
+
+_COMMIT_TIMESTAMP_PACKED = pack(system_tables.COMMIT_TIMESTAMP)
+
+
+class Entropy(Protocol):
+    """Where ids come from; `host` has it."""
+
+    def random_bytes(self, count: int) -> bytes:
+        """Return `count` unpredictable bytes."""
+
+
+class ScannedRow(NamedTuple):
+    """One document met by a scan: its key in the index and its packed fields."""
+
+    key: bytes
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedTransaction:
+    """What a transaction read and wants to change, for the committer."""
+
+    begin_ts: Timestamp
+    reads: ReadSet
+    changes: tuple[DocumentChange, ...]
+    source: str
+
+    def stamped(self, ts: Timestamp) -> tuple[DocumentChange, ...]:
+        """Return the changes with the commit timestamp put where it was asked for."""
+        return tuple(_stamp(change, ts) for change in self.changes)
+
+
+def _stamp(change: DocumentChange, ts: Timestamp) -> DocumentChange:
+    if change.table not in system_tables.STAMPED or change.after is None:
+        return change
+    after = change.after.replace(_COMMIT_TIMESTAMP_PACKED, pack(Int64(ts)), 1)
+    return DocumentChange(
+        table=change.table,
+        id=change.id,
+        before=change.before,
+        after=after,
+        entries=change.entries,
+    )
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What the transaction wants one document to become. `None` means that there is none."""
+
+    table: TableEntry
+    before: bytes | None
+    before_keys: dict[IndexId, bytes]
+    after: bytes | None
+    after_keys: dict[IndexId, bytes]
+
+
+@dataclass(slots=True)
+class _Scan:
+    """A scan that has not recorded what it consumed yet."""
+
+    index: IndexId
+    interval: Interval
+    order: Order
+    prefix: bytes
+    last: bytes | None = None
+
+    def consumed(self) -> Interval | None:
+        """Return the part up to the last row that the caller took."""
+        if self.last is None:
+            return None
+        if self.order is Order.ASC:
+            return Interval(self.interval.start, self.last + b"\0")
+        return Interval(self.last, self.interval.end)
+
+
+class Transaction:
+    """A transaction at `begin_ts`. Used by one thread at a time; `close` ends its snapshot."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: Snapshot,
+        catalog: Catalog,
+        entropy: Entropy,
+        now_ns: int,
+        source: str,
+    ) -> None:
+        self.catalog = catalog
+        self.begin_ts: Timestamp = snapshot.ts
+        self.reads = ReadSet()
+        self.source = source
+        self._snapshot = snapshot
+        self._entropy = entropy
+        self._now_ns = now_ns
+        self._pending: dict[str, _Pending] = {}
+        self._undo: list[tuple[str, _Pending | None]] = []
+        self._created_tables: dict[str, TableEntry] = {}
+        self._overlay: dict[IndexId, SortedDict[bytes, bytes | None]] = {}
+        self._open_scans: dict[int, _Scan] = {}
+        self._written_tables: set[int] = set()
+        # At least the snapshot's own moment, so that a document never seems older than what its
+        # transaction has read (semantics 1.3).
+        self._next_creation_time = max(snapshot.ts + 1, now_ns) / 1e6
+        self._documents_read = 0
+        self._bytes_read = 0
+        self._documents_written = 0
+        self._bytes_written = 0
+
+    # Reads.
+
+    def table(self, name: str) -> TableEntry | None:
+        """Return a table, or None where there is none; creating it later invalidates that."""
+        table = self._created_tables.get(name) or self.catalog.by_name(name)
+        if table is None:
+            self._record_absent_table(name)
+        return table
+
+    def table_by_number(self, number: int) -> TableEntry | None:
+        """Return the table whose ids carry `number`."""
+        table = self.catalog.by_number(number)
+        if table is not None:
+            return table
+        return next((t for t in self._created_tables.values() if t.number == number), None)
+
+    # A transaction gives tables their names and numbers, its own new ones included.
+
+    def number(self, name: str) -> int | None:
+        """Return the number of the table called `name`; not recorded as a read."""
+        table = self._created_tables.get(name) or self.catalog.by_name(name)
+        return None if table is None else table.number
+
+    def name(self, number: int) -> str | None:
+        """Return the name of the table whose ids carry `number`."""
+        table = self.table_by_number(number)
+        return None if table is None else table.name
+
+    def user_tables(self) -> list[TableEntry]:
+        """Return all user tables, own new ones included; not recorded as a read."""
+        tables = [*self.catalog.tables(), *self._created_tables.values()]
+        return [table for table in tables if not table.is_system]
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Return the snapshot without the transaction's own writes; reads are not recorded."""
+        return self._snapshot
+
+    def get(self, id: str) -> bytes | None:  # noqa: A002  # the field's word
+        """Return a document's packed fields, or None. An absent one is recorded as read too."""
+        table = self.table_by_number(decode_id(id).table_number)
+        if table is None:
+            return None
+        self._check_intervals()
+        key = encode_key([id])
+        self._record(by_id_index(table.number), Interval.point(key), prefix=key)
+        pending = self._pending.get(id)
+        packed = self._snapshot.get(table.number, id) if pending is None else pending.after
+        if packed is not None:
+            self._count_read(table, packed)
+        return packed
+
+    def scan(
+        self,
+        table: TableEntry,
+        index: IndexEntry,
+        interval: Interval,
+        order: Order,
+        *,
+        prefix: bytes = b"",
+        rows: int = _SCAN_ROWS_MIN,
+    ) -> Iterator[ScannedRow]:
+        """Yield the documents whose keys lie in `interval`, in key order.
+
+        Sees the transaction's own writes, also those made while the scan is open. The read set
+        gets the interval up to the last row taken, all of it when the scan came to its end.
+        `rows` is how many the caller expects to take.
+        """
+        self._check_intervals()
+        if index.since > self.begin_ts:
+            raise OutOfRetention(
+                f"index {table.name}.{index.name} was created after the asked timestamp "
+                f"{self.begin_ts}; ask for a newer one"
+            )
+        scan = _Scan(index.id, interval, order, prefix)
+        self._open_scans[id(scan)] = scan
+        return self._rows(table, scan, max(1, min(rows, _SCAN_ROWS_MAX)))
+
+    def _rows(self, table: TableEntry, scan: _Scan, rows: int) -> Iterator[ScannedRow]:
+        exhausted = False
+        try:
+            for key, packed in self._merged(table, scan, rows):
+                scan.last = key
+                self._count_read(table, packed)
+                yield ScannedRow(key, packed)
+            exhausted = True
+        finally:
+            self._record_scan(scan, scan.interval if exhausted else scan.consumed())
+
+    def _merged(
+        self, table: TableEntry, scan: _Scan, rows: int
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the snapshot's rows with the transaction's own writes laid over them."""
+        stored = self._stored_rows(table, scan, rows)
+        position: bytes | None = None
+        row = next(stored, None)
+        while True:
+            own = self._next_own_write(scan, position)
+            if own is None and row is None:
+                return
+            if row is None or (own is not None and _comes_first(own[0], row[0], scan.order)):
+                assert own is not None
+                position, packed = own
+                if row is not None and row[0] == position:
+                    row = next(stored, None)
+                if packed is not None:
+                    yield position, packed
+            else:
+                position, packed = row
+                # Asked for before the row is handed out: the caller may close the scan there.
+                yield position, packed
+                row = next(stored, None)
+
+    def _stored_rows(
+        self, table: TableEntry, scan: _Scan, rows: int
+    ) -> Iterator[tuple[bytes, bytes]]:
+        rest = scan.interval
+        while not rest.is_empty:
+            found = self._snapshot.scan(table.number, scan.index, rest, scan.order, rows)
+            yield from found
+            if len(found) < rows:
+                return
+            last = found[-1][0]
+            if scan.order is Order.ASC:
+                rest = Interval(last + b"\0", rest.end)
+            else:
+                rest = Interval(rest.start, last)
+            rows = min(rows * 4, _SCAN_ROWS_MAX)
+
+    def _next_own_write(
+        self, scan: _Scan, position: bytes | None
+    ) -> tuple[bytes, bytes | None] | None:
+        overlay = self._overlay.get(scan.index)
+        if not overlay:
+            return None
+        keys = overlay.keys()
+        if scan.order is Order.ASC:
+            at = (
+                overlay.bisect_left(scan.interval.start)
+                if position is None
+                else overlay.bisect_right(position)
+            )
+            if at >= len(keys):
+                return None
+        else:
+            bound = scan.interval.end if position is None else position
+            at = (len(keys) if bound is None else overlay.bisect_left(bound)) - 1
+            if at < 0:
+                return None
+        key, packed = overlay.peekitem(at)
+        return (key, packed) if scan.interval.contains(key) else None
+
+    def environment(self, name: str) -> str | None:
+        """Return a deployment variable, or None; its absence is recorded too."""
+        table = self.catalog.by_name(system_tables.ENVIRONMENT_VARIABLES)
+        assert table is not None
+        prefix = encode_key([name])
+        rows = self.scan(
+            table,
+            table.indexes["by_name"],
+            Interval.prefix(prefix),
+            Order.ASC,
+            prefix=prefix,
+            rows=1,
+        )
+        for row in rows:
+            value = unpack(row.packed)
+            assert isinstance(value, dict)
+            return str(value["value"])
+        return None
+
+    # Writes.
+
+    def insert(
+        self,
+        table_name: str,
+        fields: dict[str, Value],
+        *,
+        id: str | None = None,  # noqa: A002
+    ) -> str:
+        """Add a document and return its id. A table that does not exist is created.
+
+        `fields` are without system fields. `id` is for documents whose id says what they are.
+        """
+        table = self.table(table_name) or self.create_table(table_name)
+        known = id is not None
+        if id is None:
+            internal = new_internal_id(self._entropy.random_bytes(14), self._now_ns)
+            id = encode_id(table.number, internal)  # noqa: A001
+        creation_time = self._next_creation_time
+        self._next_creation_time = math.nextafter(creation_time, math.inf)
+        document = {**fields, ID_FIELD: id, CREATION_TIME_FIELD: creation_time}
+        # A new random id has nothing before it to look for.
+        absent = None if known else _Pending(table, None, {}, None, {})
+        self._put(table, id, pack(document), document, absent)
+        return id
+
+    def replace(self, id: str, fields: dict[str, Value]) -> None:  # noqa: A002
+        """Give an existing document new fields. Equal ones are no write at all."""
+        table, current = self._existing(id)
+        before = unpack(current)
+        assert isinstance(before, dict)
+        document = {
+            **fields,
+            ID_FIELD: id,
+            CREATION_TIME_FIELD: before[CREATION_TIME_FIELD],
+        }
+        packed = pack(document)
+        if packed != current:
+            self._put(table, id, packed, document)
+
+    def delete(self, id: str) -> None:  # noqa: A002
+        """Remove an existing document."""
+        table, _ = self._existing(id)
+        self._put(table, id, None, None)
+
+    @contextmanager
+    def sub_transaction(self) -> Iterator[None]:
+        """Undo the writes of the block when it raises; what it read stays read."""
+        undo_to = len(self._undo)
+        tables = dict(self._created_tables)
+        try:
+            yield
+        except BaseException:
+            while len(self._undo) > undo_to:
+                id_, previous = self._undo.pop()
+                self._restore(id_, previous)
+            self._created_tables = tables
+            raise
+
+    def finish(self) -> FinishedTransaction:
+        """Return what to commit. Scans that are still open record what they consumed."""
+        for scan in list(self._open_scans.values()):
+            self._record_scan(scan, scan.consumed())
+        self._check_intervals()
+        return FinishedTransaction(
+            begin_ts=self.begin_ts,
+            reads=self.reads,
+            changes=tuple(
+                _change(id_, pending)
+                for id_, pending in self._pending.items()
+                if pending.before != pending.after
+            ),
+            source=self.source,
+        )
+
+    def close(self) -> None:
+        """End the snapshot. Rows of scans that are still open cannot be read any more."""
+        self._snapshot.close()
+
+    # The write buffer.
+
+    def _existing(self, id_: str) -> tuple[TableEntry, bytes]:
+        table = self.table_by_number(decode_id(id_).table_number)
+        assert table is not None, f"no table has the number in {id_}"
+        pending = self._pending.get(id_)
+        current = self._snapshot.get(table.number, id_) if pending is None else pending.after
+        assert current is not None, f"{id_} does not exist: callers read it first"
+        return table, current
+
+    def _put(
+        self,
+        table: TableEntry,
+        id_: str,
+        packed: bytes | None,
+        document: dict[str, Value] | None,
+        absent: _Pending | None = None,
+    ) -> None:
+        self._count_written(table, id_, document)
+        self._record_indexes_of(table)
+        previous = self._pending.get(id_)
+        known = previous or absent
+        if known is None:
+            before = self._snapshot.get(table.number, id_)
+            before_keys = {} if before is None else _index_keys(table, _unpacked(before))
+        else:
+            before, before_keys = known.before, known.before_keys
+        self._undo.append((id_, previous))
+        self._restore(
+            id_,
+            _Pending(
+                table=table,
+                before=before,
+                before_keys=before_keys,
+                after=packed,
+                after_keys={} if document is None else _index_keys(table, document),
+            ),
+        )
+
+    def _restore(self, id_: str, pending: _Pending | None) -> None:
+        """Make `pending` what is wanted of a document, in the buffer and over every index."""
+        previous = self._pending.pop(id_, None)
+        if previous is not None:
+            for index, key in (*previous.before_keys.items(), *previous.after_keys.items()):
+                self._overlay[index].pop(key, None)
+        if pending is None:
+            return
+        self._pending[id_] = pending
+        for index, key in pending.before_keys.items():
+            self._overlay.setdefault(index, SortedDict())[key] = None
+        if pending.after is not None:
+            for index, key in pending.after_keys.items():
+                self._overlay.setdefault(index, SortedDict())[key] = pending.after
+
+    def create_table(self, name: str) -> TableEntry:
+        """Create a table that does not exist; one commit cannot create two of one name."""
+        tables = self.catalog.by_name(system_tables.TABLES)
+        assert tables is not None
+        # Numbers are given in order, so two transactions that create tables must not both commit.
+        self._record(by_id_index(tables.number), Interval(b"", None), prefix=b"")
+        taken = [table.number for table in self.catalog.tables()]
+        taken += [table.number for table in self._created_tables.values()]
+        number = max(*taken, system_tables.USER_TABLE_NUMBER_MIN - 1) + 1
+        if number - system_tables.USER_TABLE_NUMBER_MIN >= limits.tables_max:
+            raise DeveloperError(
+                f"cannot create table {name!r}: a deployment may have {limits.tables_max} tables",
+                code="TooManyTables",
+            )
+        table = table_entry(number, name, ())
+        self.insert(system_tables.TABLES, system_tables.table_document(number, name))
+        self._created_tables[name] = table
+        return table
+
+    # Recording and counting.
+
+    def _record_absent_table(self, name: str) -> None:
+        tables = self.catalog.by_name(system_tables.TABLES)
+        assert tables is not None
+        prefix = encode_key([name])
+        self._record(tables.indexes["by_name"].id, Interval.prefix(prefix), prefix=prefix)
+
+    def _record_indexes_of(self, table: TableEntry) -> None:
+        """A write depends on which indexes its table has: a push that adds one conflicts."""
+        if table.is_system or table.number in self._written_tables:
+            return
+        self._written_tables.add(table.number)
+        indexes = self.catalog.by_name(system_tables.INDEXES)
+        assert indexes is not None
+        prefix = encode_key([table.number])
+        self._record(indexes.indexes["by_table"].id, Interval.prefix(prefix), prefix=prefix)
+
+    def _record_scan(self, scan: _Scan, consumed: Interval | None) -> None:
+        if self._open_scans.pop(id(scan), None) is not None and consumed is not None:
+            self._record(scan.index, consumed, prefix=scan.prefix)
+
+    def _record(self, index: IndexId, interval: Interval, *, prefix: bytes) -> None:
+        self.reads.record(index, interval, prefix=prefix)
+
+    def _check_intervals(self) -> None:
+        # Not where a read is recorded: a scan records itself when it is closed, and an error
+        # raised there may have nobody to reach.
+        if self.reads.interval_count > limits.read_intervals_max:
+            raise DeveloperError(
+                f"{self.source} read {self.reads.interval_count} index ranges; one function may "
+                f"read {limits.read_intervals_max}. Read wider ranges, or split the work",
+                code="TooManyReads",
+            )
+
+    def _count_read(self, table: TableEntry, packed: bytes) -> None:
+        if table.is_system:
+            return
+        self._documents_read += 1
+        self._bytes_read += len(packed)
+        if self._documents_read > limits.documents_read_max:
+            raise DeveloperError(
+                f"{self.source} read {self._documents_read} documents; one function may read "
+                f"{limits.documents_read_max}. Narrow the index range, or use paginate()",
+                code="TooManyDocumentsRead",
+            )
+        if self._bytes_read > limits.bytes_read_max:
+            raise DeveloperError(
+                f"{self.source} read {self._bytes_read} bytes; one function may read "
+                f"{limits.bytes_read_max}. Narrow the index range, or use paginate()",
+                code="TooManyBytesRead",
+            )
+
+    def _count_written(
+        self, table: TableEntry, id_: str, document: dict[str, Value] | None
+    ) -> None:
+        if table.is_system:
+            return
+        size = 0 if document is None else value_size(document)
+        if size > limits.document_bytes_max:
+            raise DeveloperError(
+                f"document {id_} of {table.name} would have {size} bytes; a document may have "
+                f"{limits.document_bytes_max}. Split it, or store a file",
+                code="ValueTooLargeError",
+            )
+        self._documents_written += 1
+        self._bytes_written += size
+        if self._documents_written > limits.documents_written_max:
+            raise DeveloperError(
+                f"{self.source} wrote {self._documents_written} documents; one mutation may write "
+                f"{limits.documents_written_max}. Split the work over several mutations",
+                code="TooManyWrites",
+            )
+        if self._bytes_written > limits.bytes_written_max:
+            raise DeveloperError(
+                f"{self.source} wrote {self._bytes_written} bytes; one mutation may write "
+                f"{limits.bytes_written_max}. Split the work over several mutations",
+                code="TooManyBytesWritten",
+            )
+
+    @property
+    def usage(self) -> Usage:
+        """Return what has been read so far; pages end before a limit does (semantics 3.6)."""
+        return Usage(documents_read=self._documents_read, bytes_read=self._bytes_read)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a transaction has read of user tables."""
+
+    documents_read: int
+    bytes_read: int
+
+
+def _comes_first(own: bytes, stored: bytes, order: Order) -> bool:
+    return own <= stored if order is Order.ASC else own >= stored
+
+
+def _unpacked(packed: bytes) -> dict[str, Value]:
+    document = unpack(packed)
+    assert isinstance(document, dict)
+    return document
+
+
+def _index_keys(table: TableEntry, document: dict[str, Value]) -> dict[IndexId, bytes]:
+    return {index.id: index.key(document) for index in table.indexes.values()}
+
+
+def _change(id_: str, pending: _Pending) -> DocumentChange:
+    entries = []
+    for index in pending.table.stored:
+        removed = pending.before_keys.get(index.id)
+        added = pending.after_keys.get(index.id)
+        entries.append(EntryChange(index=index.id, removed=removed, added=added))
+    return DocumentChange(
+        table=pending.table.number,
+        id=id_,
+        before=pending.before,
+        after=pending.after,
+        entries=tuple(entries),
+    )

@@ -1,0 +1,174 @@
+"""Every error that Camber raises or reports.
+
+Three kinds of wrong have three mechanisms. The application's or a caller's mistake is a
+`CamberError` with a code. A peer's breach of the sync protocol is a `Close` effect of `sync`. Our
+own bug is an `assert`, which stops the operation and is never caught.
+
+A code is stable CapitalCamelCase, tested and logged. A sentence says what was wrong, where, with
+which value and limit, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+
+class ErrorKind(Enum):
+    """What a failed request means to the one who sent it (protocol 5.2)."""
+
+    BAD_REQUEST = "BadRequest"
+    PAGINATION_LIMIT = "PaginationLimit"
+    CONFLICT = "Conflict"
+    UNAUTHENTICATED = "Unauthenticated"
+    AUTH_UPDATE_FAILED = "AuthUpdateFailed"
+    FORBIDDEN = "Forbidden"
+    NOT_FOUND = "NotFound"
+    CLIENT_DISCONNECT = "ClientDisconnect"
+    RATE_LIMITED = "RateLimited"
+    WRITE_CONFLICT = "OCC"
+    OVERLOADED = "Overloaded"
+    FEATURE_TEMPORARILY_UNAVAILABLE = "FeatureTemporarilyUnavailable"
+    REJECTED_BEFORE_EXECUTION = "RejectedBeforeExecution"
+    OUT_OF_RETENTION = "OutOfRetention"
+    MISDIRECTED = "MisdirectedRequest"
+    TOO_EARLY = "TooEarly"
+    INTERNAL = "InternalServerError"
+
+
+class CamberError(Exception):
+    """Base of all errors with a code.
+
+    `str(error)` is `Code: sentence`; `.sentence` is the sentence alone.
+    """
+
+    #: Stable CapitalCamelCase tag; an instance may carry a more specific one.
+    code: str = "CamberError"
+
+    def __init__(self, sentence: str, *, code: str | None = None) -> None:
+        if code is not None:
+            self.code = code
+        self.sentence = sentence
+        super().__init__(f"{self.code}: {sentence}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.sentence, self.code))
+
+
+def _rebuild(kind: type[CamberError], sentence: str, code: str) -> CamberError:
+    return kind(sentence, code=code)
+
+
+class DeveloperError(CamberError):
+    """The application's mistake: a failed function result, delivered to the caller as text.
+
+    Raised inside user code (where it may be caught) or before it runs. Protocol 5.1, class 2.
+    """
+
+    code = "DeveloperError"
+
+
+class ArgumentValidationError(DeveloperError):
+    """Arguments did not match what the function declares; nothing was executed."""
+
+    code = "ArgumentValidationError"
+
+
+class ReturnsValidationError(DeveloperError):
+    """A result did not match the function's return annotation; nothing was committed."""
+
+    code = "ReturnsValidationError"
+
+
+class FunctionNotFound(DeveloperError):
+    """No function has this path, or it is internal and the caller may not see it."""
+
+    code = "FunctionNotFound"
+
+
+class InvalidFunctionCall(DeveloperError):
+    """A function was called as, or from, a kind that may not call it."""
+
+    code = "InvalidFunctionCall"
+
+
+class FunctionError(DeveloperError):
+    """A called function failed with something other than an `AppError`; carries its message."""
+
+    code = "FunctionError"
+
+
+class RequestError(CamberError):
+    """A request that failed as a whole: bad request, refused, overloaded (protocol 5.1, 3 and 4)."""
+
+    code = "InternalServerError"
+    kind: ErrorKind = ErrorKind.INTERNAL
+
+    def __init__(
+        self, sentence: str, *, code: str | None = None, kind: ErrorKind | None = None
+    ) -> None:
+        super().__init__(sentence, code=code)
+        if kind is not None:
+            self.kind = kind
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild_system, (type(self), self.sentence, self.code, self.kind))
+
+
+def _rebuild_system(
+    kind: type[RequestError], sentence: str, code: str, error_kind: ErrorKind
+) -> RequestError:
+    return kind(sentence, code=code, kind=error_kind)
+
+
+class BadRequest(RequestError):
+    """The request itself is malformed."""
+
+    code = "BadRequest"
+    kind = ErrorKind.BAD_REQUEST
+
+
+class AuthenticationFailed(RequestError):
+    """A token or key that is not valid here."""
+
+    code = "Unauthenticated"
+    kind = ErrorKind.UNAUTHENTICATED
+
+
+class WriteConflict(RequestError):
+    """A mutation lost every one of its attempts to concurrent commits (semantics 4.3, 4.4)."""
+
+    code = "OptimisticConcurrencyControlFailure"
+    kind = ErrorKind.WRITE_CONFLICT
+
+
+class Overloaded(RequestError):
+    """A bound on queued work was reached; the caller may try again later."""
+
+    code = "TooManyConcurrentRequests"
+    kind = ErrorKind.OVERLOADED
+
+
+class FeatureUnavailable(RequestError):
+    """Something that will be there later is not there yet; the caller may try again."""
+
+    code = "BackendIsNotRunning"
+    kind = ErrorKind.FEATURE_TEMPORARILY_UNAVAILABLE
+
+
+class OutOfRetention(RequestError):
+    """The asked timestamp is older than the history that is kept."""
+
+    code = "InternalServerError"
+    kind = ErrorKind.OUT_OF_RETENTION
+
+
+class AppError(Exception):
+    """An error with data for the caller: Convex's `ConvexError`, and named so on the wire.
+
+    `data` is any storable value; it reaches the client whole, in production too.
+    """
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        self.data = data

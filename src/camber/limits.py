@@ -1,0 +1,127 @@
+"""Every bound of Camber, with its unit and its reason.
+
+The numbers of semantics 4.10 and protocol 1.5 are what applications written for Convex count on.
+Units come last in each name.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Values (protocol 1.5).
+
+#: Elements of one array.
+array_length_max: Final = 8192
+#: Fields of one object.
+object_fields_max: Final = 1024
+#: Characters of one field name.
+field_name_length_max: Final = 1024
+#: Nesting of a value that is an argument or a result.
+value_nesting_max: Final = 64
+#: Size of one value anywhere inside the server.
+value_bytes_max: Final = 32 * 1024 * 1024
+#: Nesting of a stored document.
+document_nesting_max: Final = 16
+#: Size of a stored document, system fields included.
+document_bytes_max: Final = 1024 * 1024
+#: Characters of the name of a table, an index, a module or a function.
+identifier_length_max: Final = 64
+
+# Functions.
+
+#: Size of a function's arguments.
+arguments_bytes_max: Final = 16 * 1024 * 1024
+#: Size of a function's result.
+result_bytes_max: Final = 16 * 1024 * 1024
+#: Nested run_query and run_mutation calls.
+call_depth_max: Final = 8
+#: UTF-8 bytes of one log line, beyond which it is truncated.
+log_line_bytes_max: Final = 32_768
+#: Log lines of one execution; the last one says that more were dropped.
+log_lines_max: Final = 256
+
+# Transactions (semantics 4.10).
+
+#: Documents that one query or mutation may scan.
+documents_read_max: Final = 32_000
+#: Bytes of documents that one query or mutation may scan.
+bytes_read_max: Final = 16 * 1024 * 1024
+#: Coalesced index intervals in one read set.
+read_intervals_max: Final = 4096
+#: Documents that one mutation may write.
+documents_written_max: Final = 16_000
+#: Bytes of documents that one mutation may write.
+bytes_written_max: Final = 16 * 1024 * 1024
+#: Attempts after the first one of a mutation that lost to a concurrent commit (semantics 4.4).
+conflict_retries_max: Final = 4
+#: Wait before the first retry and the longest wait, in seconds; doubled each time, with jitter.
+conflict_backoff_s_min: Final = 0.1
+conflict_backoff_s_max: Final = 2.0
+
+# Tables and indexes (semantics 2.5).
+
+#: User tables of one deployment.
+tables_max: Final = 10_000
+#: Indexes of all kinds on one table.
+indexes_per_table_max: Final = 64
+#: Declared fields of one index.
+index_fields_max: Final = 16
+
+# Pagination (semantics 3.6).
+
+#: Items that one page may ask for.
+page_items_max: Final = 32_000
+#: Share of a read limit beyond which a page recommends to be split, in percent.
+page_split_recommended_percent: Final = 75
+
+# The write log, history and the query cache (semantics 5.1, architecture "Time and versions").
+
+#: Commits younger than this stay in the write log, in seconds.
+write_log_s_min: Final = 30.0
+#: Commits older than this leave the write log, in seconds.
+write_log_s_max: Final = 300.0
+#: Bytes of keys in the write log beyond which commits older than `write_log_s_min` leave it.
+write_log_bytes_max: Final = 50 * 1024 * 1024
+#: Default age up to which older snapshots can be read, in seconds.
+history_retention_s: Final = 3600.0
+#: Default bound on the bytes of history, beyond which the oldest is trimmed first.
+history_bytes_max: Final = 1024 * 1024 * 1024
+#: How long the result of a client's mutation is kept for a resend, in seconds: two weeks.
+session_request_retention_s: Final = 14 * 24 * 3600.0
+#: Encoded results kept by the query cache.
+query_cache_bytes_max: Final = 100 * 1024 * 1024
+
+# The committer.
+
+#: Transactions gathered into one durable group.
+commit_group_max: Final = 256
+#: Transactions that wait for a group before new ones are refused (`CommitterFullError`).
+commit_queue_max: Final = 10_000
+
+# The network (protocol 3, 4).
+
+#: Body of one HTTP API call: the arguments plus their envelope.
+http_body_bytes_max: Final = 16 * 1024 * 1024 + 2000
+#: One WebSocket message.
+socket_message_bytes_max: Final = 64 * 1024 * 1024
+#: Silence after which a JSON Ping goes to a client; npm gives up after 60 s, PyPI after 30 s.
+socket_ping_s: Final = 15.0
+#: Pause between WebSocket pings, and how long a pong may take.
+socket_ping_frame_s: Final = 20.0
+socket_pong_s_max: Final = 100.0
+#: Mutations of one connection that wait or run.
+mutations_queued_max: Final = 1000
+#: Actions of one connection that run.
+actions_in_flight_max: Final = 1000
+#: Transitions of one connection that are written but not yet sent (back-pressure).
+transitions_unsent_max: Final = 2
+#: Time that one mutation of a connection may take, retries included, in seconds.
+mutation_s_max: Final = 60.0
+#: Bytes of a Transition beyond which it is split for clients that know chunks (protocol 3.13).
+transition_chunk_bytes_max: Final = 5_000_000
+#: UTF-8 bytes of the reason of a close frame (RFC 6455 5.5.1).
+close_reason_bytes_max: Final = 123
+#: Queries of one connection that run at once.
+queries_concurrent_max: Final = 20
+#: Queries in one `/api/query_batch`.
+query_batch_max: Final = 1000

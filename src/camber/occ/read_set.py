@@ -1,0 +1,122 @@
+"""What a transaction looked at, as intervals of index keys.
+
+Only `record` adds to a read set, and only the engine's transaction calls it: a read that forgets
+to record itself is a query that never updates.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from camber.occ.interval import IndexId, Interval
+from camber.occ.write_set import IndexWrites
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRead:
+    """An interval and the equality prefix that all its keys share, which may be empty."""
+
+    interval: Interval
+    prefix: bytes
+
+
+class ReadSet:
+    """Intervals by index. Those of one index and prefix that touch are merged."""
+
+    __slots__ = ("_count", "_reads")
+
+    def __init__(self) -> None:
+        #: Disjoint intervals in order, by index and prefix, as parallel starts and ends.
+        self._reads: dict[tuple[IndexId, bytes], tuple[list[bytes], list[bytes | None]]] = {}
+        self._count = 0
+
+    def record(self, index: IndexId, interval: Interval, *, prefix: bytes = b"") -> None:
+        """Add an interval. `prefix` must start every key in it."""
+        if interval.is_empty:
+            return
+        key = (index, prefix)
+        found = self._reads.get(key)
+        if found is None:
+            self._reads[key] = ([interval.start], [interval.end])
+            self._count += 1
+            return
+        starts, ends = found
+        self._count -= len(starts)
+        _insert(starts, ends, interval)
+        self._count += len(starts)
+
+    @property
+    def interval_count(self) -> int:
+        """Return how many intervals there are, after merging."""
+        return self._count
+
+    def items(self) -> Iterator[tuple[IndexId, RecordedRead]]:
+        """Yield every interval with its index."""
+        for (index, prefix), (starts, ends) in self._reads.items():
+            for start, end in zip(starts, ends, strict=True):
+                yield index, RecordedRead(Interval(start, end), prefix)
+
+    def overlaps(self, writes: IndexWrites) -> tuple[IndexId, bytes] | None:
+        """Return an index and a key in it that was read and is written, or None."""
+        for (index, _), (starts, ends) in self._reads.items():
+            keys = writes.get(index)
+            if not keys:
+                continue
+            for key in keys:
+                at = bisect_right(starts, key) - 1
+                if at >= 0:
+                    end = ends[at]
+                    if end is None or key < end:
+                        return index, key
+        return None
+
+    def merge(self, other: ReadSet) -> None:
+        """Add everything that `other` looked at."""
+        for index, read in other.items():
+            self.record(index, read.interval, prefix=read.prefix)
+
+    def pack(self) -> bytes:
+        """Return the read set as bytes, for a frame between processes."""
+        rows = [
+            (index, read.interval.start, read.interval.end, read.prefix)
+            for index, read in self.items()
+        ]
+        return msgspec.msgpack.encode(rows)
+
+    @staticmethod
+    def unpack(packed: bytes) -> ReadSet:
+        """Return the read set that `pack` made bytes of."""
+        rows = msgspec.msgpack.decode(packed, type=list[tuple[int, bytes, bytes | None, bytes]])
+        reads = ReadSet()
+        for index, start, end, prefix in rows:
+            reads.record(index, Interval(start, end), prefix=prefix)
+        return reads
+
+
+def _insert(starts: list[bytes], ends: list[bytes | None], interval: Interval) -> None:
+    """Put an interval among disjoint ones in order, merged with those that it touches."""
+    start, end = interval.start, interval.end
+    first = bisect_left(starts, start)
+    if first > 0 and _reaches(ends[first - 1], start):
+        first -= 1
+        start = starts[first]
+    last = first
+    while last < len(starts) and (end is None or starts[last] <= end):
+        end = _later(end, ends[last])
+        last += 1
+    starts[first:last] = [start]
+    ends[first:last] = [end]
+
+
+def _reaches(end: bytes | None, start: bytes) -> bool:
+    return end is None or end >= start
+
+
+def _later(one: bytes | None, other: bytes | None) -> bytes | None:
+    if one is None or other is None:
+        return None
+    return max(one, other)

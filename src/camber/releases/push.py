@@ -1,0 +1,240 @@
+"""Pushing a release: compare with what is stored, build, switch over in one commit.
+
+Nobody else commits while it goes on. A push that fails has changed nothing that a function can
+see, and says which table, document and field stood in its way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from camber.engine import system_tables
+from camber.engine.catalog import Catalog, IndexEntry, IndexState, TableEntry
+from camber.engine.engine import Engine, Hold
+from camber.engine.transaction import Transaction
+from camber.errors import CamberError
+from camber.functions.loading import Application
+from camber.occ.interval import ALL, Interval, Order
+from camber.releases.releases import RELEASE_ID, Releases, release_number
+from camber.schema.table import DeclaredTable
+from camber.storage.store import Snapshot
+from camber.values.ids import encode_id
+from camber.values.packed import unpack
+from camber.values.value import Value
+
+#: Documents read at once while a table is validated.
+_BATCH_ROWS = 512
+
+#: Beside the number: the validators that stored documents are known to satisfy.
+_VALIDATORS_ID = encode_id(system_tables.RELEASES_NUMBER, bytes(15) + b"\x01")
+
+
+class PushFailed(Exception):
+    """A release could not take over. Says what stood in the way; the last good one serves on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushReport:
+    """What a push did."""
+
+    application: Application
+    release: int
+    tables_created: tuple[str, ...]
+    indexes_built: tuple[str, ...]
+    indexes_dropped: tuple[str, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Plan:
+    """What has to change for a release, found out on the writer's thread."""
+
+    transaction: Transaction
+    release: int
+    tables_created: list[str] = field(default_factory=list)
+    built: list[str] = field(default_factory=list)
+    dropped: list[IndexEntry] = field(default_factory=list)
+    dropped_names: list[str] = field(default_factory=list)
+
+
+async def push(engine: Engine, releases: Releases, application: Application) -> PushReport:
+    """Make `application` the serving release.
+
+    Raises:
+        PushFailed: a stored document does not fit the new schema, or an index cannot be built.
+    """
+    async with engine.hold() as hold:
+        plan = await engine.on_writer(_prepare, engine, application)
+        try:
+            releases.prepare(plan.release, application)
+            await _switch(hold, plan)
+        except BaseException:
+            releases.withdraw(plan.release)
+            raise
+        finally:
+            plan.transaction.close()
+        for index in plan.dropped:
+            await engine.drop_index(index.id)
+    return PushReport(
+        application=application,
+        release=plan.release,
+        tables_created=tuple(plan.tables_created),
+        indexes_built=tuple(plan.built),
+        indexes_dropped=tuple(plan.dropped_names),
+    )
+
+
+async def _switch(hold: Hold, plan: _Plan) -> None:
+    await hold.commit(plan.transaction.finish())
+
+
+def _prepare(engine: Engine, application: Application) -> _Plan:
+    transaction = engine.begin("push")
+    try:
+        plan = _Plan(transaction=transaction, release=release_number(transaction) + 1)
+        validators = _known_validators(transaction)
+        for declared in application.tables.values():
+            if transaction.catalog.by_name(declared.name) is None:
+                transaction.create_table(declared.name)
+                plan.tables_created.append(declared.name)
+        for declared in application.tables.values():
+            if validators.get(declared.name) != _validator_text(declared):
+                _validate_table(transaction, declared)
+        next_index = _next_index_id(transaction.catalog)
+        for table in transaction.user_tables():
+            next_index = _plan_indexes(engine, plan, table, application, next_index)
+        _write_release(transaction, plan.release, application)
+    except BaseException:
+        transaction.close()
+        raise
+    return plan
+
+
+def _known_validators(transaction: Transaction) -> dict[str, str]:
+    packed = transaction.get(_VALIDATORS_ID)
+    if packed is None:
+        return {}
+    document = unpack(packed)
+    assert isinstance(document, dict)
+    validators = document["validators"]
+    assert isinstance(validators, dict)
+    return {name: str(text) for name, text in validators.items()}
+
+
+def _validator_text(declared: DeclaredTable) -> str:
+    return json.dumps(declared.json, sort_keys=True)
+
+
+def _write_release(transaction: Transaction, number: int, application: Application) -> None:
+    fields: dict[str, Value] = {"number": number}
+    validators: dict[str, Value] = {
+        table.name: _validator_text(table) for table in application.tables.values()
+    }
+    for id_, document in ((RELEASE_ID, fields), (_VALIDATORS_ID, {"validators": validators})):
+        if transaction.get(id_) is None:
+            transaction.insert(system_tables.RELEASES, document, id=id_)
+        else:
+            transaction.replace(id_, document)
+
+
+def _validate_table(transaction: Transaction, declared: DeclaredTable) -> None:
+    table = transaction.table(declared.name)
+    assert table is not None
+    for document in _documents(transaction.snapshot, table):
+        fields = {name: value for name, value in document.items() if not name.startswith("_")}
+        try:
+            declared.check(fields, transaction)
+        except CamberError as error:
+            msg = (
+                f"the stored document {document['_id']} of table {declared.name!r} does not fit "
+                f"the new schema: {error.sentence}\nChange the schema so that it fits (a default "
+                "makes a field optional), or change the document first."
+            )
+            raise PushFailed(msg) from error
+
+
+def _plan_indexes(
+    engine: Engine, plan: _Plan, table: TableEntry, application: Application, next_index: int
+) -> int:
+    """Build what a table lacks, note what it has too much; return the next free index id."""
+    transaction = plan.transaction
+    declared = application.tables.get(table.name)
+    wanted = {} if declared is None else {index.name: index for index in declared.indexes}
+    existing = {
+        index.name: index
+        for index in table.indexes.values()
+        if index.name not in {"by_id", "by_creation_time"}
+    }
+    for name, index in existing.items():
+        want = wanted.get(name)
+        if want is None or tuple(want.fields) != index.fields or want.unique != index.unique:
+            transaction.delete(_index_document_id(index.id))
+            plan.dropped.append(index)
+            plan.dropped_names.append(f"{table.name}.{name}")
+        else:
+            del wanted[name]
+    for want in wanted.values():
+        index = IndexEntry(
+            id=next_index,
+            name=want.name,
+            fields=tuple(want.fields),
+            unique=want.unique,
+            state=IndexState.STAGED if want.staged else IndexState.ENABLED,
+        )
+        next_index += 1
+        _build(engine, transaction, table, index)
+        transaction.insert(
+            system_tables.INDEXES,
+            system_tables.index_document(table, index),
+            id=_index_document_id(index.id),
+        )
+        plan.built.append(f"{table.name}.{index.name}")
+    return next_index
+
+
+def _index_document_id(index: int) -> str:
+    return encode_id(system_tables.INDEXES_NUMBER, index.to_bytes(16, "big"))
+
+
+def _next_index_id(catalog: Catalog) -> int:
+    used = [index.id for table in catalog.tables() for index in table.indexes.values()]
+    return max(*used, system_tables.USER_INDEX_ID_MIN - 1) + 1
+
+
+def _build(engine: Engine, transaction: Transaction, table: TableEntry, index: IndexEntry) -> None:
+    # A build that was cut short may have left entries under the id that is free again.
+    engine.store.drop_index(index.id)
+    engine.store.build_index(index.id, _keys(transaction.snapshot, table, index))
+
+
+def _keys(snapshot: Snapshot, table: TableEntry, index: IndexEntry) -> Iterator[bytes]:
+    seen: dict[bytes, Value] = {}
+    for document in _documents(snapshot, table):
+        if index.unique:
+            fields = index.unique_key(document)
+            if fields is not None:
+                if fields in seen:
+                    msg = (
+                        f"index {table.name}.{index.name} is unique, but the stored documents "
+                        f"{seen[fields]} and {document['_id']} have equal fields "
+                        f"({', '.join(index.fields)}). Change or delete one of them first."
+                    )
+                    raise PushFailed(msg)
+                seen[fields] = document["_id"]
+        yield index.key(document)
+
+
+def _documents(snapshot: Snapshot, table: TableEntry) -> Iterator[dict[str, Value]]:
+    rest = ALL
+    while True:
+        rows = snapshot.scan(
+            table.number, table.indexes["by_id"].id, rest, Order.ASC, _BATCH_ROWS
+        )
+        for row in rows:
+            document = unpack(row.packed)
+            assert isinstance(document, dict)
+            yield document
+        if len(rows) < _BATCH_ROWS:
+            return
+        rest = Interval(rows[-1].key + b"\0", None)

@@ -1,0 +1,83 @@
+"""What a failed function tells its caller (protocol 5.4).
+
+    [Request ID: 0c1d2e3f4a5b6c7d] Server Error
+    Uncaught ValueError: the message
+        at backend/messages.py:12 in send
+
+With redaction only the first line leaves the server, without its line break; the data of an
+`AppError` always does. What was raised by user code is `Uncaught`; what Camber refused before or
+after it is not.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from camber.errors import AppError, CamberError, FunctionNotFound, InvalidFunctionCall
+from camber.runtime.results import Failure
+from camber.values.packed import pack
+from camber.values.value import InvalidValue, Value, canonical
+from camber.values.wire import encode_value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureTexts:
+    """How errors are told. `redact` hides messages, frames and log lines from callers."""
+
+    redact: bool
+    #: The application's root; only frames of files below it are shown, relative to it.
+    root: Path | None = None
+
+    def refused(self, error: CamberError, request_id: str) -> Failure:
+        """Return the failure of a call that did not run, or whose result was refused."""
+        is_plain = isinstance(error, FunctionNotFound | InvalidFunctionCall)
+        headline = error.sentence if is_plain else str(error)
+        return self._failure(request_id, headline, (), None)
+
+    def thrown(self, error: BaseException, request_id: str) -> Failure:
+        """Return the failure of a call whose function raised."""
+        headline, data = _headline(error)
+        return self._failure(request_id, f"Uncaught {headline}", self._frames(error), data)
+
+    def log_lines(self, lines: Iterable[str]) -> tuple[str, ...]:
+        """Return the log lines that the caller may see."""
+        return () if self.redact else tuple(lines)
+
+    def _failure(
+        self, request_id: str, headline: str, frames: Iterable[str], data: bytes | None
+    ) -> Failure:
+        first = f"[Request ID: {request_id}] Server Error"
+        if self.redact:
+            return Failure(message=first, data=data)
+        lines = [first, headline, *(f"    at {frame}" for frame in frames)]
+        return Failure(message="\n".join(lines) + "\n", data=data)
+
+    def _frames(self, error: BaseException) -> list[str]:
+        if self.root is None:
+            return []
+        root = str(self.root)
+        frames = []
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            if frame.filename.startswith(root):
+                path = Path(frame.filename).relative_to(root).as_posix()
+                frames.append(f"{path}:{frame.lineno} in {frame.name}")
+        return frames
+
+
+def _headline(error: BaseException) -> tuple[str, bytes | None]:
+    """Return the line that names the error, and its packed data if it has any."""
+    if isinstance(error, AppError):
+        try:
+            data: Value = canonical(error.data)
+        except InvalidValue as invalid:
+            # The application's mistake; told in place of what it wanted to say.
+            return f"Error: the data of an AppError must be storable: {invalid.sentence}", None
+        text = data if isinstance(data, str) else encode_value(data).decode()
+        return f"ConvexError: {text}", pack(data)
+    if isinstance(error, CamberError):
+        return f"Error: {error}", None
+    name = "Error" if type(error) is Exception else type(error).__name__
+    return f"{name}: {error}", None

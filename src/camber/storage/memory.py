@@ -1,0 +1,176 @@
+"""The store in memory: every revision of everything, kept until it is trimmed.
+
+Simple enough to be obviously right; other engines are compared with it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+from sortedcontainers import SortedDict
+
+from camber.errors import OutOfRetention
+from camber.occ.interval import IndexId, Interval, Order
+from camber.storage.index_ids import by_id_index
+from camber.storage.store import Commit, LoggedCommit, Row
+from camber.values.ids import id_length
+from camber.values.keys import encode_key
+from camber.values.timestamp import Timestamp
+
+#: Revisions of one key, oldest first: packed fields for a document, b"" for an entry, None for
+#: absence.
+_Revisions = list[tuple[Timestamp, bytes | None]]
+
+
+class MemoryStore:
+    """A store that ends with the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._indexes: dict[IndexId, SortedDict[bytes, _Revisions]] = {}
+        self._log: list[LoggedCommit] = []
+        self._newest: Timestamp = 0
+        self._floor: Timestamp = 0
+
+    def snapshot(self, ts: Timestamp | None = None) -> MemorySnapshot:
+        """Return the newest snapshot, or the one at exactly `ts`."""
+        with self._lock:
+            asked = self._newest if ts is None else ts
+            assert asked <= self._newest, f"{asked} is not here yet, the newest is {self._newest}"
+            if asked < self._floor:
+                raise OutOfRetention(
+                    f"the snapshot at {asked} is gone: history begins at {self._floor}"
+                )
+        return MemorySnapshot(self, asked)
+
+    def append(self, commits: Sequence[Commit]) -> None:
+        """Write commits, in order of growing timestamps."""
+        with self._lock:
+            for commit in commits:
+                assert commit.ts > self._newest
+                self._newest = commit.ts
+                for change in commit.changes:
+                    key = encode_key([change.id])
+                    self._put(by_id_index(change.table), key, commit.ts, change.after)
+                    for entry in change.entries:
+                        if entry.removed == entry.added:
+                            continue
+                        if entry.removed is not None:
+                            self._put(entry.index, entry.removed, commit.ts, None)
+                        if entry.added is not None:
+                            self._put(entry.index, entry.added, commit.ts, b"")
+                self._log.append(
+                    LoggedCommit(ts=commit.ts, source=commit.source, writes=commit.index_writes())
+                )
+
+    def _put(self, index: IndexId, key: bytes, ts: Timestamp, value: bytes | None) -> None:
+        revisions = self._indexes.setdefault(index, SortedDict()).setdefault(key, [])
+        revisions.append((ts, value))
+
+    def newest_ts(self) -> Timestamp:
+        """Return the timestamp of the newest commit; 0 if there is none."""
+        return self._newest
+
+    def tail(self, since: Timestamp) -> list[LoggedCommit]:
+        """Return the commits after `since`, oldest first."""
+        with self._lock:
+            if since < self._floor:
+                raise OutOfRetention(f"the log begins at {self._floor}, after {since}")
+            return [commit for commit in self._log if commit.ts > since]
+
+    def trim(self, *, before: Timestamp, commits_max: int) -> int:
+        """Forget what was superseded at or before `before`."""
+        with self._lock:
+            old = [commit for commit in self._log[:-1] if commit.ts <= before][:commits_max]
+            if not old:
+                return 0
+            self._floor = old[-1].ts
+            self._log = self._log[len(old) :]
+            for revisions_by_key in self._indexes.values():
+                for key, revisions in list(revisions_by_key.items()):
+                    kept = _kept(revisions, self._floor)
+                    if kept:
+                        revisions_by_key[key] = kept
+                    else:
+                        del revisions_by_key[key]
+            return len(old)
+
+    def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
+        """Write the entries of a new index, for the documents that there are now."""
+        found = list(keys)
+        with self._lock:
+            for key in found:
+                self._put(index, key, self._newest, b"")
+
+    def drop_index(self, index: IndexId) -> None:
+        """Remove all entries of an index and their history."""
+        with self._lock:
+            self._indexes.pop(index, None)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+    def _at(self, index: IndexId, key: bytes, ts: Timestamp) -> bytes | None:
+        return _value_at(self._indexes.get(index, {}).get(key, []), ts)
+
+    def _scan(self, index: IndexId, interval: Interval, ts: Timestamp) -> list[bytes]:
+        return [
+            key
+            for key, revisions in self._indexes.get(index, {}).items()
+            if interval.contains(key) and _value_at(revisions, ts) is not None
+        ]
+
+
+class MemorySnapshot:
+    """All data of a memory store as of one timestamp."""
+
+    def __init__(self, store: MemoryStore, ts: Timestamp) -> None:
+        self._store = store
+        self.ts: Timestamp = ts
+
+    def get(self, table: int, id: str) -> bytes | None:  # noqa: A002
+        """Return a document's packed fields, or None."""
+        with self._store._lock:  # noqa: SLF001  # one class in two
+            return self._store._at(by_id_index(table), encode_key([id]), self.ts)  # noqa: SLF001
+
+    def scan(
+        self, table: int, index: IndexId, interval: Interval, order: Order, limit: int
+    ) -> list[Row]:
+        """Return the first `limit` documents of `interval`, in key order."""
+        id_bytes = id_length(table) + 2
+        with self._store._lock:  # noqa: SLF001
+            keys = self._store._scan(index, interval, self.ts)  # noqa: SLF001
+            if order is Order.DESC:
+                keys.reverse()
+            rows = []
+            for key in keys[:limit]:
+                packed = self._store._at(by_id_index(table), key[-id_bytes:], self.ts)  # noqa: SLF001
+                assert packed is not None, f"index {index} leads to a document that is not there"
+                rows.append(Row(key, packed))
+        return rows
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> MemorySnapshot:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _value_at(revisions: _Revisions, ts: Timestamp) -> bytes | None:
+    value = None
+    for at, revision in revisions:
+        if at > ts:
+            break
+        value = revision
+    return value
+
+
+def _kept(revisions: _Revisions, floor: Timestamp) -> _Revisions:
+    """Return the revisions that a snapshot at `floor` or later can see."""
+    current = _value_at(revisions, floor)
+    later = [(ts, value) for ts, value in revisions if ts > floor]
+    return later if current is None else [(floor, current), *later]

@@ -1,0 +1,103 @@
+-- Every statement of the SQLite store, under its name.
+
+-- name: newest
+-- The timestamp of the newest commit.
+SELECT coalesce(max(ts), 0) FROM commits
+
+-- name: floor
+-- Snapshots older than this are gone.
+SELECT value FROM meta WHERE name = 'history_floor'
+
+-- name: get
+-- A document as it is now.
+SELECT value FROM documents WHERE table_id = ?1 AND key = ?2
+
+-- name: get_superseded
+-- A document as it was before its first change after a timestamp.
+SELECT before FROM documents_history WHERE table_id = ?1 AND key = ?2 AND ts > ?3 ORDER BY ts LIMIT 1
+
+-- name: scan_documents_asc
+SELECT key, value FROM documents
+WHERE table_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4
+
+-- name: scan_documents_desc
+SELECT key, value FROM documents
+WHERE table_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4
+
+-- name: scan_entries_asc
+-- The document of an entry is named by the end of its key.
+SELECT e.key, d.value FROM entries AS e
+CROSS JOIN documents AS d ON d.table_id = ?1 AND d.key = substr(e.key, ?6)
+WHERE e.index_id = ?5 AND e.key >= ?2 AND e.key < ?3 ORDER BY e.key LIMIT ?4
+
+-- name: scan_entries_desc
+SELECT e.key, d.value FROM entries AS e
+CROSS JOIN documents AS d ON d.table_id = ?1 AND d.key = substr(e.key, ?6)
+WHERE e.index_id = ?5 AND e.key >= ?2 AND e.key < ?3 ORDER BY e.key DESC LIMIT ?4
+
+-- name: entry_keys_asc
+SELECT key FROM entries WHERE index_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4
+
+-- name: entry_keys_desc
+SELECT key FROM entries WHERE index_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4
+
+-- name: document_keys_asc
+SELECT key FROM documents WHERE table_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4
+
+-- name: document_keys_desc
+SELECT key FROM documents WHERE table_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4
+
+-- name: entries_superseded
+-- Which keys that changed after a timestamp were there before their first change.
+SELECT key, present, min(ts) FROM entries_history
+WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND ts > ?4 GROUP BY key
+
+-- name: documents_superseded
+SELECT key, before IS NOT NULL, min(ts) FROM documents_history
+WHERE table_id = ?1 AND key >= ?2 AND key < ?3 AND ts > ?4 GROUP BY key
+
+-- name: put_document
+INSERT OR REPLACE INTO documents (table_id, key, value) VALUES (?1, ?2, ?3)
+
+-- name: delete_document
+DELETE FROM documents WHERE table_id = ?1 AND key = ?2
+
+-- name: put_entry
+INSERT OR IGNORE INTO entries (index_id, key) VALUES (?1, ?2)
+
+-- name: delete_entry
+DELETE FROM entries WHERE index_id = ?1 AND key = ?2
+
+-- name: add_document_history
+INSERT INTO documents_history (table_id, key, ts, before) VALUES (?1, ?2, ?3, ?4)
+
+-- name: add_entry_history
+INSERT INTO entries_history (index_id, key, ts, present) VALUES (?1, ?2, ?3, ?4)
+
+-- name: add_commit
+INSERT INTO commits (ts, source, writes) VALUES (?1, ?2, ?3)
+
+-- name: tail
+SELECT ts, source, writes FROM commits WHERE ts > ?1 ORDER BY ts
+
+-- name: oldest_commits
+SELECT ts, writes FROM commits
+WHERE ts <= ?1 AND ts < (SELECT max(ts) FROM commits) ORDER BY ts LIMIT ?2
+
+-- name: delete_commits
+DELETE FROM commits WHERE ts <= ?1
+
+-- name: delete_document_history
+DELETE FROM documents_history WHERE table_id = ?1 AND key = ?2 AND ts = ?3
+
+-- name: delete_entry_history
+DELETE FROM entries_history WHERE index_id = ?1 AND key = ?2 AND ts = ?3
+
+-- name: set_floor
+UPDATE meta SET value = ?1 WHERE name = 'history_floor'
+
+-- name: drop_entries
+DELETE FROM entries WHERE index_id = ?1
+
+-- name: drop_entries_history
+DELETE FROM entries_history WHERE index_id = ?1

@@ -1,0 +1,149 @@
+"""What the engine asks of a store.
+
+Documents are packed fields under their ids; an index is a set of keys, each of which ends with the
+id of the document that it leads to. `by_id` has no entries of its own: the documents, ordered by
+the key of their id, are that index.
+
+A store answers reads at its newest timestamp from what is current, and older ones by laying what
+was superseded since over that, as far back as history is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from camber.occ.interval import IndexId, Interval, Order
+from camber.occ.write_set import IndexWrites
+from camber.storage.index_ids import by_id_index
+from camber.values.keys import encode_key
+from camber.values.timestamp import Timestamp
+
+
+class Row(NamedTuple):
+    """A document found by a scan: its key in the index, and its packed fields."""
+
+    key: bytes
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryChange:
+    """Where a document was and is in one index.
+
+    Equal keys mean that it stayed where it was: nothing to store, but whoever read there has read
+    the document.
+    """
+
+    index: IndexId
+    removed: bytes | None
+    added: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentChange:
+    """One new revision of a document: what it was and what it is; None is absent.
+
+    `entries` has every index of the table but `by_id`.
+    """
+
+    table: int
+    id: str
+    before: bytes | None
+    after: bytes | None
+    entries: tuple[EntryChange, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A timestamped group of revisions, all or nothing. `source` is the function that wrote it."""
+
+    ts: Timestamp
+    changes: tuple[DocumentChange, ...]
+    source: str
+
+    def index_writes(self) -> IndexWrites:
+        """Return every index key that the commit touched, old and new."""
+        writes: dict[IndexId, set[bytes]] = {}
+        for change in self.changes:
+            key = encode_key([change.id])
+            writes.setdefault(by_id_index(change.table), set()).add(key)
+            for entry in change.entries:
+                keys = writes.setdefault(entry.index, set())
+                keys.update(key for key in (entry.removed, entry.added) if key is not None)
+        return writes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedCommit:
+    """What is kept of a commit for those who follow the log: when, by whom, and what it touched."""
+
+    ts: Timestamp
+    source: str
+    writes: IndexWrites
+
+
+class Snapshot(Protocol):
+    """All data as of one timestamp. Used by one thread at a time; closed by whoever opened it."""
+
+    @property
+    def ts(self) -> Timestamp:
+        """Return the timestamp that the snapshot shows."""
+
+    def get(self, table: int, id: str) -> bytes | None:  # noqa: A002
+        """Return a document's packed fields, or None."""
+
+    def scan(
+        self, table: int, index: IndexId, interval: Interval, order: Order, limit: int
+    ) -> list[Row]:
+        """Return the first `limit` documents of `interval`, in key order. One round trip."""
+
+    def close(self) -> None:
+        """Let go of the snapshot; closing twice does nothing."""
+
+    def __enter__(self) -> Snapshot:
+        """Return the snapshot itself."""
+
+    def __exit__(self, *exc: object) -> None:
+        """Close it."""
+
+
+class Store(Protocol):
+    """One engine's data. Reads run where they are called; writes on one thread at a time."""
+
+    def snapshot(self, ts: Timestamp | None = None) -> Snapshot:
+        """Return the newest snapshot, or the one at exactly `ts`.
+
+        Raises:
+            OutOfRetention: `ts` is older than the history that is kept.
+        """
+
+    def append(self, commits: Sequence[Commit]) -> None:
+        """Write commits, in order of growing timestamps. Durable, or not done, when it ends."""
+
+    def newest_ts(self) -> Timestamp:
+        """Return the timestamp of the newest commit; 0 if there is none."""
+
+    def tail(self, since: Timestamp) -> list[LoggedCommit]:
+        """Return the commits after `since`, oldest first.
+
+        Raises:
+            OutOfRetention: history does not reach back to `since`.
+        """
+
+    def trim(self, *, before: Timestamp, commits_max: int) -> int:
+        """Forget what was superseded at or before `before`; older snapshots are gone then.
+
+        Takes the oldest `commits_max` commits at most, never the newest one, and returns how many
+        it took.
+        """
+
+    def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
+        """Write the entries of a new index, for the documents that there are now."""
+
+    def drop_index(self, index: IndexId) -> None:
+        """Remove all entries of an index and their history."""
+
+    def close(self) -> None:
+        """Close the store. Snapshots must be closed before."""

@@ -1,0 +1,1 @@
+"""Value types, their order, keys, ids and encodings. Pure."""

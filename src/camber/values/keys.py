@@ -1,0 +1,79 @@
+"""Index keys: bytes that sort as the values do (protocol 1.6).
+
+missing < null < int64 < float64 < false < true < string < bytes < array < object. Each value's
+bytes end by themselves, so a key is its values' bytes one after the other, and no value's bytes
+are a prefix of another's.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from camber.values.value import UNSET, Int64, Value
+
+_FLOAT = struct.Struct(">d")
+_U64 = struct.Struct(">Q")
+_SIGN = 1 << 63
+_ALL = (1 << 64) - 1
+
+
+def encode_key(values: Sequence[Value]) -> bytes:
+    """Return the key of a sequence of values; `UNSET` stands for a missing one."""
+    return b"".join([encode_part(value) for value in values])
+
+
+def encode_part(value: Value) -> bytes:
+    """Return the sortable bytes of one value, `UNSET` included."""
+    kind = type(value)
+    if kind is str:
+        return b"\x10" + value.encode().replace(b"\0", b"\0\xff") + b"\0"  # type: ignore[union-attr]
+    if kind is int or kind is float:
+        (bits,) = _U64.unpack(_FLOAT.pack(value))
+        return b"\x0d" + _U64.pack(bits ^ _ALL if bits & _SIGN else bits | _SIGN)
+    if value is None:
+        return b"\x03"
+    if value is UNSET:
+        return b"\x01"
+    if kind is bool:
+        return b"\x0f" if value else b"\x0e"
+    if isinstance(value, Int64):
+        return _int64(value)
+    if isinstance(value, bytes):
+        return b"\x11" + _escaped(value)
+    if isinstance(value, list):
+        return b"\x12" + b"".join([encode_part(item) for item in value]) + b"\0"
+    if isinstance(value, dict):
+        parts = [b"\x15"]
+        for name in sorted(value):
+            parts.append(_escaped(name.encode()) if name else b"\0\xff")
+            parts.append(encode_part(value[name]))
+        return b"".join(parts) + b"\0"
+    if isinstance(value, str):
+        return encode_part(str.__str__(value))
+    msg = f"{value!r} has no place in the order of values"
+    raise TypeError(msg)
+
+
+def prefix_end(prefix: bytes) -> bytes | None:
+    """Return the smallest key above all that start with `prefix`; None if there is none."""
+    stripped = prefix.rstrip(b"\xff")
+    if not stripped:
+        return None
+    return stripped[:-1] + bytes([stripped[-1] + 1])
+
+
+def _escaped(raw: bytes) -> bytes:
+    return raw.replace(b"\0", b"\0\xff") + b"\0"
+
+
+def _int64(value: Int64) -> bytes:
+    number = int(value)
+    if number == 0:
+        return b"\x08"
+    for tag, size in enumerate((1, 2, 4, 8), start=1):
+        half = 1 << (8 * size - 1)
+        if -half <= number < half:
+            mark = 8 + tag if number > 0 else 8 - tag
+            return bytes([mark]) + number.to_bytes(size, "big", signed=True)
+    raise AssertionError(number)

@@ -1,0 +1,53 @@
+"""The one internal form of values: msgpack in which equal values have equal bytes.
+
+An integral float64 within 2**53 (not -0.0) is a msgpack int, any other a float64, an int64 the
+extension `INT64_EXT`. Object keys are sorted.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final, cast
+
+import msgspec
+
+from camber.values.value import Int64, Value, canonical_float
+
+INT64_EXT: Final = 1
+_INT64 = struct.Struct(">q")
+
+
+def ext_hook(code: int, data: memoryview) -> Int64:
+    """Turn an extension back into an int64, for msgspec's decoders."""
+    assert code == INT64_EXT, f"unknown extension {code} in a stored value"
+    return Int64(_INT64.unpack(data)[0])
+
+
+_encoder = msgspec.msgpack.Encoder(order="sorted")
+_decoder = msgspec.msgpack.Decoder(ext_hook=ext_hook)
+
+
+def pack(value: Value) -> bytes:
+    """Return the canonical bytes of a value that has been checked."""
+    return _encoder.encode(_packable(value))
+
+
+def unpack(packed: bytes) -> Value:
+    """Return the value of `packed`."""
+    return cast("Value", _decoder.decode(packed))
+
+
+def _packable(value: Value) -> Any:
+    kind = type(value)
+    if kind is str or kind is int or value is None or kind is bool or kind is bytes:
+        return value
+    if kind is float:
+        return canonical_float(value)  # type: ignore[arg-type]
+    if kind is dict:
+        return {name: _packable(item) for name, item in value.items()}  # type: ignore[union-attr]
+    if kind is list:
+        return [_packable(item) for item in value]  # type: ignore[union-attr]
+    if isinstance(value, Int64):
+        return msgspec.msgpack.Ext(INT64_EXT, _INT64.pack(value))
+    msg = f"{value!r} has not been checked"
+    raise TypeError(msg)
