@@ -1,0 +1,59 @@
+"""What an author may write in annotations beside the types of Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+
+from camber.values.value import Int64
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class IdOf:
+    """Marks a string as the id of a document: of a table class, or of the one so called."""
+
+    target: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Int64LiteralOf:
+    """Marks an int64 that is exactly one of `values`."""
+
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """Gives a parameter another name on the wire: `sender: Annotated[str, Arg("from")]`."""
+
+    name: str
+
+
+if TYPE_CHECKING:
+
+    class Id(str, Generic[T]):
+        """The id of a document of table `T`: a string at run time."""
+
+    class Int64Literal(Int64, Generic[T]):
+        """An int64 of exactly these values."""
+
+else:
+
+    class Id:
+        """The id of a document: `Id[Message]`, or `Id["messages"]`. A string at run time."""
+
+        def __class_getitem__(cls, target):
+            return Annotated[str, IdOf(target)]
+
+        def __new__(cls, text):
+            """Return the text itself."""
+            return str(text)
+
+    class Int64Literal:
+        """An int64 of exactly these values: `Int64Literal[1, 2]`."""
+
+        def __class_getitem__(cls, values):
+            values = values if isinstance(values, tuple) else (values,)
+            return Annotated[Int64, Int64LiteralOf(tuple(int(value) for value in values))]

@@ -1,0 +1,950 @@
+"""Tables: documents as typed, frozen objects, and their indexes.
+
+A table is a `msgspec.Struct` whose metaclass takes the index declarations out of the class body.
+The system fields live under private names, since `id` and `creation_time` raise before a document
+has been inserted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import inspect
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast, dataclass_transform
+
+import msgspec
+
+from camber import limits
+from camber.errors import CamberError, DeveloperError
+from camber.schema.compiler import Compiler
+from camber.schema.plan import (
+    AnyPlan,
+    ArrayPlan,
+    BooleanPlan,
+    BytesPlan,
+    FieldPlan,
+    FloatPlan,
+    IdPlan,
+    IntegerPlan,
+    NullPlan,
+    ObjectPlan,
+    Plan,
+    RecordPlan,
+    StringPlan,
+    TableNames,
+    UnionPlan,
+    ValidationError,
+)
+from camber.values.packed import ext_hook, unpack
+from camber.values.paths import is_identifier
+from camber.values.value import UNSET, Value
+
+#: Wire names of the system fields, and the attributes that hold them.
+_SYSTEM_FIELDS = {"_id": "_camber_id", "_creationTime": "_camber_creation_time"}
+_EXTRA = "_camber_extra"
+
+
+class SchemaError(CamberError):
+    """A table that cannot be declared as it is; the code says which rule it breaks."""
+
+    code = "SchemaDefinitionError"
+
+
+class SchemaEnforcementError(DeveloperError):
+    """A document that does not fit its table."""
+
+    code = "SchemaEnforcementError"
+
+
+class Index:
+    """An index over fields, in this order; `_creationTime` is appended as the tie-break.
+
+    Args:
+        fields: wire paths, `"a"` or `"a.b"` for a field of a nested object.
+        staged: build it, but let nobody query it yet.
+        unique: no two documents may have equal fields; those that lack one are exempt.
+    """
+
+    def __init__(self, *fields: str, staged: bool = False, unique: bool = False) -> None:
+        self.fields = fields
+        self.staged = staged
+        self.unique = unique
+        self.name = ""
+        self.table = ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.table}.{self.name}"
+
+
+class SearchIndex:
+    """A full-text index over one string field."""
+
+    def __init__(
+        self, field: str, *, filter_fields: Iterable[str] = (), staged: bool = False
+    ) -> None:
+        self.field = field
+        self.filter_fields = tuple(filter_fields)
+        self.staged = staged
+        self.name = ""
+        self.table = ""
+
+
+class VectorIndex:
+    """A nearest-neighbour index over one field that holds a list of floats."""
+
+    def __init__(
+        self,
+        field: str,
+        *,
+        dimensions: int,
+        filter_fields: Iterable[str] = (),
+        staged: bool = False,
+    ) -> None:
+        self.field = field
+        self.dimensions = dimensions
+        self.filter_fields = tuple(filter_fields)
+        self.staged = staged
+        self.name = ""
+        self.table = ""
+
+
+_Declared = Index | SearchIndex | VectorIndex
+
+
+@dataclass(slots=True, kw_only=True)
+class DeclaredTable:
+    """What a table class declares. `resolve` compiles it when all modules have loaded."""
+
+    name: str
+    cls: type[Table]
+    strict: bool
+    indexes: list[Index]
+    search_indexes: list[SearchIndex]
+    vector_indexes: list[VectorIndex]
+    where: str
+    _plan: ObjectPlan | None = None
+    _document_plan: ObjectPlan | None = None
+    _decoder: msgspec.msgpack.Decoder[Any] | None = None
+    _attributes: frozenset[str] = field(default=frozenset())
+
+    def resolve(self, compiler: Compiler) -> None:
+        """Compile the annotations and check the indexes against them.
+
+        Raises:
+            AnnotationError: a field's annotation cannot be used.
+            SchemaError: an index is not possible.
+        """
+        # The annotations of a class that was resolved before may name classes of other modules.
+        plan = ObjectPlan(self.cls.__name__, self._make, self._take)
+        plan.extra = None if self.strict else _EXTRA
+        hints = compiler.hints(self.cls, self.where)
+        plan.fields = tuple(
+            compiler.field(
+                attribute=info.name,
+                name=info.encode_name,
+                annotation=hints[info.name],
+                default=UNSET if info.default is msgspec.NODEFAULT else info.default,
+                factory=None
+                if info.default_factory is msgspec.NODEFAULT
+                else info.default_factory,
+                has_default=info.default is not msgspec.NODEFAULT,
+                where=f"{self.where}, field {info.name}",
+            )
+            for info in msgspec.structs.fields(self.cls)
+            if info.name not in _HIDDEN
+        )
+        self._plan = plan
+        self._document_plan = None
+        self._decoder = self._fast_decoder()
+        self._attributes = frozenset(f.attribute for f in plan.fields)
+        _check_indexes(self, plan)
+
+    @property
+    def plan(self) -> ObjectPlan:
+        """Return the plan of the declared fields, without system fields."""
+        assert self._plan is not None, f"{self.name} is used before all modules have loaded"
+        return self._plan
+
+    def document_plan(self, compiler: Compiler | None = None) -> ObjectPlan:
+        """Return the plan of a stored document, system fields included."""
+        if self._document_plan is None:
+            plan = ObjectPlan(self.cls.__name__, self._make, self._take_document)
+            self._document_plan = plan
+            if self._plan is None:
+                assert compiler is not None
+                self.resolve(compiler)
+                self._document_plan = plan
+            plan.extra = self.plan.extra
+            plan.fields = (
+                FieldPlan(attribute="_camber_id", name="_id", plan=IdPlan(self.name)),
+                FieldPlan(
+                    attribute="_camber_creation_time", name="_creationTime", plan=FloatPlan()
+                ),
+                # A stored document is read with its defaults, so results always have the field.
+                *(
+                    FieldPlan(
+                        attribute=f.attribute,
+                        name=f.name,
+                        plan=f.plan,
+                        required=f.required or _has_default(f),
+                        default=f.default,
+                        factory=f.factory,
+                    )
+                    for f in self.plan.fields
+                ),
+            )
+        return self._document_plan
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Return the JSON of the table's validator."""
+        return self.plan.json
+
+    def decode_document(self, packed: bytes, names: TableNames) -> Table:
+        """Return the document of stored bytes."""
+        if self._decoder is not None:
+            try:
+                return cast("Table", self._decoder.decode(packed))
+            except msgspec.ValidationError:
+                # The plan is the truth, and it has the better error.
+                pass
+        document = unpack(packed)
+        assert isinstance(document, dict)
+        fields = {k: v for k, v in document.items() if k not in _SYSTEM_FIELDS}
+        found = self.plan.decode_fields(fields, names)
+        found["_camber_id"] = document["_id"]
+        found["_camber_creation_time"] = float(cast("float", document["_creationTime"]))
+        return self._make(found)
+
+    def encode_fields(self, document: Table, names: TableNames) -> dict[str, Value]:
+        """Return the wire form of a document's declared fields, checked."""
+        try:
+            fields = self.plan.encode(document, names)
+        except ValidationError as error:
+            raise self._enforcement(error) from None
+        assert isinstance(fields, dict)
+        return fields
+
+    def check(self, fields: Mapping[str, Any], names: TableNames) -> dict[str, Value]:
+        """Return fields by wire name in wire form, with defaults filled in.
+
+        Raises:
+            SchemaEnforcementError: they do not fit the table.
+        """
+        try:
+            checked = self.plan._encode_plain(dict(fields), names)  # noqa: SLF001
+        except ValidationError as error:
+            raise self._enforcement(error) from None
+        assert isinstance(checked, dict)
+        return checked
+
+    def _enforcement(self, error: ValidationError) -> SchemaEnforcementError:
+        return SchemaEnforcementError(
+            f"a document does not match the schema of table {self.name!r}. {error}"
+        )
+
+    def _make(self, fields: dict[str, Any]) -> Table:
+        return self.cls(**fields)
+
+    def _take(self, value: Any) -> Mapping[str, Any] | None:
+        if not isinstance(value, Table) or type(value).__name__ != self.cls.__name__:
+            return None
+        return {name: getattr(value, name) for name in type(value).__struct_fields__}
+
+    def _take_document(self, value: Any) -> Mapping[str, Any] | None:
+        return self._take(value)
+
+    def _fast_decoder(self) -> msgspec.msgpack.Decoder[Any] | None:
+        """Return a decoder that makes documents at C speed, where every field allows it."""
+        if not self.strict or not all(_is_plain(f.plan) for f in self.plan.fields):
+            return None
+        try:
+            return msgspec.msgpack.Decoder(self.cls, ext_hook=ext_hook)
+        except (TypeError, NameError):
+            return None
+
+
+def _has_default(f: FieldPlan) -> bool:
+    return f.factory is not None or f.default is not UNSET
+
+
+def _is_plain(plan: Plan) -> bool:
+    """Return whether msgspec decodes the plan's values as the plan does."""
+    if isinstance(plan, ArrayPlan):
+        return plan.make is list and _is_plain(plan.item)
+    if isinstance(plan, RecordPlan):
+        return _is_plain(plan.item)
+    if isinstance(plan, UnionPlan):
+        others = [member for member in plan.members if not isinstance(member, NullPlan)]
+        return len(others) == 1 and _is_plain(others[0])
+    plain = (AnyPlan, StringPlan, IntegerPlan, FloatPlan, BooleanPlan, BytesPlan, IdPlan, NullPlan)
+    return isinstance(plan, plain)
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,)
+)
+class TableMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec's metaclass is untyped
+    """Makes table classes: takes out the indexes and checks the names."""
+
+    def __new__(
+        mcls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        table: str | None = None,
+        strict: bool = True,
+    ) -> Any:
+        """Make a table class, or an abstract base if it has no `table`."""
+        annotations = namespace.get("__annotations__", {})
+        where = _where(namespace, name)
+        indexes = {key: value for key, value in namespace.items() if isinstance(value, _Declared)}
+        if bases and bases[0] is not msgspec.Struct:
+            _check_names(annotations, indexes, namespace, where)
+        inherited: dict[str, _Declared] = {}
+        for base in reversed(bases):
+            inherited.update(getattr(base, "__camber_indexes__", {}))
+        for key in indexes:
+            del namespace[key]
+        declared = {**{k: _copy(v) for k, v in inherited.items()}, **indexes}
+        for key, index in declared.items():
+            index.name, index.table = key, table or ""
+        namespace["__camber_indexes__"] = declared
+        cls = super().__new__(mcls, name, bases, namespace, kw_only=True, frozen=True)
+        # msgspec's own refusals, with what to do instead.
+        type.__setattr__(cls, "__setattr__", _refuse_set)
+        type.__setattr__(cls, "__delattr__", _refuse_delete)
+        if table is None:
+            type.__setattr__(cls, "__camber__", None)
+            return cls
+        _check_table_name(table, where)
+        for key, index in declared.items():
+            type.__setattr__(cls, key, index)
+        for key in ("by_creation_time", "by_id"):
+            built_in = Index()
+            built_in.name, built_in.table = key, table
+            type.__setattr__(cls, key, built_in)
+        type.__setattr__(
+            cls,
+            "__camber__",
+            DeclaredTable(
+                name=table,
+                cls=cls,
+                strict=strict,
+                indexes=[i for i in declared.values() if isinstance(i, Index)],
+                search_indexes=[i for i in declared.values() if isinstance(i, SearchIndex)],
+                vector_indexes=[i for i in declared.values() if isinstance(i, VectorIndex)],
+                where=where,
+            ),
+        )
+        return cls
+
+
+def _refuse_set(document: Any, name: str, value: Any) -> NoReturn:
+    msg = (
+        f"documents are frozen: use ctx.db.patch(id, {name}=…) to change the stored one, or "
+        f"msgspec.structs.replace(document, {name}=…) for a changed copy"
+    )
+    raise AttributeError(msg)
+
+
+def _refuse_delete(document: Any, name: str) -> NoReturn:
+    msg = f"documents are frozen: use ctx.db.patch(id, {name}=UNSET) to remove a field"
+    raise AttributeError(msg)
+
+
+def _copy(index: _Declared) -> _Declared:
+    twin = object.__new__(type(index))
+    twin.__dict__.update(index.__dict__)
+    return cast("_Declared", twin)
+
+
+def _where(namespace: dict[str, Any], name: str) -> str:
+    return f"{namespace.get('__module__', '?')}.{name}"
+
+
+class Table(msgspec.Struct, metaclass=TableMeta):
+    """The base of documents: `class Message(Table, table="messages")`.
+
+    Documents are frozen: `ctx.db.patch` changes them, `msgspec.structs.replace` copies them.
+    """
+
+    __camber__: ClassVar[Any] = None
+    __camber_indexes__: ClassVar[dict[str, _Declared]] = {}
+    if TYPE_CHECKING:
+        by_creation_time: ClassVar[Index]
+        by_id: ClassVar[Index]
+
+    _camber_id: Any = msgspec.field(default=UNSET, name="_id")
+    _camber_creation_time: Any = msgspec.field(default=UNSET, name="_creationTime")
+    _camber_extra: Any = msgspec.field(default=UNSET, name="$extra")
+
+    @property
+    def id(self) -> Any:
+        """Return the document's id.
+
+        Raises:
+            AttributeError: it has not been inserted.
+        """
+        return self._system("_camber_id", "id")
+
+    @property
+    def creation_time(self) -> float:
+        """Return when the document was inserted, in milliseconds since the Unix epoch."""
+        return cast("float", self._system("_camber_creation_time", "creation_time"))
+
+    def _system(self, attribute: str, name: str) -> Any:
+        value = getattr(self, attribute)
+        if value is UNSET:
+            msg = (
+                f"this {type(self).__name__} has no {name}: it has not been inserted. "
+                "ctx.db.insert returns the id, ctx.db.get the stored document"
+            )
+            raise AttributeError(msg)
+        return value
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """Return the fields that a table with `strict=False` does not declare."""
+        if type(self).__camber__.strict:
+            msg = f"{type(self).__name__} is strict: it has no undeclared fields"
+            raise AttributeError(msg)
+        return {} if self._camber_extra is UNSET else self._camber_extra
+
+    def __getitem__(self, name: str) -> Any:
+        """Return an undeclared field."""
+        return self.extra[name]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.table}.{self.name}"
+
+
+class SearchIndex:
+    """A full-text index over one string field."""
+
+    def __init__(
+        self, field: str, *, filter_fields: Iterable[str] = (), staged: bool = False
+    ) -> None:
+        self.field = field
+        self.filter_fields = tuple(filter_fields)
+        self.staged = staged
+        self.name = ""
+        self.table = ""
+
+
+class VectorIndex:
+    """A nearest-neighbour index over one field that holds a list of floats."""
+
+    def __init__(
+        self,
+        field: str,
+        *,
+        dimensions: int,
+        filter_fields: Iterable[str] = (),
+        staged: bool = False,
+    ) -> None:
+        self.field = field
+        self.dimensions = dimensions
+        self.filter_fields = tuple(filter_fields)
+        self.staged = staged
+        self.name = ""
+        self.table = ""
+
+
+_Declared = Index | SearchIndex | VectorIndex
+
+
+@dataclass(slots=True, kw_only=True)
+class DeclaredTable:
+    """What a table class declares. `resolve` compiles it when all modules have loaded."""
+
+    name: str
+    cls: type[Table]
+    strict: bool
+    indexes: list[Index]
+    search_indexes: list[SearchIndex]
+    vector_indexes: list[VectorIndex]
+    where: str
+    _plan: ObjectPlan | None = None
+    _document_plan: ObjectPlan | None = None
+    _decoder: msgspec.msgpack.Decoder[Any] | None = None
+    _attributes: frozenset[str] = field(default=frozenset())
+
+    def resolve(self, compiler: Compiler) -> None:
+        """Compile the annotations and check the indexes against them.
+
+        Raises:
+            AnnotationError: a field's annotation cannot be used.
+            SchemaError: an index is not possible.
+        """
+        # The annotations of a class that was resolved before may name classes of other modules.
+        plan = ObjectPlan(self.cls.__name__, self._make, self._take)
+        plan.extra = None if self.strict else _EXTRA
+        hints = compiler.hints(self.cls, self.where)
+        plan.fields = tuple(
+            compiler.field(
+                attribute=info.name,
+                name=info.encode_name,
+                annotation=hints[info.name],
+                default=UNSET if info.default is msgspec.NODEFAULT else info.default,
+                factory=None
+                if info.default_factory is msgspec.NODEFAULT
+                else info.default_factory,
+                has_default=info.default is not msgspec.NODEFAULT,
+                where=f"{self.where}, field {info.name}",
+            )
+            for info in msgspec.structs.fields(self.cls)
+            if info.name not in _HIDDEN
+        )
+        self._plan = plan
+        self._document_plan = None
+        self._decoder = self._fast_decoder()
+        self._attributes = frozenset(f.attribute for f in plan.fields)
+        _check_indexes(self, plan)
+
+    @property
+    def plan(self) -> ObjectPlan:
+        """Return the plan of the declared fields, without system fields."""
+        assert self._plan is not None, f"{self.name} is used before all modules have loaded"
+        return self._plan
+
+    def document_plan(self, compiler: Compiler | None = None) -> ObjectPlan:
+        """Return the plan of a stored document, system fields included."""
+        if self._document_plan is None:
+            plan = ObjectPlan(self.cls.__name__, self._make, self._take_document)
+            self._document_plan = plan
+            if self._plan is None:
+                assert compiler is not None
+                self.resolve(compiler)
+                self._document_plan = plan
+            plan.extra = self.plan.extra
+            plan.fields = (
+                FieldPlan(attribute="_camber_id", name="_id", plan=IdPlan(self.name)),
+                FieldPlan(
+                    attribute="_camber_creation_time", name="_creationTime", plan=FloatPlan()
+                ),
+                # A stored document is read with its defaults, so results always have the field.
+                *(
+                    FieldPlan(
+                        attribute=f.attribute,
+                        name=f.name,
+                        plan=f.plan,
+                        required=f.required or _has_default(f),
+                        default=f.default,
+                        factory=f.factory,
+                    )
+                    for f in self.plan.fields
+                ),
+            )
+        return self._document_plan
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Return the JSON of the table's validator."""
+        return self.plan.json
+
+    def decode_document(self, packed: bytes, names: TableNames) -> Table:
+        """Return the document of stored bytes."""
+        if self._decoder is not None:
+            try:
+                return cast("Table", self._decoder.decode(packed))
+            except msgspec.ValidationError:
+                # The plan is the truth, and it has the better error.
+                pass
+        document = unpack(packed)
+        assert isinstance(document, dict)
+        fields = {k: v for k, v in document.items() if k not in _SYSTEM_FIELDS}
+        found = self.plan.decode_fields(fields, names)
+        found["_camber_id"] = document["_id"]
+        found["_camber_creation_time"] = float(cast("float", document["_creationTime"]))
+        return self._make(found)
+
+    def encode_fields(self, document: Table, names: TableNames) -> dict[str, Value]:
+        """Return the wire form of a document's declared fields, checked."""
+        try:
+            fields = self.plan.encode(document, names)
+        except ValidationError as error:
+            raise self._enforcement(error) from None
+        assert isinstance(fields, dict)
+        return fields
+
+    def check(self, fields: Mapping[str, Any], names: TableNames) -> dict[str, Value]:
+        """Return fields by wire name in wire form, with defaults filled in.
+
+        Raises:
+            SchemaEnforcementError: they do not fit the table.
+        """
+        try:
+            checked = self.plan._encode_plain(dict(fields), names)  # noqa: SLF001
+        except ValidationError as error:
+            raise self._enforcement(error) from None
+        assert isinstance(checked, dict)
+        return checked
+
+    def _enforcement(self, error: ValidationError) -> SchemaEnforcementError:
+        return SchemaEnforcementError(
+            f"a document does not match the schema of table {self.name!r}. {error}"
+        )
+
+    def _make(self, fields: dict[str, Any]) -> Table:
+        return self.cls(**fields)
+
+    def _take(self, value: Any) -> Mapping[str, Any] | None:
+        if not isinstance(value, Table) or type(value).__name__ != self.cls.__name__:
+            return None
+        return {name: getattr(value, name) for name in type(value).__struct_fields__}
+
+    def _take_document(self, value: Any) -> Mapping[str, Any] | None:
+        return self._take(value)
+
+    def _fast_decoder(self) -> msgspec.msgpack.Decoder[Any] | None:
+        """Return a decoder that makes documents at C speed, where every field allows it."""
+        if not self.strict or not all(_is_plain(f.plan) for f in self.plan.fields):
+            return None
+        try:
+            return msgspec.msgpack.Decoder(self.cls, ext_hook=ext_hook)
+        except (TypeError, NameError):
+            return None
+
+
+def _has_default(f: FieldPlan) -> bool:
+    return f.factory is not None or f.default is not UNSET
+
+
+def _is_plain(plan: Plan) -> bool:
+    """Return whether msgspec decodes the plan's values as the plan does."""
+    if isinstance(plan, ArrayPlan):
+        return plan.make is list and _is_plain(plan.item)
+    if isinstance(plan, RecordPlan):
+        return _is_plain(plan.item)
+    if isinstance(plan, UnionPlan):
+        others = [member for member in plan.members if not isinstance(member, NullPlan)]
+        return len(others) == 1 and _is_plain(others[0])
+    plain = (AnyPlan, StringPlan, IntegerPlan, FloatPlan, BooleanPlan, BytesPlan, IdPlan, NullPlan)
+    return isinstance(plan, plain)
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,)
+)
+class TableMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec's metaclass is untyped
+    """Makes table classes: takes out the indexes and checks the names."""
+
+    def __new__(
+        mcls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        table: str | None = None,
+        strict: bool = True,
+    ) -> Any:
+        """Make a table class, or an abstract base if it has no `table`."""
+        annotations = namespace.get("__annotations__", {})
+        where = _where(namespace, name)
+        indexes = {key: value for key, value in namespace.items() if isinstance(value, _Declared)}
+        if bases and bases[0] is not msgspec.Struct:
+            _check_names(annotations, indexes, namespace, where)
+        inherited: dict[str, _Declared] = {}
+        for base in reversed(bases):
+            inherited.update(getattr(base, "__camber_indexes__", {}))
+        for key in indexes:
+            del namespace[key]
+        declared = {**{k: _copy(v) for k, v in inherited.items()}, **indexes}
+        for key, index in declared.items():
+            index.name, index.table = key, table or ""
+        namespace["__camber_indexes__"] = declared
+        cls = super().__new__(mcls, name, bases, namespace, kw_only=True, frozen=True)
+        # msgspec's own refusals, with what to do instead.
+        type.__setattr__(cls, "__setattr__", _refuse_set)
+        type.__setattr__(cls, "__delattr__", _refuse_delete)
+        if table is None:
+            type.__setattr__(cls, "__camber__", None)
+            return cls
+        _check_table_name(table, where)
+        for key, index in declared.items():
+            type.__setattr__(cls, key, index)
+        for key in ("by_creation_time", "by_id"):
+            built_in = Index()
+            built_in.name, built_in.table = key, table
+            type.__setattr__(cls, key, built_in)
+        type.__setattr__(
+            cls,
+            "__camber__",
+            DeclaredTable(
+                name=table,
+                cls=cls,
+                strict=strict,
+                indexes=[i for i in declared.values() if isinstance(i, Index)],
+                search_indexes=[i for i in declared.values() if isinstance(i, SearchIndex)],
+                vector_indexes=[i for i in declared.values() if isinstance(i, VectorIndex)],
+                where=where,
+            ),
+        )
+        return cls
+
+
+def _refuse_set(document: Any, name: str, value: Any) -> NoReturn:
+    msg = (
+        f"documents are frozen: use ctx.db.patch(id, {name}=…) to change the stored one, or "
+        f"msgspec.structs.replace(document, {name}=…) for a changed copy"
+    )
+    raise AttributeError(msg)
+
+
+def _refuse_delete(document: Any, name: str) -> NoReturn:
+    msg = f"documents are frozen: use ctx.db.patch(id, {name}=UNSET) to remove a field"
+    raise AttributeError(msg)
+
+
+def _copy(index: _Declared) -> _Declared:
+    twin = object.__new__(type(index))
+    twin.__dict__.update(index.__dict__)
+    return cast("_Declared", twin)
+
+
+def _where(namespace: dict[str, Any], name: str) -> str:
+    return f"{namespace.get('__module__', '?')}.{name}"
+
+
+class Table(msgspec.Struct, metaclass=TableMeta):
+    """The base of documents: `class Message(Table, table="messages")`.
+
+    Documents are frozen: `ctx.db.patch` changes them, `msgspec.structs.replace` copies them.
+    """
+
+    __camber__: ClassVar[Any] = None
+    __camber_indexes__: ClassVar[dict[str, _Declared]] = {}
+    if TYPE_CHECKING:
+        by_creation_time: ClassVar[Index]
+        by_id: ClassVar[Index]
+
+    _camber_id: Any = msgspec.field(default=UNSET, name="_id")
+    _camber_creation_time: Any = msgspec.field(default=UNSET, name="_creationTime")
+    _camber_extra: Any = msgspec.field(default=UNSET, name="$extra")
+
+    @property
+    def id(self) -> Any:
+        """Return the document's id.
+
+        Raises:
+            AttributeError: it has not been inserted.
+        """
+        return self._system("_camber_id", "id")
+
+    @property
+    def creation_time(self) -> float:
+        """Return when the document was inserted, in milliseconds since the Unix epoch."""
+        return cast("float", self._system("_camber_creation_time", "creation_time"))
+
+    def _system(self, attribute: str, name: str) -> Any:
+        value = getattr(self, attribute)
+        if value is UNSET:
+            msg = (
+                f"this {type(self).__name__} has no {name}: it has not been inserted. "
+                "ctx.db.insert returns the id, ctx.db.get the stored document"
+            )
+            raise AttributeError(msg)
+        return value
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """Return the fields that a table with `strict=False` does not declare."""
+        if type(self).__camber__.strict:
+            msg = f"{type(self).__name__} is strict: it has no undeclared fields"
+            raise AttributeError(msg)
+        return {} if self._camber_extra is UNSET else self._camber_extra
+
+    def __getitem__(self, name: str) -> Any:
+        """Return an undeclared field."""
+        return self.extra[name]
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        msg = (
+            f"documents are frozen: use ctx.db.patch(id, {name}=…) to change the stored one, or "
+            f"msgspec.structs.replace(document, {name}=…) for a changed copy"
+        )
+        raise AttributeError(msg)
+
+    def __delattr__(self, name: str) -> NoReturn:
+        msg = f"documents are frozen: use ctx.db.patch(id, {name}=UNSET) to remove a field"
+        raise AttributeError(msg)
+
+    def __repr__(self) -> str:
+        shown = [f"{f}={getattr(self, f)!r}" for f in self.__struct_fields__ if f not in _HIDDEN]
+        if self._camber_id is not UNSET:
+            shown.insert(0, f"id={self._camber_id!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by their wire names, system fields included once it is inserted."""
+        found = {
+            info.encode_name: _plain(getattr(self, info.name))
+            for info in msgspec.structs.fields(type(self))
+            if info.name != _EXTRA and getattr(self, info.name) is not UNSET
+        }
+        if self._camber_extra is not UNSET:
+            found = {**self._camber_extra, **found}
+        return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a field's value as it is on the wire."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, datetime.datetime):
+        return value.timestamp() * 1000
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, msgspec.Struct):
+        return {
+            info.encode_name: _plain(getattr(value, info.name))
+            for info in msgspec.structs.fields(value)
+            if getattr(value, info.name) is not UNSET
+        }
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
+
+
+_HIDDEN = frozenset({*_SYSTEM_FIELDS.values(), _EXTRA})
+_RESERVED = frozenset(name for name in dir(Table) if not name.startswith("__")) | {
+    "by_id",
+    "by_creation_time",
+}
+
+
+def resolve_tables(tables: Iterable[DeclaredTable]) -> Compiler:
+    """Compile all declared tables, when all modules have loaded; return what compiled them."""
+    declared = list(tables)
+    compiler = Compiler({table.cls.__name__: table for table in declared})
+    for table in declared:
+        table.resolve(compiler)
+    return compiler
+
+
+def _check_names(
+    annotations: dict[str, Any],
+    indexes: dict[str, _Declared],
+    namespace: dict[str, Any],
+    where: str,
+) -> None:
+    for name in annotations:
+        if name in _RESERVED:
+            msg = (
+                f"{where}: a field cannot be called {name!r}, which every table has. Use another "
+                f'attribute and keep the wire name: other: … = field(name="{name}")'
+            )
+            raise SchemaError(msg)
+        if name.startswith("_"):
+            msg = f"{where}: field names must not start with '_', as {name!r} does"
+            raise SchemaError(msg)
+        if not is_identifier(name):
+            msg = f"{where}: {name!r} cannot name a field: at most {limits.identifier_length_max}"
+            raise SchemaError(msg)
+        if name in indexes:
+            msg = f"{where}: {name!r} is both a field and an index"
+            raise SchemaError(msg)
+    for name in indexes:
+        if name in {"by_id", "by_creation_time"} or name.startswith("_"):
+            msg = f"{where}: an index cannot be called {name!r}, which is reserved"
+            raise SchemaError(msg, code="IndexNameReserved")
+        if name in _RESERVED:
+            msg = f"{where}: an index cannot be called {name!r}, which every table has"
+            raise SchemaError(msg, code="IndexNameReserved")
+        if not is_identifier(name):
+            msg = f"{where}: {name!r} cannot name an index"
+            raise SchemaError(msg, code="InvalidIndexName")
+    for name, value in namespace.items():
+        is_plain = not name.startswith("__") and not isinstance(value, _Declared)
+        callable_or_descriptor = callable(value) or inspect.isdatadescriptor(value)
+        if is_plain and name not in annotations and not callable_or_descriptor:
+            if isinstance(value, classmethod | staticmethod):
+                continue
+            msg = f"{where}: {name!r} has no annotation; write {name}: type = {value!r}"
+            raise SchemaError(msg)
+
+
+def _check_table_name(name: str, where: str) -> None:
+    if name.startswith("_"):
+        msg = f"{where}: table {name!r}: names that start with '_' are Camber's own"
+        raise SchemaError(msg, code="TableNameReserved")
+    if not is_identifier(name):
+        msg = (
+            f"{where}: {name!r} cannot name a table: letters, digits and '_', at most "
+            f"{limits.identifier_length_max}"
+        )
+        raise SchemaError(msg, code="InvalidTableName")
+
+
+def _check_indexes(table: DeclaredTable, plan: ObjectPlan) -> None:
+    count = len(table.indexes) + len(table.search_indexes) + len(table.vector_indexes)
+    if count > limits.indexes_per_table_max:
+        msg = (
+            f"{table.where}: {count} indexes; a table may have {limits.indexes_per_table_max}"
+        )
+        raise SchemaError(msg, code="TooManyIndexes")
+    seen: dict[tuple[str, ...], str] = {}
+    for index in table.indexes:
+        where = f"{table.where}, index {index.name}"
+        _check_index_fields(index.fields, where)
+        if index.fields in seen:
+            msg = f"{where}: index {seen[index.fields]} has the same fields"
+            raise SchemaError(msg, code="IndexNotUnique")
+        seen[index.fields] = index.name
+        for path in index.fields:
+            _check_path(plan, path, where)
+    for search in (*table.search_indexes, *table.vector_indexes):
+        where = f"{table.where}, index {search.name}"
+        if len(search.filter_fields) > limits.index_fields_max:
+            msg = f"{where}: more than {limits.index_fields_max} filter fields"
+            raise SchemaError(msg, code="IndexTooManyFields")
+        for path in (search.field, *search.filter_fields):
+            _check_path(plan, path, where)
+
+
+def _check_index_fields(fields: tuple[str, ...], where: str) -> None:
+    if not fields:
+        raise SchemaError(f"{where}: it has no fields", code="EmptyIndex")
+    if len(fields) > limits.index_fields_max:
+        msg = f"{where}: {len(fields)} fields; an index may have {limits.index_fields_max}"
+        raise SchemaError(msg, code="IndexTooManyFields")
+    if len(set(fields)) != len(fields):
+        raise SchemaError(f"{where}: a field is there twice", code="FieldsNotUniqueWithinIndex")
+    for path in fields:
+        if path == "_id":
+            msg = f"{where}: every index ends with the id; leave it out"
+            raise SchemaError(msg, code="IndexFieldsContainId")
+        if path == "_creationTime":
+            msg = f"{where}: every index has the creation time after its fields; leave it out"
+            raise SchemaError(msg, code="IndexFieldsContainCreationTime")
+        if path.startswith("_"):
+            msg = f"{where}: {path!r} starts with '_', which is reserved"
+            raise SchemaError(msg, code="IndexFieldNameReserved")
+
+
+def _check_path(plan: Plan, path: str, where: str) -> None:
+    if not _has_path(plan, path.split(".")):
+        msg = f"{where}: the table has no field {path!r}"
+        raise SchemaError(msg)
+
+
+def _has_path(plan: Plan, parts: list[str]) -> bool:
+    if not parts or isinstance(plan, AnyPlan):
+        return True
+    if isinstance(plan, UnionPlan):
+        return any(_has_path(member, parts) for member in plan.members)
+    if isinstance(plan, ObjectPlan):
+        if plan.extra is not None and all(f.name != parts[0] for f in plan.fields):
+            return True
+        return any(f.name == parts[0] and _has_path(f.plan, parts[1:]) for f in plan.fields)
+    return False
