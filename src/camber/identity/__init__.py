@@ -1,0 +1,1 @@
+"""Who calls: identities, admin keys, the Authorization header."""

@@ -1,0 +1,110 @@
+"""What comes out of functions, as everybody above the runtime sees it.
+
+Values are packed; the JSON of one is made when the first client asks for it and shared by all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from camber.values.packed import unpack
+from camber.values.timestamp import Timestamp
+from camber.values.wire import encode_value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A failed function. `message` is what its caller reads, redacted where that is set.
+
+    `data` is the packed data of an application error; None means that it was none.
+    """
+
+    message: str
+    data: bytes | None
+
+    @cached_property
+    def data_json(self) -> bytes | None:
+        """Return the data's lossless JSON."""
+        return None if self.data is None else encode_value(unpack(self.data))
+
+
+class Watcher(Protocol):
+    """Somebody who wants to know when a result stops to hold."""
+
+    def invalidated(self, result: QueryResult) -> None:
+        """Note that `result` does not hold at the newest timestamp; called on the loop."""
+
+
+class QueryResult:
+    """A query's value or failure, shared by all who asked, and for how long it holds.
+
+    It holds over [ts, valid_until); while `valid_until` is None it holds at the newest timestamp.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_json",
+        "failure",
+        "journal",
+        "log_lines",
+        "packed",
+        "ts",
+        "valid_until",
+        "watchers",
+    )
+
+    def __init__(
+        self,
+        *,
+        ts: Timestamp,
+        packed: bytes | None,
+        failure: Failure | None,
+        log_lines: tuple[str, ...],
+        journal: str | None,
+    ) -> None:
+        self.ts = ts
+        self.packed = packed
+        self.failure = failure
+        self.log_lines = log_lines
+        self.journal = journal
+        self.valid_until: Timestamp | None = None
+        self.watchers: set[Watcher] = set()
+        self._json: bytes | None = None
+
+    def holds_at(self, ts: Timestamp) -> bool:
+        """Return whether this is the query's result at `ts`, the newest timestamp or an older."""
+        return self.ts <= ts and (self.valid_until is None or ts < self.valid_until)
+
+    @property
+    def json(self) -> bytes:
+        """Return the value's lossless JSON, made once."""
+        assert self.packed is not None
+        if self._json is None:
+            self._json = encode_value(unpack(self.packed))
+        return self._json
+
+    @property
+    def size_bytes(self) -> int:
+        """Return about how much memory the result takes."""
+        return 512 + 2 * len(self.packed or b"") + sum(map(len, self.log_lines))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MutationResult:
+    """A mutation that committed at `ts` with a packed value, or failed and changed nothing."""
+
+    ts: Timestamp | None
+    value: bytes | None
+    failure: Failure | None
+    log_lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionResult:
+    """An action's packed value, or its failure."""
+
+    value: bytes | None
+    failure: Failure | None
+    log_lines: tuple[str, ...]
