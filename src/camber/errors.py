@@ -163,6 +163,10 @@ class OutOfRetention(RequestError):
     kind = ErrorKind.OUT_OF_RETENTION
 
 
+class InjectedError(RequestError):
+    """A system error that a test asked for (`camber.testing.system_error`)."""
+
+
 class AppError(Exception):
     """An error with data for the caller: Convex's `ConvexError`, and named so on the wire.
 

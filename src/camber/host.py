@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import secrets
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -38,6 +39,9 @@ class Host(Protocol):
     def worker(self, name: str) -> Worker:
         """Return a new thread that runs plain functions one after another."""
 
+    def loop_thread(self, name: str) -> LoopThread:
+        """Return a new thread that runs coroutines on an event loop of its own."""
+
 
 class Worker(Protocol):
     """One thread, owned by whoever asked for it."""
@@ -47,6 +51,16 @@ class Worker(Protocol):
 
     def close(self) -> None:
         """Let what was accepted finish, then end the thread."""
+
+
+class LoopThread(Protocol):
+    """One thread with an event loop, owned by whoever asked for it."""
+
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> Awaitable[R]:
+        """Run a coroutine on the loop; many at once."""
+
+    def close(self) -> None:
+        """Cancel what still runs and end the thread."""
 
 
 class RealHost:
@@ -77,6 +91,9 @@ class RealHost:
     def worker(self, name: str) -> Worker:
         return _ThreadWorker(name)
 
+    def loop_thread(self, name: str) -> LoopThread:
+        return _LoopThread(name)
+
 
 class _ThreadWorker:
     def __init__(self, name: str) -> None:
@@ -87,3 +104,29 @@ class _ThreadWorker:
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
+
+
+class _LoopThread:
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+        self._thread.start()
+
+    def _main(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> Awaitable[R]:
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()

@@ -46,6 +46,7 @@ class _Waiting:
     commit: Commit
     writes: IndexWrites
     done: asyncio.Future[Timestamp]
+    visible: Callable[[], None] | None
 
 
 class Committer:
@@ -92,10 +93,13 @@ class Committer:
             self._flusher.cancel()
             await asyncio.gather(self._flusher, return_exceptions=True)
 
-    async def commit(self, transaction: FinishedTransaction) -> Timestamp:
+    async def commit(
+        self, transaction: FinishedTransaction, *, visible: Callable[[], None] | None = None
+    ) -> Timestamp:
         """Commit and return the timestamp once the commit is durable and published.
 
-        A transaction that changes nothing has committed at its snapshot.
+        A transaction that changes nothing has committed at its snapshot. `visible` is called as
+        the commit becomes so, before anybody is told what it touched.
 
         Raises:
             CommitConflict: a commit after the snapshot wrote what was read; run again.
@@ -105,9 +109,11 @@ class Committer:
         if not transaction.changes:
             return transaction.begin_ts
         await self._open.wait()
-        return await self._submit(transaction)
+        return await self._submit(transaction, visible)
 
-    async def _submit(self, transaction: FinishedTransaction) -> Timestamp:
+    async def _submit(
+        self, transaction: FinishedTransaction, visible: Callable[[], None] | None = None
+    ) -> Timestamp:
         if len(self._waiting) >= limits.commit_queue_max:
             raise Overloaded(
                 f"{len(self._waiting)} commits wait to be written, the most that may; "
@@ -119,7 +125,7 @@ class Committer:
         self._assigned = ts
         commit = Commit(ts=ts, changes=transaction.stamped(ts), source=transaction.source)
         done: asyncio.Future[Timestamp] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(commit, commit.index_writes(), done))
+        self._waiting.append(_Waiting(commit, commit.index_writes(), done, visible))
         self._idle.clear()
         self._wake.set()
         # Shielded: whoever waits may be cancelled, but the commit is already on its way.
@@ -181,6 +187,9 @@ class Committer:
         self._apply(commits)
         self._newest = commits[-1].ts
         self.write_log.trim(now=self._newest)
+        for waiting in group:
+            if waiting.visible is not None:
+                waiting.visible()
         # Published before anyone is told: whoever is told may read at once.
         self._publish(commits)
         for waiting in group:

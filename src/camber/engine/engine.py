@@ -87,9 +87,11 @@ class Engine:
         """Remove the entries of an index that no catalog names any more."""
         await self._writer.run(self._store.drop_index, index)
 
-    async def trim(self, *, before: Timestamp) -> None:
-        """Forget history up to `before`."""
-        await self._writer.run(lambda: self._store.trim(before=before))
+    async def trim(self, *, before: Timestamp, commits_max: int) -> int:
+        """Forget at most `commits_max` commits' history up to `before`; return how many."""
+        return await self._writer.run(
+            lambda: self._store.trim(before=before, commits_max=commits_max)
+        )
 
     @property
     def store(self) -> Store:

@@ -8,7 +8,7 @@ data: `finish` returns what the committer needs and nothing refers to the snapsh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -209,7 +209,7 @@ class Transaction:
         *,
         prefix: bytes = b"",
         rows: int = _SCAN_ROWS_MIN,
-    ) -> Iterator[ScannedRow]:
+    ) -> Generator[ScannedRow, None, None]:
         """Yield the documents whose keys lie in `interval`, in key order.
 
         Sees the transaction's own writes, also those made while the scan is open. The read set
@@ -226,7 +226,7 @@ class Transaction:
         self._open_scans[id(scan)] = scan
         return self._rows(table, scan, max(1, min(rows, _SCAN_ROWS_MAX)))
 
-    def _rows(self, table: TableEntry, scan: _Scan, rows: int) -> Iterator[ScannedRow]:
+    def _rows(self, table: TableEntry, scan: _Scan, rows: int) -> Generator[ScannedRow, None, None]:
         exhausted = False
         try:
             for key, packed in self._merged(table, scan, rows):

@@ -144,7 +144,7 @@ def _validate_table(transaction: Transaction, declared: DeclaredTable) -> None:
     for document in _documents(transaction.snapshot, table):
         fields = {name: value for name, value in document.items() if not name.startswith("_")}
         try:
-            declared.check(fields, transaction)
+            declared.check_stored(fields, transaction)
         except CamberError as error:
             msg = (
                 f"the stored document {document['_id']} of table {declared.name!r} does not fit "

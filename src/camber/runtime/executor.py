@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Protocol
 
 from camber.engine.transaction import FinishedTransaction
+from camber.functions.definition import FunctionKind
 from camber.identity.identity import Identity
 from camber.occ.read_set import ReadSet
 from camber.runtime.results import ActionResult, Failure, QueryResult
@@ -40,8 +41,9 @@ class SessionRequest:
 class FunctionCall:
     """One function to run.
 
-    `path` is as the caller wrote it; `arguments` is a packed value, an object unless the caller
-    got it wrong; `journal` only matters to queries.
+    `path` is a function's key (`messages:send`); `arguments` is a packed value, an object unless
+    the caller got it wrong; `journal` only matters to queries. Arguments that encode no value at
+    all are empty, and `arguments_error` says why.
     """
 
     path: str
@@ -51,6 +53,7 @@ class FunctionCall:
     request_id: str
     journal: str | None = None
     component_path: str = ""
+    arguments_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,3 +97,10 @@ class Executor(Protocol):
 
     async def action(self, call: FunctionCall) -> ActionResult:
         """Run an action to its end."""
+
+    def kind_of(self, call: FunctionCall) -> FunctionKind | None:
+        """Return the kind of the function that is called, or None if there is none for the caller.
+        """
+
+    def close(self) -> None:
+        """End the threads or processes; what still runs is lost."""

@@ -51,9 +51,9 @@ class FailureTexts:
     ) -> Failure:
         first = f"[Request ID: {request_id}] Server Error"
         if self.redact:
-            return Failure(message=first, data=data)
+            return Failure(message=first, data=data, headline=headline)
         lines = [first, headline, *(f"    at {frame}" for frame in frames)]
-        return Failure(message="\n".join(lines) + "\n", data=data)
+        return Failure(message="\n".join(lines) + "\n", data=data, headline=headline)
 
     def _frames(self, error: BaseException) -> list[str]:
         if self.root is None:

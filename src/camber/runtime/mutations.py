@@ -7,6 +7,7 @@ the commit that it lost to is visible (semantics 4.4). What a client is told is 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from camber import limits
 from camber.engine.committer import CommitConflict
@@ -24,8 +25,15 @@ class Mutations:
         self._engine = engine
         self._executor = executor
 
-    async def run(self, call: FunctionCall, session: SessionRequest | None) -> MutationResult:
+    async def run(
+        self,
+        call: FunctionCall,
+        session: SessionRequest | None,
+        visible: Callable[[], None] | None = None,
+    ) -> MutationResult:
         """Run a mutation; return once it is durable, or its failure.
+
+        `visible` is called as its commit becomes readable.
 
         Raises:
             WriteConflict: it lost each of its attempts to another commit.
@@ -46,7 +54,9 @@ class Mutations:
                     log_lines=executed.log_lines,
                 )
             try:
-                ts = await self._engine.committer.commit(executed.transaction)
+                ts = await self._engine.committer.commit(
+                    executed.transaction, visible=visible
+                )
             except CommitConflict as conflict:
                 if attempt == limits.conflict_retries_max:
                     raise WriteConflict(

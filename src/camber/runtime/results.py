@@ -11,7 +11,7 @@ from typing import Protocol
 
 from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
-from camber.values.wire import encode_value
+from camber.values.wire import encode_json, encode_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,13 @@ class Failure:
 
     message: str
     data: bytes | None
+    #: The line that names the error, for functions that called this one; never sent to clients.
+    headline: str
+
+    @property
+    def comparable(self) -> tuple[str, bytes | None]:
+        """Return what tells this failure from another: all but the id of the request."""
+        return self.message.partition("\n")[2], self.data
 
     @cached_property
     def data_json(self) -> bytes | None:
@@ -46,6 +53,7 @@ class QueryResult:
     __slots__ = (
         "__weakref__",
         "_json",
+        "_shared",
         "failure",
         "journal",
         "log_lines",
@@ -72,6 +80,7 @@ class QueryResult:
         self.valid_until: Timestamp | None = None
         self.watchers: set[Watcher] = set()
         self._json: bytes | None = None
+        self._shared: tuple[bytes, bytes] | None = None
 
     def holds_at(self, ts: Timestamp) -> bool:
         """Return whether this is the query's result at `ts`, the newest timestamp or an older."""
@@ -84,6 +93,33 @@ class QueryResult:
         if self._json is None:
             self._json = encode_value(unpack(self.packed))
         return self._json
+
+    @property
+    def comparable(self) -> object:
+        """Return what is equal for results that a client cannot tell apart."""
+        failure = None if self.failure is None else self.failure.comparable
+        return self.packed, failure, self.log_lines, self.journal
+
+    def modification(self, query_id: int) -> bytes:
+        """Return the QueryUpdated or QueryFailed of a subscription (protocol 3.4).
+
+        All but the id is written once and shared by all who subscribe.
+        """
+        if self._shared is None:
+            self._shared = self._write_shared()
+        kind, members = self._shared
+        return b'{"type":"%b","queryId":%d,%b}' % (kind, query_id, members)
+
+    def _write_shared(self) -> tuple[bytes, bytes]:
+        tail = b'"logLines":%b,"journal":%b' % (
+            encode_json(self.log_lines),
+            encode_json(self.journal),
+        )
+        if self.failure is None:
+            return b"QueryUpdated", b'"value":%b,%b' % (self.json, tail)
+        data = self.failure.data_json
+        members = b'"errorMessage":%b,%b' % (encode_json(self.failure.message), tail)
+        return b"QueryFailed", members if data is None else members + b',"errorData":' + data
 
     @property
     def size_bytes(self) -> int:

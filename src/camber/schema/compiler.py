@@ -313,7 +313,7 @@ class _StrictObjectPlan(ObjectPlan):
     def encode(self, value: Any, names: Any) -> Any:
         if not isinstance(value, dict):
             raise self.refuse(value)
-        return self._encode_plain(value, names)
+        return self.encode_plain(value, names)
 
 
 def _union(members: list[Plan]) -> Plan:

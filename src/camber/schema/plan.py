@@ -511,7 +511,7 @@ class ObjectPlan(Plan):
             item = value.get(f.name, UNSET)
             if item is UNSET:
                 if f.required:
-                    raise self._missing(f, value)
+                    raise self.lacks(f, value)
                 found[f.attribute] = f.missing()
                 continue
             taken += 1
@@ -523,7 +523,7 @@ class ObjectPlan(Plan):
             known = {f.name for f in self.fields}
             found[self.extra] = {k: v for k, v in value.items() if k not in known}
         elif taken != len(value):
-            raise self._unknown(value)
+            raise self.has_extra(value)
         return found
 
     def encode(self, value: Any, names: TableNames) -> Value:
@@ -532,13 +532,13 @@ class ObjectPlan(Plan):
             # A plain dict of wire names does as well.
             if not isinstance(value, dict):
                 raise self.refuse(value, f"Expected {self.title}, got {type(value).__name__}.")
-            return self._encode_plain(value, names)
+            return self.encode_plain(value, names)
         found: dict[str, Value] = {}
         for f in self.fields:
             item = attributes.get(f.attribute, UNSET)
             if item is UNSET:
                 if f.required:
-                    raise self._missing(f, value)
+                    raise self.lacks(f, value)
                 continue
             try:
                 found[f.name] = f.plan.encode(item, names)
@@ -550,7 +550,8 @@ class ObjectPlan(Plan):
             found = {**extra, **found}
         return found
 
-    def _encode_plain(self, value: dict[str, Any], names: TableNames) -> Value:
+    def encode_plain(self, value: dict[str, Any], names: TableNames) -> Value:
+        """Return the wire form of fields given by wire name."""
         found: dict[str, Value] = {}
         known = set()
         for f in self.fields:
@@ -559,7 +560,7 @@ class ObjectPlan(Plan):
             if item is UNSET:
                 item = f.missing()
                 if f.required:
-                    raise self._missing(f, value)
+                    raise self.lacks(f, value)
                 if item is UNSET:
                     continue
             try:
@@ -572,17 +573,19 @@ class ObjectPlan(Plan):
             assert isinstance(kept, dict)
             found = {**kept, **found}
         elif extra:
-            raise self._unknown(value)
+            raise self.has_extra(value)
         return found
 
-    def _missing(self, missing: FieldPlan, value: object) -> ValidationError:
+    def lacks(self, missing: FieldPlan, value: object) -> ValidationError:
+        """Return the error for a value without a required field."""
         return self.refuse(
             value,
             f"Object is missing the required field `{missing.name}`. Give it a value, or declare "
             "a default for it.",
         )
 
-    def _unknown(self, value: Mapping[str, Any]) -> ValidationError:
+    def has_extra(self, value: Mapping[str, Any]) -> ValidationError:
+        """Return the error for a value with a field that is not declared."""
         known = {f.name for f in self.fields}
         extra = next(name for name in value if name not in known and value[name] is not UNSET)
         return self.refuse(

@@ -129,7 +129,7 @@ class DeclaredTable:
     _plan: ObjectPlan | None = None
     _document_plan: ObjectPlan | None = None
     _decoder: msgspec.msgpack.Decoder[Any] | None = None
-    _attributes: frozenset[str] = field(default=frozenset())
+    _wire_names: dict[str, str] = field(default_factory=dict)
 
     def resolve(self, compiler: Compiler) -> None:
         """Compile the annotations and check the indexes against them.
@@ -160,7 +160,7 @@ class DeclaredTable:
         self._plan = plan
         self._document_plan = None
         self._decoder = self._fast_decoder()
-        self._attributes = frozenset(f.attribute for f in plan.fields)
+        self._wire_names = {f.attribute: f.name for f in plan.fields}
         _check_indexes(self, plan)
 
     @property
@@ -236,11 +236,72 @@ class DeclaredTable:
             SchemaEnforcementError: they do not fit the table.
         """
         try:
-            checked = self.plan._encode_plain(dict(fields), names)  # noqa: SLF001
+            checked = self.plan.encode_plain(dict(fields), names)
         except ValidationError as error:
             raise self._enforcement(error) from None
         assert isinstance(checked, dict)
         return checked
+
+    def check_stored(self, fields: Mapping[str, Any], names: TableNames) -> None:
+        """Do nothing if stored fields, by wire name and in wire form, fit the table.
+
+        Raises:
+            SchemaEnforcementError: they do not.
+        """
+        try:
+            self.plan.decode_fields(dict(fields), names)
+        except ValidationError as error:
+            raise self._enforcement(error) from None
+
+    def encode_patch(
+        self, patch: Mapping[str, Any], names: TableNames
+    ) -> dict[str, Value]:
+        """Return fields of a patch by wire name, in wire form; `UNSET` stands for removal.
+
+        Raises:
+            SchemaEnforcementError: the patched document would not fit the table.
+        """
+        found: dict[str, Value] = {}
+        by_name = {f.name: f for f in self.plan.fields}
+        try:
+            for name, item in patch.items():
+                known = by_name.get(name)
+                found[name] = item if item is UNSET else self._encode_field(name, item, names)
+                if item is UNSET and known is not None and known.required:
+                    raise self.plan.lacks(known, dict(patch))
+        except ValidationError as error:
+            raise self._enforcement(error) from None
+        return found
+
+    def _encode_field(self, name: str, item: Any, names: TableNames) -> Value:
+        known = next((f for f in self.plan.fields if f.name == name), None)
+        if known is None:
+            if self.strict:
+                raise self.plan.has_extra({name: item})
+            return AnyPlan().encode(item, names)
+        try:
+            return known.plan.encode(item, names)
+        except ValidationError as error:
+            raise error.under(f".{name}") from None
+
+    def wire_name(self, attribute: str) -> str:
+        """Return the wire name of a field, given that or its attribute."""
+        return self._wire_names.get(attribute, attribute)
+
+    def encode_condition(self, path: str, value: Any, names: TableNames) -> Value:
+        """Return the wire form of a value that the field at `path` is compared with.
+
+        What the field could not hold is compared as it is, by the order of all values.
+        """
+        if value is UNSET:
+            return value
+        known = next((f for f in self.plan.fields if f.name == path), None)
+        if known is not None:
+            try:
+                return known.plan.encode(value, names)
+            except ValidationError:
+                pass
+        return AnyPlan().encode(value, names)
 
     def _enforcement(self, error: ValidationError) -> SchemaEnforcementError:
         return SchemaEnforcementError(
@@ -322,7 +383,8 @@ class TableMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec's metacl
         if table is None:
             type.__setattr__(cls, "__camber__", None)
             return cls
-        _check_table_name(table, where)
+        if not namespace["__module__"].startswith("camber."):
+            _check_table_name(table, where)
         for key, index in declared.items():
             type.__setattr__(cls, key, index)
         for key in ("by_creation_time", "by_id"):
@@ -473,7 +535,7 @@ class DeclaredTable:
     _plan: ObjectPlan | None = None
     _document_plan: ObjectPlan | None = None
     _decoder: msgspec.msgpack.Decoder[Any] | None = None
-    _attributes: frozenset[str] = field(default=frozenset())
+    _wire_names: dict[str, str] = field(default_factory=dict)
 
     def resolve(self, compiler: Compiler) -> None:
         """Compile the annotations and check the indexes against them.
@@ -504,7 +566,7 @@ class DeclaredTable:
         self._plan = plan
         self._document_plan = None
         self._decoder = self._fast_decoder()
-        self._attributes = frozenset(f.attribute for f in plan.fields)
+        self._wire_names = {f.attribute: f.name for f in plan.fields}
         _check_indexes(self, plan)
 
     @property
@@ -580,11 +642,72 @@ class DeclaredTable:
             SchemaEnforcementError: they do not fit the table.
         """
         try:
-            checked = self.plan._encode_plain(dict(fields), names)  # noqa: SLF001
+            checked = self.plan.encode_plain(dict(fields), names)
         except ValidationError as error:
             raise self._enforcement(error) from None
         assert isinstance(checked, dict)
         return checked
+
+    def check_stored(self, fields: Mapping[str, Any], names: TableNames) -> None:
+        """Do nothing if stored fields, by wire name and in wire form, fit the table.
+
+        Raises:
+            SchemaEnforcementError: they do not.
+        """
+        try:
+            self.plan.decode_fields(dict(fields), names)
+        except ValidationError as error:
+            raise self._enforcement(error) from None
+
+    def encode_patch(
+        self, patch: Mapping[str, Any], names: TableNames
+    ) -> dict[str, Value]:
+        """Return fields of a patch by wire name, in wire form; `UNSET` stands for removal.
+
+        Raises:
+            SchemaEnforcementError: the patched document would not fit the table.
+        """
+        found: dict[str, Value] = {}
+        by_name = {f.name: f for f in self.plan.fields}
+        try:
+            for name, item in patch.items():
+                known = by_name.get(name)
+                found[name] = item if item is UNSET else self._encode_field(name, item, names)
+                if item is UNSET and known is not None and known.required:
+                    raise self.plan.lacks(known, dict(patch))
+        except ValidationError as error:
+            raise self._enforcement(error) from None
+        return found
+
+    def _encode_field(self, name: str, item: Any, names: TableNames) -> Value:
+        known = next((f for f in self.plan.fields if f.name == name), None)
+        if known is None:
+            if self.strict:
+                raise self.plan.has_extra({name: item})
+            return AnyPlan().encode(item, names)
+        try:
+            return known.plan.encode(item, names)
+        except ValidationError as error:
+            raise error.under(f".{name}") from None
+
+    def wire_name(self, attribute: str) -> str:
+        """Return the wire name of a field, given that or its attribute."""
+        return self._wire_names.get(attribute, attribute)
+
+    def encode_condition(self, path: str, value: Any, names: TableNames) -> Value:
+        """Return the wire form of a value that the field at `path` is compared with.
+
+        What the field could not hold is compared as it is, by the order of all values.
+        """
+        if value is UNSET:
+            return value
+        known = next((f for f in self.plan.fields if f.name == path), None)
+        if known is not None:
+            try:
+                return known.plan.encode(value, names)
+            except ValidationError:
+                pass
+        return AnyPlan().encode(value, names)
 
     def _enforcement(self, error: ValidationError) -> SchemaEnforcementError:
         return SchemaEnforcementError(
@@ -666,7 +789,8 @@ class TableMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec's metacl
         if table is None:
             type.__setattr__(cls, "__camber__", None)
             return cls
-        _check_table_name(table, where)
+        if not namespace["__module__"].startswith("camber."):
+            _check_table_name(table, where)
         for key, index in declared.items():
             type.__setattr__(cls, key, index)
         for key in ("by_creation_time", "by_id"):

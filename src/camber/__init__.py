@@ -1,0 +1,125 @@
+"""Camber: a reactive backend in Python.
+
+What an application author imports is here. Importing it loads the decorators, the schema and what
+they stand on, and nothing of the server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import field
+
+from camber.errors import (
+    AppError,
+    ArgumentValidationError,
+    CamberError,
+    DeveloperError,
+    FunctionError,
+    ReturnsValidationError,
+)
+from camber.functions.conditions import any_of, gt, gte, lt, lte
+from camber.functions.contexts import ActionCtx, MutationCtx, QueryCtx, SyncActionCtx
+from camber.functions.declarations import (
+    App,
+    Component,
+    Crons,
+    CustomJwt,
+    HttpRouter,
+    OidcProvider,
+    Retry,
+)
+from camber.functions.decorators import (
+    action,
+    internal_action,
+    internal_mutation,
+    internal_query,
+    mutation,
+    query,
+)
+from camber.functions.pagination import Page, PaginationOpts
+from camber.functions.system_documents import ScheduledFunction, StoredFile
+from camber.identity.identity import UserIdentity
+from camber.occ.cursors import InvalidCursor
+from camber.schema.annotations import Arg, Id, Int64Literal
+from camber.schema.table import Index, SchemaEnforcementError, SearchIndex, Table, VectorIndex
+from camber.values.size import document_size, value_size
+from camber.values.value import UNSET, Int64
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from camber.server.mounting import asgi
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "UNSET",
+    "ActionCtx",
+    "App",
+    "AppError",
+    "Arg",
+    "ArgumentValidationError",
+    "CamberError",
+    "Component",
+    "Crons",
+    "CustomJwt",
+    "DeveloperError",
+    "FunctionError",
+    "HttpRouter",
+    "Id",
+    "Index",
+    "Int64",
+    "Int64Literal",
+    "InvalidCursor",
+    "MutationCtx",
+    "OidcProvider",
+    "Page",
+    "PaginationOpts",
+    "QueryCtx",
+    "Request",
+    "Response",
+    "Retry",
+    "ReturnsValidationError",
+    "ScheduledFunction",
+    "SchemaEnforcementError",
+    "SearchIndex",
+    "StoredFile",
+    "SyncActionCtx",
+    "Table",
+    "UserIdentity",
+    "VectorIndex",
+    "action",
+    "any_of",
+    "asgi",
+    "document_size",
+    "field",
+    "gt",
+    "gte",
+    "internal_action",
+    "internal_mutation",
+    "internal_query",
+    "lt",
+    "lte",
+    "mutation",
+    "query",
+    "value_size",
+]
+
+#: Imported when they are first used: applications without HTTP routes need none of them.
+_LATE = {
+    "Request": "starlette.requests",
+    "Response": "starlette.responses",
+    "asgi": "camber.server.mounting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is imported late."""
+    if name in _LATE:
+        import importlib  # noqa: PLC0415
+
+        return getattr(importlib.import_module(_LATE[name]), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

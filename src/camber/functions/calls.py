@@ -1,0 +1,55 @@
+"""What names a function in a call, and who carries the call out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar
+
+from camber.functions.definition import Function
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class MountedFunction(Generic[P, R_co]):
+    """A function of a component that is mounted as `mount`: `ledger[add]`, `ledger["a:add"]`."""
+
+    mount: str
+    function: Function[P, R_co] | str
+
+
+#: The decorated function itself, a function of a component, or a path or handle.
+Callee: TypeAlias = "Function[P, R_co] | MountedFunction[P, R_co] | str"
+
+
+class TransactionCalls(Protocol):
+    """Runs functions within a transaction."""
+
+    def query(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
+        """Run a query in the same transaction and return its result, by value."""
+
+    def mutation(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
+        """Run a mutation as a sub-transaction: when it raises, its writes are undone."""
+
+
+class ActionCalls(Protocol):
+    """Runs functions for an action, each query and mutation in a transaction of its own."""
+
+    async def query(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
+        """Run a query at the newest snapshot."""
+
+    async def mutation(
+        self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named
+    ) -> Any:
+        """Run a mutation until it has committed."""
+
+    async def action(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
+        """Run another action."""
+
+    def block(self, coroutine: Any) -> Any:
+        """Wait for one of the calls above on a thread that is not the event loop's."""
+
+
+_Named: TypeAlias = Mapping[str, Any]

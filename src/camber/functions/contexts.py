@@ -1,0 +1,283 @@
+"""The contexts: what a function may do, by its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+from camber.functions.calls import ActionCalls, Callee, TransactionCalls
+from camber.functions.database import DatabaseReader, DatabaseWriter
+from camber.functions.environment import Environment
+from camber.functions.logs import Log
+from camber.identity.identity import UserIdentity
+from camber.schema.table import VectorIndex
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _later(name: str) -> NoReturn:
+    msg = f"{name} is not built yet"
+    raise NotImplementedError(msg)
+
+
+class Auth:
+    """Who calls; `ctx.auth`."""
+
+    def __init__(self, read: Callable[[], UserIdentity | None]) -> None:
+        self._read = read
+
+    def get_user_identity(self) -> UserIdentity | None:
+        """Return the signed-in user, or None."""
+        return self._read()
+
+
+class Storage:
+    """Files; `ctx.storage`. Not built yet."""
+
+    def generate_upload_url(self) -> Any:
+        """Return a URL to which a client may upload one file."""
+        _later("ctx.storage.generate_upload_url")
+
+    def get_url(self, id: str, /) -> Any:
+        """Return the URL of a file, or None."""
+        del id
+        _later("ctx.storage.get_url")
+
+    def get_metadata(self, id: str, /) -> Any:
+        """Return what is known of a file, or None."""
+        del id
+        _later("ctx.storage.get_metadata")
+
+    def delete(self, id: str, /) -> Any:
+        """Delete a file."""
+        del id
+        _later("ctx.storage.delete")
+
+
+class ActionStorage(Storage):
+    """Files and their content; `ctx.storage` of an action. Not built yet."""
+
+    def store(
+        self, data: Any, *, content_type: str | None = None, sha256: str | None = None
+    ) -> Any:
+        """Store a file and return its id."""
+        del data, content_type, sha256
+        _later("ctx.storage.store")
+
+    def get(self, id: str, /) -> Any:
+        """Return a file's content, or None."""
+        del id
+        _later("ctx.storage.get")
+
+
+class Scheduler:
+    """Runs functions later; `ctx.scheduler`. Not built yet."""
+
+    def run_after(
+        self, delay: timedelta | float, callee: Callee[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Any:
+        """Run a function after `delay`, in seconds unless it is a `timedelta`."""
+        del delay, callee, args, kwargs
+        _later("ctx.scheduler.run_after")
+
+    def run_at(
+        self, time: datetime, callee: Callee[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Any:
+        """Run a function at a time."""
+        del time, callee, args, kwargs
+        _later("ctx.scheduler.run_at")
+
+    def cancel(self, id: str, /) -> Any:
+        """Cancel a scheduled function."""
+        del id
+        _later("ctx.scheduler.cancel")
+
+    def options(self, *, retry: Any = None) -> Scheduler:
+        """Return a scheduler with options."""
+        del retry
+        _later("ctx.scheduler.options")
+
+
+class QueryCtx:
+    """What a query may do: read."""
+
+    db: DatabaseReader
+
+    def __init__(
+        self,
+        *,
+        db: DatabaseReader,
+        auth: Auth,
+        env: Environment,
+        log: Log,
+        calls: TransactionCalls,
+    ) -> None:
+        self.db = db
+        self.auth = auth
+        self.env = env
+        self.log = log
+        self._calls = calls
+
+    @property
+    def storage(self) -> Storage:
+        """Return the files."""
+        return Storage()
+
+    def run_query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run another query in this transaction and return its result, by value.
+
+        Raises:
+            AppError: the query raised one.
+            FunctionError: it failed otherwise.
+        """
+        return self._calls.query(callee, args, kwargs)  # type: ignore[no-any-return]
+
+    def function_handle(self, callee: Callee[..., Any], /) -> str:
+        """Return a text that names a function for good. Not built yet."""
+        del callee
+        _later("ctx.function_handle")
+
+    def options(self, *, stale_snapshot: bool = False) -> QueryCtx:
+        """Return a context with options for calls. Not built yet."""
+        del stale_snapshot
+        _later("ctx.options")
+
+
+class MutationCtx(QueryCtx):
+    """What a mutation may do: read, write and schedule, all or nothing."""
+
+    db: DatabaseWriter
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Return what runs functions later."""
+        return Scheduler()
+
+    def run_mutation(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run another mutation as a sub-transaction: if it raises, its writes are undone.
+
+        Raises:
+            AppError: the mutation raised one.
+            FunctionError: it failed otherwise.
+        """
+        return self._calls.mutation(callee, args, kwargs)  # type: ignore[no-any-return]
+
+
+class _ActionContext:
+    def __init__(self, *, auth: Auth, env: Environment, log: Log, calls: ActionCalls) -> None:
+        self.auth = auth
+        self.env = env
+        self.log = log
+        self._calls = calls
+
+    @property
+    def storage(self) -> ActionStorage:
+        """Return the files."""
+        return ActionStorage()
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Return what runs functions later."""
+        return Scheduler()
+
+    def function_handle(self, callee: Callee[..., Any], /) -> str:
+        """Return a text that names a function for good. Not built yet."""
+        del callee
+        _later("ctx.function_handle")
+
+
+class ActionCtx(_ActionContext):
+    """What an action may do: anything; the database only through queries and mutations."""
+
+    async def run_query(
+        self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a query at the newest snapshot and return its result.
+
+        Raises:
+            AppError: the query raised one.
+            FunctionError: it failed otherwise.
+        """
+        return await self._calls.query(callee, args, kwargs)  # type: ignore[no-any-return]
+
+    async def run_mutation(
+        self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a mutation until it has committed and return its result.
+
+        Raises:
+            AppError: the mutation raised one.
+            FunctionError: it failed otherwise.
+        """
+        return await self._calls.mutation(callee, args, kwargs)  # type: ignore[no-any-return]
+
+    async def run_action(
+        self,
+        callee: Callee[P, Awaitable[R]] | Callee[P, R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Run another action and return its result.
+
+        Raises:
+            AppError: the action raised one.
+            FunctionError: it failed otherwise.
+        """
+        return await self._calls.action(callee, args, kwargs)  # type: ignore[no-any-return]
+
+    async def vector_search(
+        self,
+        index: VectorIndex | str,
+        vector: list[float],
+        /,
+        *,
+        limit: int = 10,
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Any]:
+        """Return the nearest documents' ids and scores. Not built yet."""
+        del index, vector, limit, where
+        _later("ctx.vector_search")
+
+
+class SyncActionCtx(_ActionContext):
+    """What a plain `def` action may do: the same, blocking its own thread."""
+
+    def run_query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a query at the newest snapshot and return its result."""
+        return self._calls.block(  # type: ignore[no-any-return]
+            self._calls.query(callee, args, kwargs)
+        )
+
+    def run_mutation(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a mutation until it has committed and return its result."""
+        return self._calls.block(  # type: ignore[no-any-return]
+            self._calls.mutation(callee, args, kwargs)
+        )
+
+    def run_action(
+        self,
+        callee: Callee[P, Awaitable[R]] | Callee[P, R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Run another action and return its result."""
+        return self._calls.block(  # type: ignore[no-any-return]
+            self._calls.action(callee, args, kwargs)
+        )
+
+    def vector_search(
+        self,
+        index: VectorIndex | str,
+        vector: list[float],
+        /,
+        *,
+        limit: int = 10,
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Any]:
+        """Return the nearest documents' ids and scores. Not built yet."""
+        del index, vector, limit, where
+        _later("ctx.vector_search")

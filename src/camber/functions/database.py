@@ -1,0 +1,807 @@
+"""`ctx.db`: reading and writing documents within a transaction.
+
+Documents of declared tables are typed objects, those of other tables are dicts with `_id` and
+`_creationTime`. Every read is recorded by the transaction, every write is checked against the
+schema before it is made (semantics 1.6, 1.7, 2.3, 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Generic, Literal, TypeVar, cast, overload
+
+import msgspec
+
+from camber import limits
+from camber.engine import system_tables
+from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, IndexEntry, IndexState, TableEntry
+from camber.engine.transaction import ScannedRow, Transaction
+from camber.errors import DeveloperError
+from camber.functions.conditions import SelectedKeys, select
+from camber.functions.pagination import Page, PageStatus, PaginationOpts, PaginationState
+from camber.functions.system_documents import SYSTEM_DOCUMENTS
+from camber.occ.cursors import Cursor, CursorCipher, InvalidCursor
+from camber.occ.interval import Interval, Order
+from camber.schema.annotations import Id
+from camber.schema.table import DeclaredTable, Index, SearchIndex, Table
+from camber.values.ids import InvalidId, decode_id
+from camber.values.packed import unpack
+from camber.values.paths import is_identifier
+from camber.values.size import nesting
+from camber.values.value import UNSET, InvalidValue, Value, canonical, check
+
+D = TypeVar("D", bound=Table)
+Doc = TypeVar("Doc")
+
+_SPLIT_PAGE_ITEMS = limits.array_length_max * limits.page_split_recommended_percent // 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseAccess:
+    """What the database of one execution works with."""
+
+    transaction: Transaction
+    #: Declared user tables by name.
+    tables: Mapping[str, DeclaredTable]
+    cursors: CursorCipher
+    pagination: PaginationState = field(default_factory=PaginationState)
+
+    def declared(self, name: str) -> DeclaredTable | None:
+        """Return what is declared of a table."""
+        return self.tables.get(name) or SYSTEM_DOCUMENTS.get(name)
+
+    def document(self, table: str, packed: bytes) -> Any:
+        """Return a stored document as user code sees it."""
+        declared = self.declared(table)
+        if declared is None:
+            return unpack(packed)
+        return declared.decode_document(packed, self.transaction)
+
+
+class DatabaseReader:
+    """Reads documents; `ctx.db` of a query."""
+
+    def __init__(self, access: DatabaseAccess) -> None:
+        self._access = access
+
+    @property
+    def system(self) -> SystemReader:
+        """Return the reader of `_storage` and `_scheduled_functions`."""
+        return SystemReader(self._access)
+
+    @overload
+    def get(self, id: Id[D], /) -> D | None: ...
+
+    @overload
+    def get(self, id: str, /) -> Any: ...
+
+    def get(self, id: Any, /) -> Any:
+        """Return the document, or None if there is none.
+
+        Raises:
+            DeveloperError: `id` is no document id, or one of a system table.
+        """
+        return self._get(id)
+
+    @overload
+    def query(self, table: type[D], /) -> Query[D]: ...
+
+    @overload
+    def query(self, table: str, /) -> Query[Any]: ...
+
+    def query(self, table: Any, /) -> Query[Any]:
+        """Return a query over a table, given by its class or its name.
+
+        A table that does not exist yet has no documents.
+        """
+        name = self._table_name(table)
+        return Query(self._access, name)
+
+    def normalize_id(self, table: type[Table] | str, text: str) -> Any:
+        """Return `text` if it is the id of a document of `table`, which need not exist; or None."""
+        name = self._table_name(table)
+        try:
+            number = decode_id(text).table_number
+        except (InvalidId, TypeError, AttributeError):
+            return None
+        return text if number == self._access.transaction.number(name) else None
+
+    def _get(self, id_: object) -> Any:
+        entry = self._entry_of(id_, "get")
+        if entry is None:
+            return None
+        assert isinstance(id_, str)
+        packed = self._access.transaction.get(id_)
+        return None if packed is None else self._access.document(entry.name, packed)
+
+    def _entry_of(self, id_: object, operation: str) -> TableEntry | None:
+        """Return the table of an id; None if it is of no table here."""
+        number = _table_number(id_, operation)
+        entry = self._access.transaction.table_by_number(number)
+        if entry is not None:
+            self._refuse_foreign(entry.name, operation)
+        return entry
+
+    def _table_name(self, table: object) -> str:
+        name = _name_of(table)
+        self._refuse_foreign(name, "use")
+        return name
+
+    def _refuse_foreign(self, name: str, operation: str) -> None:
+        if not name.startswith("_"):
+            return
+        if name in system_tables.READABLE:
+            msg = f"cannot {operation} system table {name!r} here; read it with ctx.db.system"
+        else:
+            msg = f"cannot {operation} table {name!r}: names that start with '_' are Camber's own"
+        raise DeveloperError(msg, code="SystemTableError")
+
+
+class SystemReader(DatabaseReader):
+    """Reads the system tables `_storage` and `_scheduled_functions`."""
+
+    def _refuse_foreign(self, name: str, operation: str) -> None:
+        if name in system_tables.READABLE:
+            return
+        msg = (
+            f"cannot {operation} table {name!r} with ctx.db.system, which reads "
+            f"{' and '.join(sorted(system_tables.READABLE))}; use ctx.db"
+        )
+        raise DeveloperError(msg, code="SystemTableError")
+
+
+class DatabaseWriter(DatabaseReader):
+    """Reads and writes documents; `ctx.db` of a mutation."""
+
+    @overload
+    def insert(self, document: D, /) -> Id[D]: ...
+
+    @overload
+    def insert(self, table: str | type[Table], fields: Mapping[str, Any], /) -> Id[Any]: ...
+
+    def insert(self, document: Any, fields: Any = None, /) -> Any:
+        """Add a document and return its id: `insert(Message(...))` or `insert("messages", {...})`.
+
+        Raises:
+            SchemaEnforcementError: it does not fit its table.
+        """
+        if isinstance(document, Table):
+            if fields is not None:
+                msg = "insert takes a document, or a table and its fields; not both"
+                raise DeveloperError(msg, code="InvalidArgument")
+            name, value = _name_of(document), document
+        else:
+            name, value = self._table_name(document), fields
+        self._refuse_foreign(name, "insert into")
+        if not is_identifier(name):
+            msg = f"{name!r} cannot name a table: letters, digits and '_', at most 64"
+            raise DeveloperError(msg, code="InvalidTableName")
+        _refuse_system_fields(value, {}, "insert")
+        checked = self._encode(name, value, "insert")
+        transaction = self._access.transaction
+        entry = transaction.table(name)
+        if entry is not None:
+            self._check_unique(entry, checked, None)
+        return transaction.insert(name, checked)
+
+    def patch(self, id: str, fields: Mapping[str, Any] | None = None, /, **changes: Any) -> None:
+        """Change some top-level fields; `UNSET` removes one.
+
+        `patch(id, {"from": x})` is for names that are no keyword. A patch that changes nothing
+        writes nothing.
+
+        Raises:
+            DeveloperError: there is no such document (code NonexistentDocument).
+            SchemaEnforcementError: the result would not fit its table.
+        """
+        entry, current = self._existing(id, "patch")
+        declared = self._access.declared(entry.name)
+        given: dict[str, Any] = dict(fields or {})
+        for name, value in changes.items():
+            given[name if declared is None else declared.wire_name(name)] = value
+        _refuse_system_fields(given, current, "patch")
+        for system in (ID_FIELD, CREATION_TIME_FIELD):
+            given.pop(system, None)
+        if declared is None:
+            plain = {name: value for name, value in given.items() if value is not UNSET}
+            encoded: dict[str, Value] = {**_checked_fields(plain, "patch")}
+        else:
+            encoded = declared.encode_patch(given, self._access.transaction)
+        removed = {name for name, value in given.items() if value is UNSET}
+        kept = {k: v for k, v in _own_fields(current).items() if k not in removed}
+        encoded = {k: v for k, v in encoded.items() if k not in removed}
+        self._replace(entry, id, {**kept, **encoded})
+
+    def replace(self, id: str, document: Table | Mapping[str, Any], /) -> None:
+        """Give a document a new body; its id and creation time stay.
+
+        Raises:
+            DeveloperError: there is no such document (code NonexistentDocument), or `document`
+                is of another table (code InvalidTable).
+            SchemaEnforcementError: it does not fit its table.
+        """
+        entry, current = self._existing(id, "replace")
+        if isinstance(document, Table) and _name_of(document) != entry.name:
+            msg = (
+                f"cannot replace {id} of table {entry.name!r} with a document of table "
+                f"{_name_of(document)!r}"
+            )
+            raise DeveloperError(msg, code="InvalidTable")
+        _refuse_system_fields(document, current, "replace")
+        value: Any = document
+        if not isinstance(document, Table):
+            value = {k: v for k, v in document.items() if k not in _SYSTEM_FIELDS}
+        self._replace(entry, id, self._encode(entry.name, value, "replace"))
+
+    def delete(self, id: str, /) -> None:
+        """Remove a document.
+
+        Raises:
+            DeveloperError: there is no such document (code NonexistentDocument).
+        """
+        self._existing(id, "delete")
+        self._access.transaction.delete(id)
+
+    def _replace(self, entry: TableEntry, id_: str, fields: dict[str, Value]) -> None:
+        _check_nesting(fields, entry.name)
+        self._check_unique(entry, fields, id_)
+        self._access.transaction.replace(id_, fields)
+
+    def _existing(self, id_: object, operation: str) -> tuple[TableEntry, dict[str, Value]]:
+        entry = self._entry_of(id_, operation)
+        if entry is None:
+            msg = f"cannot {operation} {id_!r}: it is the id of no table here"
+            raise DeveloperError(msg, code="InvalidArgument")
+        assert isinstance(id_, str)
+        packed = self._access.transaction.get(id_)
+        if packed is None:
+            msg = f"cannot {operation} {id_}: table {entry.name!r} has no such document"
+            raise DeveloperError(msg, code="NonexistentDocument")
+        return entry, cast("dict[str, Value]", unpack(packed))
+
+    def _encode(self, table: str, value: Any, operation: str) -> dict[str, Value]:
+        declared = self._access.declared(table)
+        if declared is None:
+            if isinstance(value, Table):
+                msg = (
+                    f"table {table!r} of {type(value).__name__} is not declared in the functions "
+                    "folder"
+                )
+                raise DeveloperError(msg, code="InvalidTable")
+            return _checked_fields(value, operation)
+        if isinstance(value, Table):
+            fields = declared.encode_fields(value, self._access.transaction)
+        elif isinstance(value, Mapping):
+            by_wire_name = {declared.wire_name(name): item for name, item in value.items()}
+            fields = declared.check(by_wire_name, self._access.transaction)
+        else:
+            raise _not_an_object(value, operation)
+        _check_nesting(fields, table)
+        return fields
+
+    def _check_unique(
+        self, entry: TableEntry, fields: dict[str, Value], own_id: str | None
+    ) -> None:
+        for index in entry.indexes.values():
+            if not index.unique:
+                continue
+            prefix = index.unique_key(fields)
+            if prefix is None:
+                continue
+            rows = self._access.transaction.scan(
+                entry, index, Interval.prefix(prefix), Order.ASC, prefix=prefix, rows=2
+            )
+            for row in rows:
+                id_ = cast("dict[str, Any]", unpack(row.packed))[ID_FIELD]
+                if id_ != own_id:
+                    msg = (
+                        f"index {entry.name}.{index.name} is unique, and document {id_} has the "
+                        f"same {', '.join(index.fields)} already"
+                    )
+                    raise DeveloperError(msg, code="UniqueIndexViolation")
+
+
+class Query(Generic[Doc]):
+    """A query being built; each method may be used once, in this order:
+
+    with_index, order, filter (any number), then first, unique, take, collect, paginate, count or
+    iteration. Documents are read as they are consumed, and only those are depended on.
+    """
+
+    def __init__(self, access: DatabaseAccess, table: str) -> None:
+        self._access = access
+        self._table = table
+        self._index = "by_creation_time"
+        self._index_table = table
+        self._conditions: dict[str, Any] = {}
+        self._order: Order | None = None
+        self._filters: list[Callable[[Doc], Any]] = []
+        self._has_index = False
+        self._used = False
+
+    def with_index(
+        self,
+        index: Index | str,
+        conditions: Mapping[str, Any] | None = None,
+        /,
+        **equalities: Any,
+    ) -> Query[Doc]:
+        """Read in the order of an index, within what the conditions select.
+
+        A condition is a value that a field equals, or a range: `gt(3)`, `gte(a) & lt(b)`. Dotted
+        names go into the mapping. `UNSET` is equal to a missing field.
+
+        Raises:
+            DeveloperError: the index has no such field, or the conditions are not equalities on
+                its first fields and then at most one range.
+        """
+        query = self._chained("with_index")
+        if query._has_index:  # noqa: SLF001
+            msg = "with_index() may be called once, before order() and filter()"
+            raise DeveloperError(msg, code="InvalidQuery")
+        if isinstance(index, SearchIndex):
+            msg = f"{index.name} is a search index: use with_search_index()"
+            raise DeveloperError(msg, code="IndexNotFoundError")
+        query._has_index = True  # noqa: SLF001
+        query._index = index if isinstance(index, str) else index.name  # noqa: SLF001
+        if isinstance(index, Index):
+            query._index_table = index.table  # noqa: SLF001
+        query._conditions = {**(conditions or {}), **equalities}  # noqa: SLF001
+        return query
+
+    def with_search_index(
+        self, index: SearchIndex | str, search: str, /, **equalities: Any
+    ) -> Query[Doc]:
+        """Search a text index: not built yet."""
+        del index, search, equalities
+        msg = "with_search_index: text search is not built yet"
+        raise NotImplementedError(msg)
+
+    def order(self, order: Literal["asc", "desc"]) -> Query[Doc]:
+        """Read in this direction; once, ascending by default."""
+        query = self._chained("order")
+        if query._order is not None:  # noqa: SLF001
+            msg = "order() may be called once"
+            raise DeveloperError(msg, code="InvalidQuery")
+        if order not in {"asc", "desc"}:
+            msg = f'order() takes "asc" or "desc", not {order!r}'
+            raise DeveloperError(msg, code="InvalidArgument")
+        query._order = Order(order)  # noqa: SLF001
+        return query
+
+    def filter(self, predicate: Callable[[Doc], Any], /) -> Query[Doc]:
+        """Keep only documents for which `predicate` is true. All that it sees count as read."""
+        query = self._chained("filter")
+        query._filters.append(predicate)  # noqa: SLF001
+        return query
+
+    def collect(self) -> list[Doc]:
+        """Return all documents."""
+        return list(self._documents(rows=None))
+
+    def take(self, count: int, /) -> list[Doc]:
+        """Return the first `count` documents."""
+        if type(count) is not int or count < 0:
+            msg = f"take() takes a non-negative integer, not {count!r}"
+            raise DeveloperError(msg, code="InvalidArgument")
+        found: list[Doc] = []
+        with closing(self._documents(rows=count)) as documents:
+            if count:
+                for document in documents:
+                    found.append(document)
+                    if len(found) == count:
+                        break
+        return found
+
+    def first(self) -> Doc | None:
+        """Return the first document, or None."""
+        return next(iter(self.take(1)), None)
+
+    def unique(self) -> Doc | None:
+        """Return the only document, or None.
+
+        Raises:
+            DeveloperError: there are several (code NotUnique).
+        """
+        found = self.take(2)
+        if len(found) == 2:
+            ids = " and ".join(_id_of(document) for document in found)
+            msg = f"unique() found more than one document of {self._table!r}: {ids}, at least"
+            raise DeveloperError(msg, code="NotUnique")
+        return found[0] if found else None
+
+    def count(self) -> int:
+        """Return how many documents there are. Reads them all."""
+        return sum(1 for _ in self._documents(rows=None))
+
+    def __iter__(self) -> Iterator[Doc]:
+        """Yield the documents, read as they are asked for."""
+        return self._documents(rows=None)
+
+    def paginate(self, opts: PaginationOpts, /) -> Page[Doc]:
+        """Return one page; once per function execution.
+
+        A page that a client watches keeps its boundaries, so it grows and shrinks and no document
+        is lost between it and the next one (semantics 3.7).
+
+        Raises:
+            InvalidCursor: the cursor is not of this query; clients begin again.
+            DeveloperError: `opts` is out of bounds, or there was a `paginate` before.
+        """
+        if not isinstance(opts, PaginationOpts):
+            msg = f"paginate() takes PaginationOpts, not {type(opts).__name__}"
+            raise DeveloperError(msg, code="InvalidArgument")
+        state = self._access.pagination
+        if state.used:
+            msg = "a function may call paginate() once; call another function for another page"
+            raise DeveloperError(msg, code="MultiplePaginatedDatabaseQueries")
+        state.used = True
+        _check_page_options(opts)
+        source = self._source()
+        return _Paginator(self, source, opts).page()
+
+    # The reading itself.
+
+    def _chained(self, method: str) -> Query[Doc]:
+        """Return a query to go on with; this one is used up."""
+        self._use(method)
+        query: Query[Doc] = Query(self._access, self._table)
+        query._index, query._index_table = self._index, self._index_table  # noqa: SLF001
+        query._conditions, query._order = self._conditions, self._order  # noqa: SLF001
+        query._filters, query._has_index = list(self._filters), self._has_index  # noqa: SLF001
+        return query
+
+    def _use(self, method: str) -> None:
+        if self._used:
+            msg = f"{method}() on a query that was used before; build a new one from ctx.db.query"
+            raise DeveloperError(msg, code="InvalidQuery")
+        self._used = True
+
+    def _source(self) -> _Source | None:
+        """Return what to scan; None where the table does not exist."""
+        self._use("reading")
+        transaction = self._access.transaction
+        entry = transaction.table(self._table)
+        if entry is None:
+            return None
+        index = self._find_index(entry)
+        declared = self._access.declared(self._table)
+
+        def encode(path: str, value: Any) -> Value:
+            if value is UNSET:
+                return cast("Value", UNSET)
+            try:
+                if declared is None:
+                    return canonical(value)
+                return declared.encode_condition(path, value, transaction)
+            except InvalidValue as error:
+                raise InvalidValue((path, *error.path), error.value, error.reason) from None
+
+        keys = select(
+            index,
+            self._paths(index, declared),
+            shown=f"index {entry.name}.{index.name}",
+            encode=encode,
+        )
+        return _Source(entry, index, keys, self._order or Order.ASC)
+
+    def _find_index(self, entry: TableEntry) -> IndexEntry:
+        index = entry.indexes.get(self._index)
+        if index is None or self._index_table not in {self._table, ""}:
+            names = ", ".join(sorted(entry.indexes))
+            msg = (
+                f"table {self._table!r} has no index {self._index_table}.{self._index}; "
+                f"it has {names}"
+            )
+            raise DeveloperError(msg, code="IndexNotFoundError")
+        if index.state is IndexState.STAGED:
+            msg = f"index {self._table}.{self._index} is staged: nobody can query it yet"
+            raise DeveloperError(msg, code="IndexStagedError")
+        return index
+
+    def _paths(self, index: IndexEntry, declared: DeclaredTable | None) -> dict[str, Any]:
+        """Return the conditions by wire path."""
+        found: dict[str, Any] = {}
+        for name, value in self._conditions.items():
+            path = name if declared is None else declared.wire_name(name)
+            if path == "creation_time" and path not in index.fields:
+                path = CREATION_TIME_FIELD
+            elif path == "id" and path not in index.fields:
+                path = ID_FIELD
+            found[path] = value
+        return found
+
+    def _documents(self, *, rows: int | None) -> Generator[Doc, None, None]:
+        source = self._source()
+        return self._matching(source, rows)
+
+    def _matching(self, source: _Source | None, rows: int | None) -> Generator[Doc, None, None]:
+        if source is None:
+            return
+        expected = {} if rows is None or self._filters else {"rows": rows}
+        with closing(self._scan(source, source.keys.interval, **expected)) as scan:
+            for row in scan:
+                document = self._access.document(self._table, row.packed)
+                if self.accepts(document):
+                    yield document
+
+    def _scan(self, source: _Source, interval: Interval, **expected: int) -> Generator[ScannedRow, None, None]:
+        return self._access.transaction.scan(
+            source.table,
+            source.index,
+            interval,
+            source.order,
+            prefix=source.keys.prefix,
+            **expected,
+        )
+
+    def accepts(self, document: Doc) -> bool:
+        """Return whether all filters accept a document."""
+        return all(predicate(document) for predicate in self._filters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a query scans."""
+
+    table: TableEntry
+    index: IndexEntry
+    keys: SelectedKeys
+    order: Order
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Return what tells this query from others, for its cursors."""
+        parts = (
+            self.table.name,
+            self.index.name,
+            self.index.fields,
+            self.keys.interval.start,
+            self.keys.interval.end,
+            self.order.value,
+        )
+        return sha256(msgspec.msgpack.encode(parts)).digest()[:16]
+
+    def after(self, position: bytes) -> Interval:
+        """Return the keys that a scan meets after `position`."""
+        if self.order is Order.ASC:
+            return Interval(position + b"\0", None)
+        return Interval(b"", position)
+
+    def up_to(self, position: bytes) -> Interval:
+        """Return the keys that a scan meets up to and including `position`."""
+        if self.order is Order.ASC:
+            return Interval(b"", position + b"\0")
+        return Interval(position, None)
+
+
+_NO_TABLE = sha256(b"a query of a table that does not exist").digest()[:16]
+
+
+class _Paginator:
+    """Reads one page (semantics 3.6)."""
+
+    def __init__(
+        self, query: Query[Any], source: _Source | None, opts: PaginationOpts
+    ) -> None:
+        self._query = query
+        self._source = source
+        self._opts = opts
+        self._access = query._access  # noqa: SLF001  # one mechanism in two classes
+        self._fingerprint = _NO_TABLE if source is None else source.fingerprint
+        self._rows_max = min(opts.maximum_rows_read or limits.documents_read_max, _ROWS_MAX)
+        self._bytes_max = min(opts.maximum_bytes_read or limits.bytes_read_max, _BYTES_MAX)
+
+    def page(self) -> Page[Any]:
+        """Return the page and pin its end for the next execution."""
+        begin = self._open(self._opts.cursor)
+        end = self._open_end()
+        if self._source is None or (begin is not None and begin.position is None):
+            return self._result([], [], end or self._end(), None)
+        interval = self._source.keys.interval
+        if begin is not None:
+            assert begin.position is not None
+            interval = interval.intersect(self._source.after(begin.position))
+        if end is not None and end.position is not None:
+            interval = interval.intersect(self._source.up_to(end.position))
+        return self._read(interval, end)
+
+    def _read(self, interval: Interval, end: Cursor | None) -> Page[Any]:
+        assert self._source is not None
+        items: list[Any] = []
+        keys: list[bytes] = []
+        before = self._access.transaction.usage
+        stopped = exhausted = False
+        with closing(self._query._scan(self._source, interval)) as scan:  # noqa: SLF001
+            while True:
+                if end is None and len(items) == self._opts.num_items:
+                    break
+                if keys and self._must_stop(end, len(keys), before.bytes_read):
+                    stopped = True
+                    break
+                row = next(scan, None)
+                if row is None:
+                    exhausted = True
+                    break
+                keys.append(row.key)
+                document = self._access.document(self._source.table.name, row.packed)
+                if self._query.accepts(document):
+                    items.append(document)
+        if end is not None:
+            continued = end
+        elif exhausted:
+            continued = self._end()
+        else:
+            continued = Cursor(keys[-1], self._fingerprint)
+        bytes_read = self._access.transaction.usage.bytes_read - before.bytes_read
+        return self._result(items, keys, continued, self._status(items, keys, bytes_read, stopped))
+
+    def _must_stop(self, end: Cursor | None, rows: int, bytes_before: int) -> bool:
+        usage = self._access.transaction.usage
+        # The largest document still has to fit: reading beyond a limit would fail the function.
+        if usage.documents_read >= limits.documents_read_max:
+            return True
+        if usage.bytes_read > limits.bytes_read_max - 2 * limits.document_bytes_max:
+            return True
+        if end is not None:
+            return False
+        return rows >= self._rows_max or usage.bytes_read - bytes_before >= self._bytes_max
+
+    def _status(
+        self, items: list[Any], keys: list[bytes], bytes_read: int, stopped: bool  # noqa: FBT001
+    ) -> PageStatus | None:
+        if stopped:
+            return "SplitRequired"
+        share = limits.page_split_recommended_percent
+        if (
+            len(keys) * 100 > self._rows_max * share
+            or bytes_read * 100 > self._bytes_max * share
+            or len(items) > _SPLIT_PAGE_ITEMS
+        ):
+            return "SplitRecommended"
+        return None
+
+    def _result(
+        self, items: list[Any], keys: list[bytes], end: Cursor, status: PageStatus | None
+    ) -> Page[Any]:
+        cursors = self._access.cursors
+        self._access.pagination.journal_out = cursors.seal_journal(end)
+        split = Cursor(keys[(len(keys) - 1) // 2], self._fingerprint) if len(keys) > 2 else None
+        return Page(
+            page=items,
+            is_done=end.position is None,
+            continue_cursor=cursors.seal(end),
+            split_cursor=None if split is None else cursors.seal(split),
+            page_status=status,
+        )
+
+    def _end(self) -> Cursor:
+        return Cursor(None, self._fingerprint)
+
+    def _open(self, text: str | None) -> Cursor | None:
+        if text is None:
+            return None
+        return self._mine(self._access.cursors.open(text))
+
+    def _open_end(self) -> Cursor | None:
+        if self._opts.end_cursor is not None:
+            return self._open(self._opts.end_cursor)
+        journal = self._access.pagination.journal_in
+        return None if journal is None else self._mine(self._access.cursors.open_journal(journal))
+
+    def _mine(self, cursor: Cursor) -> Cursor:
+        # Made before the table existed, it is the end of whatever the query is now.
+        if cursor.fingerprint == _NO_TABLE:
+            return self._end()
+        if cursor.fingerprint != self._fingerprint:
+            reason = (
+                "it belongs to another query: the table, index, conditions or order are not those "
+                "it was made with"
+            )
+            raise InvalidCursor(reason)
+        return cursor
+
+
+_ROWS_MAX = limits.documents_read_max
+_BYTES_MAX = limits.bytes_read_max
+_SYSTEM_FIELDS = frozenset({ID_FIELD, CREATION_TIME_FIELD})
+
+
+def _check_page_options(opts: PaginationOpts) -> None:
+    if opts.num_items < 1:
+        msg = f"a page has at least 1 item; num_items is {opts.num_items}"
+        raise DeveloperError(msg, code="NoDocumentsForPagination")
+    if opts.num_items > limits.page_items_max:
+        msg = f"a page has at most {limits.page_items_max} items; num_items is {opts.num_items}"
+        raise DeveloperError(msg, code="PageSizeTooLarge")
+    for name in ("maximum_rows_read", "maximum_bytes_read"):
+        value = getattr(opts, name)
+        if value is not None and value < 1:
+            msg = f"{name} is at least 1, not {value}"
+            raise DeveloperError(msg, code="InvalidPaginationLimit")
+
+
+def _name_of(table: object) -> str:
+    if isinstance(table, str):
+        return table
+    declared = getattr(table, "__camber__", None)
+    if declared is None:
+        msg = f"{table!r} is no table: give a class with table=\"…\", or a table's name"
+        raise DeveloperError(msg, code="InvalidTableName")
+    return str(declared.name)
+
+
+def _table_number(id_: object, operation: str) -> int:
+    if not isinstance(id_, str):
+        msg = f"{operation}() takes a document id as its argument `id`, not {id_!r}"
+        raise DeveloperError(msg, code="InvalidArgument")
+    try:
+        return decode_id(id_).table_number
+    except InvalidId as error:
+        msg = f"{operation}() takes a document id as its argument `id`: {error.sentence}"
+        raise DeveloperError(msg, code="InvalidArgument") from None
+
+
+def _id_of(document: Any) -> str:
+    return str(document[ID_FIELD] if isinstance(document, dict) else document.id)
+
+
+def _own_fields(document: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in document.items() if name not in _SYSTEM_FIELDS}
+
+
+def _refuse_system_fields(value: Any, current: Mapping[str, Any], operation: str) -> None:
+    """Refuse system fields that are not those of the stored document (semantics 1.2)."""
+    for name, attribute, code in (
+        (ID_FIELD, "_camber_id", "InvalidIdError"),
+        (CREATION_TIME_FIELD, "_camber_creation_time", "InvalidCreationTimeError"),
+    ):
+        if isinstance(value, Table):
+            given = getattr(value, attribute)
+        else:
+            given = value.get(name, UNSET) if isinstance(value, Mapping) else UNSET
+        if given is not UNSET and given != current.get(name, UNSET):
+            msg = f"{operation}() cannot set {name}: it is {current.get(name, 'made by Camber')}"
+            raise DeveloperError(msg, code=code)
+
+
+def _checked_fields(value: Any, operation: str) -> dict[str, Value]:
+    """Return the fields of a document of an undeclared table in canonical form."""
+    if not isinstance(value, Mapping):
+        raise _not_an_object(value, operation)
+    for name in value:
+        if isinstance(name, str) and name.startswith("_"):
+            msg = f"{operation}() cannot set {name!r}: names that start with '_' are Camber's own"
+            raise DeveloperError(msg, code="InvalidFieldName")
+    plain = {name: _without_types(item) for name, item in value.items()}
+    fields = canonical(plain, nesting_max=limits.document_nesting_max)
+    return cast("dict[str, Value]", fields)
+
+
+def _without_types(value: Any) -> Any:
+    to_dict = getattr(value, "to_dict", None)
+    return value if to_dict is None else to_dict()
+
+
+def _not_an_object(value: object, operation: str) -> DeveloperError:
+    msg = f"{operation}() takes a document or a dict of fields, not {type(value).__name__}"
+    return DeveloperError(msg, code="InvalidArgument")
+
+
+def _check_nesting(fields: dict[str, Value], table: str) -> None:
+    """Check what a table's plan leaves open: sizes, names and nesting of what is inside."""
+    if not any(isinstance(value, list | dict) for value in fields.values()):
+        return
+    depth = nesting(fields)
+    if depth > limits.document_nesting_max:
+        msg = (
+            f"a document of {table!r} would be nested {depth} deep; a document may be nested "
+            f"{limits.document_nesting_max} deep"
+        )
+        raise DeveloperError(msg, code="TooNestedError")
+    check(fields, nesting_max=limits.document_nesting_max)
+
+

@@ -1,0 +1,277 @@
+"""Loading an application: every module of its functions folder, imported afresh.
+
+The folder is a package named after itself, whether it has an `__init__.py` or not, and is never on
+`sys.path`: a module called `http` or `logging` shadows nothing. Functions of an earlier load keep
+the modules that they were defined in.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from camber.errors import CamberError
+from camber.functions.declarations import App, Crons, CustomJwt, HttpRouter, OidcProvider
+from camber.functions.definition import Function
+from camber.schema.compiler import AnnotationError, Compiler
+from camber.schema.table import DeclaredTable, Table, resolve_tables
+from camber.values.paths import is_identifier
+
+T = TypeVar("T")
+
+_loading = threading.Lock()
+
+
+class LoadError(Exception):
+    """An application that cannot be loaded: `place: what is wrong`, the place with its line.
+
+    `trace` has the frames of the application's own files, for people.
+    """
+
+    def __init__(self, place: str, reason: str, *, trace: str = "") -> None:
+        super().__init__(f"{place}: {reason}")
+        self.place = place
+        self.reason = reason
+        self.trace = trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """What a functions folder declares.
+
+    Functions are by path (`messages:send`, `users:default`), tables by name.
+    """
+
+    root: Path
+    functions: Mapping[str, Function[..., Any]]
+    tables: Mapping[str, DeclaredTable]
+    compiler: Compiler
+    http: HttpRouter | None = None
+    crons: Crons | None = None
+    providers: tuple[OidcProvider | CustomJwt, ...] = ()
+    app: App | None = None
+
+
+def load_application(root: Path, folder: str) -> Application:
+    """Import the functions folder `folder` of the project at `root` and return what it declares.
+
+    Raises:
+        LoadError: a module does not import, or declares something that cannot be.
+    """
+    root = root.resolve()
+    path = (root / folder).resolve()
+    if not path.is_dir():
+        raise LoadError(folder, f"there is no functions folder {folder!r} in {root}")
+    package = path.name
+    if not package.isidentifier():
+        raise LoadError(folder, f"{package!r} cannot name a Python package; rename the folder")
+    with _loading, _fresh_package(package):
+        modules = _import_all(root, path, package)
+        return _collect(root, package, modules)
+
+
+@contextmanager
+def _fresh_package(package: str) -> Iterator[None]:
+    """Import the package anew within the block; what was imported before is back if it raises."""
+    previous = {name: m for name, m in sys.modules.items() if _is_in(name, package)}
+    for name in previous:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    # Two saves within one second, of equal length, look the same to cached bytecode.
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    except BaseException:
+        for name in [name for name in sys.modules if _is_in(name, package)]:
+            del sys.modules[name]
+        sys.modules.update(previous)
+        raise
+    finally:
+        sys.dont_write_bytecode = writes_bytecode
+
+
+def _is_in(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def _import_all(root: Path, path: Path, package: str) -> dict[str, ModuleType]:
+    """Import every module; return those that may hold functions, by wire name."""
+    if str(root) not in sys.path:
+        # Last, so that a folder of the project's shadows nothing that is installed.
+        sys.path.append(str(root))
+    with _reporting(root, path / "__init__.py"):
+        _import_package(path, package)
+    modules: dict[str, ModuleType] = {}
+    for file in sorted(path.rglob("*.py")):
+        parts = file.relative_to(path).with_suffix("").parts
+        if any(part.startswith("_") for part in parts):
+            continue
+        place = file.relative_to(root).as_posix()
+        for part in parts:
+            if not is_identifier(part):
+                raise LoadError(place, f"{part!r} cannot name a module: letters, digits and '_'")
+        with _reporting(root, file):
+            modules["/".join(parts)] = importlib.import_module(".".join((package, *parts)))
+    return modules
+
+
+def _import_package(path: Path, package: str) -> None:
+    init = path / "__init__.py"
+    if init.is_file():
+        spec = importlib.util.spec_from_file_location(
+            package, init, submodule_search_locations=[str(path)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[package] = module
+        spec.loader.exec_module(module)
+    else:
+        module = ModuleType(package)
+        module.__path__ = [str(path)]
+        sys.modules[package] = module
+
+
+@contextmanager
+def _reporting(root: Path, file: Path) -> Iterator[None]:
+    """Turn what a module raises while it is imported into a `LoadError` with its place."""
+    try:
+        yield
+    except LoadError:
+        raise
+    except SyntaxError as error:
+        where = Path(error.filename).resolve() if error.filename else file
+        place = f"{_relative(where, root)}:{error.lineno}"
+        raise LoadError(place, f"{type(error).__name__}: {error.msg}") from error
+    # Also SystemExit: a module that ends the process when it is imported must not end the server.
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).is_relative_to(root)
+        ]
+        place = _relative(file, root)
+        if frames:
+            place = f"{_relative(Path(frames[-1].filename), root)}:{frames[-1].lineno}"
+        reason = str(error) if isinstance(error, CamberError) else _described(error)
+        trace = "".join(traceback.format_list(frames))
+        raise LoadError(place, reason, trace=trace) from error
+
+
+def _described(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _collect(root: Path, package: str, modules: Mapping[str, ModuleType]) -> Application:
+    tables = _tables(package)
+    try:
+        compiler = resolve_tables(tables.values())
+    except CamberError as error:
+        raise LoadError(_place_of_table(error, tables, root), str(error)) from error
+    functions: dict[str, Function[..., Any]] = {}
+    for wire_name, module in modules.items():
+        for function in _functions(module):
+            place = f"{_relative(Path(function.file), root)}:{function.line}"
+            key = f"{wire_name}:{function.name}"
+            if key in functions:
+                raise LoadError(place, f"there are two functions called {key!r}")
+            try:
+                function.resolve(compiler)
+            except (AnnotationError, CamberError) as error:
+                raise LoadError(place, str(error)) from error
+            function.path = key
+            functions[key] = function
+    return Application(
+        root=root,
+        functions=functions,
+        tables=tables,
+        compiler=compiler,
+        http=_attribute(modules.get("http"), HttpRouter),
+        crons=_attribute(modules.get("crons"), Crons),
+        providers=_providers(modules.get("auth_config"), root),
+        app=_attribute(modules.get("app"), App),
+    )
+
+
+def _functions(module: ModuleType) -> list[Function[..., Any]]:
+    """Return the functions that a module defines, in order; imported ones belong elsewhere."""
+    found: dict[int, Function[..., Any]] = {}
+    for value in vars(module).values():
+        if isinstance(value, Function) and value.module == module.__name__:
+            found[id(value)] = value
+    return sorted(found.values(), key=lambda function: function.line)
+
+
+def _tables(package: str) -> dict[str, DeclaredTable]:
+    """Return the tables that any module of the package defines or imports."""
+    found: dict[str, DeclaredTable] = {}
+    for name, module in sorted(sys.modules.items()):
+        if not _is_in(name, package):
+            continue
+        for value in vars(module).values():
+            declared = _declared(value)
+            if declared is None or declared.name.startswith("_"):
+                continue
+            other = found.setdefault(declared.name, declared)
+            if other is not declared:
+                reason = f"table {declared.name!r} is declared by {other.where} too"
+                raise LoadError(declared.where, reason)
+    return found
+
+
+def _declared(value: object) -> DeclaredTable | None:
+    if isinstance(value, type) and issubclass(value, Table):
+        declared: DeclaredTable | None = value.__camber__
+        return declared
+    return None
+
+
+def _place_of_table(error: CamberError, tables: Mapping[str, DeclaredTable], root: Path) -> str:
+    """Return the file and line of the table that an error is about."""
+    for declared in tables.values():
+        if declared.where not in error.sentence:
+            continue
+        file = getattr(sys.modules.get(declared.cls.__module__), "__file__", None)
+        if file is None:
+            break
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        opening = f"class {declared.cls.__name__}("
+        number = next((n for n, line in enumerate(lines, 1) if line.startswith(opening)), 1)
+        return f"{_relative(Path(file), root)}:{number}"
+    return "schema"
+
+
+def _attribute(module: ModuleType | None, kind: type[T]) -> T | None:
+    if module is None:
+        return None
+    return next((value for value in vars(module).values() if isinstance(value, kind)), None)
+
+
+def _providers(
+    module: ModuleType | None, root: Path
+) -> tuple[OidcProvider | CustomJwt, ...]:
+    providers = getattr(module, "providers", None)
+    if module is None or providers is None:
+        return ()
+    wrong = [p for p in providers if not isinstance(p, OidcProvider | CustomJwt)]
+    if wrong:
+        place = _relative(Path(str(module.__file__)), root)
+        reason = f"`providers` holds {wrong[0]!r}; it takes OidcProvider and CustomJwt"
+        raise LoadError(place, reason)
+    return tuple(providers)

@@ -1,0 +1,207 @@
+"""Running actions: user code on an event loop of its own, with calls back into the server."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from camber import limits
+from camber.engine.engine import Engine
+from camber.errors import AppError, DeveloperError, FunctionError, RequestError
+from camber.functions.calls import Callee
+from camber.functions.contexts import ActionCtx, Auth, SyncActionCtx
+from camber.functions.definition import Function, FunctionKind
+from camber.functions.environment import Environment
+from camber.functions.loading import Application
+from camber.functions.logs import Log, capturing
+from camber.identity.identity import user_of
+from camber.runtime.executor import Caller, FunctionCall
+from camber.runtime.failures import FailureTexts
+from camber.runtime.invocation import (
+    Serving,
+    admitted,
+    bound,
+    encoded_arguments,
+    encoded_result,
+    resolve,
+)
+from camber.runtime.results import ActionResult, Failure
+from camber.values.packed import unpack
+
+
+class FunctionRunner(Protocol):
+    """Runs functions through the cache and the committer; on the server's event loop."""
+
+    async def run(self, call: FunctionCall, kind: FunctionKind) -> Completed:
+        """Run a function of `kind` and return what came out."""
+
+
+class Completed(Protocol):
+    """What every finished function has."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Return the packed result."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """Return what went wrong, if something did."""
+
+    @property
+    def log_lines(self) -> tuple[str, ...]:
+        """Return the log lines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionRunner:
+    """Runs actions on whatever event loop it is awaited on."""
+
+    engine: Engine
+    releases: Serving
+    texts: FailureTexts
+    urls: Mapping[str, str]
+    runner: FunctionRunner
+    server_loop: asyncio.AbstractEventLoop
+    #: Threads for actions that are plain functions.
+    threads: concurrent.futures.Executor
+
+    async def run(self, call: FunctionCall) -> ActionResult:
+        """Run an action to its end."""
+        application = self._application(call.path)
+        names = self.engine.catalog
+        log = Log()
+        try:
+            function = admitted(application, call, FunctionKind.ACTION)
+            keywords = bound(function, call.arguments, names)
+        except DeveloperError as error:
+            return self._result(None, self.texts.refused(error, call.request_id), log)
+        try:
+            with capturing(log):
+                result = await self._invoke(application, function, keywords, call, log)
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+            failure = self.texts.thrown(RuntimeError("the action was cancelled"), call.request_id)
+            return self._result(None, failure, log)
+        # Whatever user code raises is its failure, SystemExit too: it must not end the server.
+        except BaseException as error:  # noqa: BLE001
+            return self._result(None, self.texts.thrown(error, call.request_id), log)
+        try:
+            return self._result(encoded_result(function, result, self.engine.catalog), None, log)
+        except DeveloperError as error:
+            return self._result(None, self.texts.refused(error, call.request_id), log)
+
+    def _result(self, value: bytes | None, failure: Failure | None, log: Log) -> ActionResult:
+        lines = self.texts.log_lines(log.lines)
+        return ActionResult(value=value, failure=failure, log_lines=lines)
+
+    def _application(self, source: str) -> Application:
+        transaction = self.engine.begin(source)
+        try:
+            return self.releases.serving(transaction)
+        finally:
+            transaction.close()
+
+    async def _invoke(
+        self,
+        application: Application,
+        function: Function[..., Any],
+        keywords: dict[str, Any],
+        call: FunctionCall,
+        log: Log,
+    ) -> Any:
+        auth = Auth(lambda: user_of(call.identity))
+        env = Environment(self._variable)
+        calls = _Calls(self, application, call, log, asyncio.get_running_loop())
+        if function.is_async:
+            context = ActionCtx(auth=auth, env=env, log=log, calls=calls)
+            return await function.handler(context, **keywords)
+        blocking = SyncActionCtx(auth=auth, env=env, log=log, calls=calls)
+        loop = asyncio.get_running_loop()
+
+        def run() -> Any:
+            with capturing(log):
+                return function.handler(blocking, **keywords)
+
+        return await loop.run_in_executor(self.threads, run)
+
+    def _variable(self, name: str) -> str | None:
+        if name in self.urls:
+            return self.urls[name]
+        transaction = self.engine.begin("ctx.env")
+        try:
+            return transaction.environment(name)
+        finally:
+            transaction.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The calls of one action."""
+
+    actions: ActionRunner
+    application: Application
+    call: FunctionCall
+    log: Log
+    loop: asyncio.AbstractEventLoop
+
+    async def query(
+        self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        return await self._call(FunctionKind.QUERY, callee, args, kwargs)
+
+    async def mutation(
+        self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        return await self._call(FunctionKind.MUTATION, callee, args, kwargs)
+
+    async def action(
+        self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        return await self._call(FunctionKind.ACTION, callee, args, kwargs)
+
+    def block(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+    async def _call(
+        self,
+        kind: FunctionKind,
+        callee: Callee[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        function = resolve(self.application, callee)
+        call = FunctionCall(
+            path=function.path,
+            arguments=encoded_arguments(function, args, kwargs, self.actions.engine.catalog),
+            identity=self.call.identity,
+            caller=Caller.APPLICATION,
+            request_id=self.call.request_id,
+        )
+        running = self.actions.runner.run(call, kind)
+        done = asyncio.run_coroutine_threadsafe(running, self.actions.server_loop)
+        try:
+            completed = await asyncio.wrap_future(done)
+        except RequestError as error:
+            raise FunctionError(f"{function.path} failed: {error}") from error
+        self.log.extend(list(completed.log_lines))
+        failure = completed.failure
+        if failure is not None and failure.data is not None:
+            raise AppError(unpack(failure.data))
+        if failure is not None:
+            raise FunctionError(f"{function.path} failed: {failure.headline}")
+        assert completed.value is not None
+        # A document's id may be of a table that this very call has created.
+        return function.returns.decode(unpack(completed.value), self.actions.engine.catalog)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+#: Plain `def` actions at once: each has a thread while it runs.
+THREADS_MAX = limits.actions_in_flight_max

@@ -1,0 +1,90 @@
+"""The executor inside the server process: one thread for transactions, one for actions."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Mapping
+from contextlib import closing
+
+from camber.engine.engine import Engine
+from camber.functions.definition import FunctionKind
+from camber.functions.logs import install_print
+from camber.occ.cursors import CursorCipher
+from camber.runtime.actions import THREADS_MAX, ActionRunner, FunctionRunner
+from camber.runtime.executor import FunctionCall, MutationExecuted, QueryExecuted, SessionRequest
+from camber.runtime.failures import FailureTexts
+from camber.runtime.invocation import Serving, find
+from camber.runtime.results import ActionResult
+from camber.runtime.transactions import TransactionRunner
+from camber.values.timestamp import Timestamp
+
+
+class InProcessExecutor:
+    """Runs functions on threads of the server (`executors = 0`). Made on the event loop."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        releases: Serving,
+        cursors: CursorCipher,
+        texts: FailureTexts,
+        urls: Mapping[str, str],
+        runner: FunctionRunner,
+        test_hooks: bool = False,
+    ) -> None:
+        install_print()
+        self._engine = engine
+        self._releases = releases
+        self._transactions = TransactionRunner(
+            releases=releases, cursors=cursors, texts=texts, urls=urls, test_hooks=test_hooks
+        )
+        self._transaction_thread = engine.host.worker("camber-transactions")
+        self._action_thread = engine.host.loop_thread("camber-actions")
+        self._threads = concurrent.futures.ThreadPoolExecutor(
+            max_workers=THREADS_MAX, thread_name_prefix="camber-action"
+        )
+        self._actions = ActionRunner(
+            engine=engine,
+            releases=releases,
+            texts=texts,
+            urls=urls,
+            runner=runner,
+            server_loop=asyncio.get_running_loop(),
+            threads=self._threads,
+        )
+
+    async def query(self, call: FunctionCall, ts: Timestamp) -> QueryExecuted:
+        """Run a query at exactly `ts`."""
+        return await self._transaction_thread.run(self._query, call, ts)
+
+    async def mutation(
+        self, call: FunctionCall, session: SessionRequest | None
+    ) -> MutationExecuted:
+        """Run a mutation at the newest snapshot."""
+        return await self._transaction_thread.run(self._mutation, call, session)
+
+    async def action(self, call: FunctionCall) -> ActionResult:
+        """Run an action to its end."""
+        return await self._action_thread.run(self._actions.run(call))
+
+    def kind_of(self, call: FunctionCall) -> FunctionKind | None:
+        """Return the kind of the function that is called, or None if there is none."""
+        with closing(self._engine.begin("which function")) as transaction:
+            function = find(self._releases.serving(transaction), call)
+        return None if function is None else function.kind
+
+    def close(self) -> None:
+        """End the threads; actions that still run are cancelled."""
+        self._action_thread.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._transaction_thread.close()
+
+    def _query(self, call: FunctionCall, ts: Timestamp) -> QueryExecuted:
+        with closing(self._engine.begin(call.path, ts=ts)) as transaction:
+            return self._transactions.query(call, transaction)
+
+    def _mutation(self, call: FunctionCall, session: SessionRequest | None) -> MutationExecuted:
+        with closing(self._engine.begin(call.path)) as transaction:
+            return self._transactions.mutation(call, session, transaction)

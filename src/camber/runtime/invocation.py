@@ -1,0 +1,206 @@
+"""Finding a function, binding its arguments and checking its result: the same for every kind.
+
+Checks come in the order of semantics 2.6: visibility, kind, size, arguments. Nothing runs before
+all have passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from camber import limits
+from camber.engine.transaction import Transaction
+from camber.errors import (
+    ArgumentValidationError,
+    DeveloperError,
+    FunctionNotFound,
+    InvalidFunctionCall,
+    ReturnsValidationError,
+)
+from camber.functions.calls import Callee, MountedFunction
+from camber.functions.database import Query
+from camber.functions.definition import Function, FunctionKind, Visibility
+from camber.functions.loading import Application
+from camber.runtime.executor import Caller, FunctionCall
+from camber.schema.plan import TableNames, ValidationError
+from camber.values.packed import pack, unpack
+from camber.values.paths import FunctionPath
+from camber.values.size import value_size
+from camber.values.value import Value
+
+#: Which kinds may call which within one transaction (semantics 4.6).
+_MAY_CALL: Mapping[FunctionKind, frozenset[FunctionKind]] = {
+    FunctionKind.QUERY: frozenset({FunctionKind.QUERY}),
+    FunctionKind.MUTATION: frozenset({FunctionKind.QUERY, FunctionKind.MUTATION}),
+}
+#: A packed number may take a ninth of what limits count for it.
+_PACKED_TO_COUNTED = 9
+
+
+class Serving(Protocol):
+    """Knows which release serves."""
+
+    def serving(self, transaction: Transaction) -> Application:
+        """Return the application that serves at the transaction's snapshot."""
+
+
+def find(application: Application, call: FunctionCall) -> Function[..., Any] | None:
+    """Return the function that a call names, or None if there is none for its caller."""
+    if call.component_path and call.caller is not Caller.CLIENT:
+        return None
+    function = application.functions.get(call.path)
+    if function is None:
+        return None
+    if function.visibility is Visibility.INTERNAL and call.caller is Caller.CLIENT:
+        return None
+    return function
+
+
+def admitted(
+    application: Application, call: FunctionCall, kind: FunctionKind
+) -> Function[..., Any]:
+    """Return the function that a call names, once all is checked that needs no arguments.
+
+    Raises:
+        DeveloperError: it does not exist for this caller, is of another kind, or its arguments
+            are too large or no value.
+    """
+    function = find(application, call)
+    display = FunctionPath.parse(call.path).display
+    if function is None:
+        if call.component_path and call.caller is not Caller.CLIENT:
+            msg = f"No component is mounted at '{call.component_path}'"
+        elif call.caller is Caller.CLIENT:
+            msg = (
+                f"Could not find public function for '{display}'. Is it defined, and is a server "
+                "running that has loaded it?"
+            )
+        else:
+            msg = f"Could not find function for '{display}'. Is it defined in that module?"
+        raise FunctionNotFound(msg)
+    if function.kind is not kind:
+        msg = (
+            f"'{display}' was executed as {_article(kind)}, but it is defined as "
+            f"{_article(function.kind)}"
+        )
+        raise InvalidFunctionCall(msg)
+    if call.arguments_error is not None:
+        raise ArgumentValidationError(call.arguments_error)
+    if _is_larger(call.arguments, limits.arguments_bytes_max):
+        msg = (
+            f"the arguments of {display} are larger than {limits.arguments_bytes_max} bytes, the "
+            "most for one call. Send less, or store a file"
+        )
+        raise ArgumentValidationError(msg)
+    return function
+
+
+def _article(kind: FunctionKind) -> str:
+    return f"{'an' if kind is FunctionKind.ACTION else 'a'} {kind.value}"
+
+
+def resolve(application: Application, callee: Callee[..., Any]) -> Function[..., Any]:
+    """Return the function that user code names in a call.
+
+    Raises:
+        FunctionNotFound: there is none.
+    """
+    if isinstance(callee, MountedFunction):
+        msg = f"calls into components ({callee.mount!r}) are not built yet"
+        raise NotImplementedError(msg)
+    if isinstance(callee, Function):
+        if not callee.path:
+            msg = (
+                f"{callee.module}.{callee.name} cannot be called: it is not registered. Modules "
+                "whose names start with '_' hold no functions"
+            )
+            raise FunctionNotFound(msg)
+        # A function of an earlier release names its successor.
+        path = callee.path
+    elif isinstance(callee, str):
+        if callee.startswith("function://"):
+            msg = "calls by handle are not built yet"
+            raise NotImplementedError(msg)
+        path = FunctionPath.parse(callee).key
+    else:
+        msg = f"{callee!r} names no function: give the decorated function, or its path"
+        raise FunctionNotFound(msg)
+    function = application.functions.get(path)
+    if function is None:
+        display = FunctionPath.parse(path).display
+        msg = f"Could not find function for '{display}'. Is it defined in that module?"
+        raise FunctionNotFound(msg)
+    return function
+
+
+def check_may_call(caller: FunctionKind, function: Function[..., Any], kind: FunctionKind) -> None:
+    """Do nothing if a function of kind `caller` may call `function` as a `kind`.
+
+    Raises:
+        InvalidFunctionCall: it may not.
+    """
+    if function.kind is not kind:
+        msg = (
+            f"{function.path} was executed as {_article(kind)}, but it is defined as "
+            f"{_article(function.kind)}"
+        )
+        raise InvalidFunctionCall(msg)
+    if kind not in _MAY_CALL[caller]:
+        msg = f"{_article(caller)} cannot call {_article(kind)}, as {function.path} is"
+        raise InvalidFunctionCall(msg)
+
+
+def bound(
+    function: Function[..., Any], arguments: bytes, names: TableNames
+) -> dict[str, Any]:
+    """Return the keyword arguments of a call.
+
+    Raises:
+        ArgumentValidationError: they do not match what the function declares.
+    """
+    return function.arguments.bind(unpack(arguments), names)
+
+
+def encoded_arguments(
+    function: Function[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    names: TableNames,
+) -> bytes:
+    """Return the packed arguments of a call written in Python."""
+    return pack(function.arguments.encode_call(args, kwargs, names))
+
+
+def encoded_result(function: Function[..., Any], result: Any, names: TableNames) -> bytes:
+    """Return the packed result of a function.
+
+    Raises:
+        ReturnsValidationError: it does not match the return annotation, or is too large.
+    """
+    if isinstance(result, Query):
+        msg = (
+            f"{function.path} returned a query that has not been run; end it with collect(), "
+            "take(n), first(), unique() or paginate(...)"
+        )
+        raise ReturnsValidationError(msg)
+    try:
+        value: Value = function.returns.encode(result, names)
+    except ValidationError as error:
+        raise ReturnsValidationError(str(error)) from None
+    except DeveloperError as error:
+        raise ReturnsValidationError(error.sentence) from None
+    packed = pack(value)
+    if _is_larger(packed, limits.result_bytes_max):
+        msg = (
+            f"the result of {function.path} is larger than {limits.result_bytes_max} bytes, the "
+            "most for one function. Return less, or paginate"
+        )
+        raise ReturnsValidationError(msg)
+    return packed
+
+
+def _is_larger(packed: bytes, bytes_max: int) -> bool:
+    if len(packed) * _PACKED_TO_COUNTED <= bytes_max:
+        return False
+    return value_size(unpack(packed)) > bytes_max

@@ -1,0 +1,120 @@
+"""Every function of a deployment, run: queries through the cache, mutations until they commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import assert_never
+
+from camber.engine.engine import Engine
+from camber.functions.definition import FunctionKind
+from camber.occ.cursors import CursorCipher
+from camber.runtime.executor import Executor, FunctionCall, SessionRequest
+from camber.runtime.failures import FailureTexts
+from camber.runtime.in_process import InProcessExecutor
+from camber.runtime.invocation import Serving
+from camber.runtime.mutations import Mutations
+from camber.runtime.queries import Queries
+from camber.runtime.results import ActionResult, Failure, MutationResult, QueryResult
+from camber.values.timestamp import Timestamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What came out of a function of any kind. `value` is packed."""
+
+    value: bytes | None
+    failure: Failure | None
+    log_lines: tuple[str, ...]
+
+
+class Runtime:
+    """Runs functions. Lives on the event loop that made it."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        releases: Serving,
+        cursors: CursorCipher,
+        texts: FailureTexts,
+        urls: Mapping[str, str],
+        test_hooks: bool = False,
+    ) -> None:
+        self._engine = engine
+        self.executor: Executor = InProcessExecutor(
+            engine=engine,
+            releases=releases,
+            cursors=cursors,
+            texts=texts,
+            urls=urls,
+            runner=self,
+            test_hooks=test_hooks,
+        )
+        self.queries = Queries(engine=engine, executor=self.executor)
+        self._mutations = Mutations(engine=engine, executor=self.executor)
+
+    @property
+    def newest_ts(self) -> Timestamp:
+        """Return the newest published timestamp."""
+        return self._engine.newest_ts
+
+    async def query(self, call: FunctionCall, *, ts: Timestamp | None = None) -> QueryResult:
+        """Return a query's result at `ts`, or at the newest timestamp."""
+        return await self.queries.run(call, self.newest_ts if ts is None else ts)
+
+    async def mutation(
+        self,
+        call: FunctionCall,
+        *,
+        session: SessionRequest | None = None,
+        visible: Callable[[], None] | None = None,
+    ) -> MutationResult:
+        """Run a mutation; return once it is durable, or its failure."""
+        return await self._mutations.run(call, session, visible)
+
+    async def action(self, call: FunctionCall) -> ActionResult:
+        """Run an action to its end."""
+        return await self.executor.action(call)
+
+    async def run(self, call: FunctionCall, kind: FunctionKind) -> Done:
+        """Run a function as `kind` and return what came out."""
+        match kind:
+            case FunctionKind.QUERY:
+                result = await self.query(call)
+                return Done(
+                    value=result.packed, failure=result.failure, log_lines=result.log_lines
+                )
+            case FunctionKind.MUTATION:
+                changed = await self.mutation(call)
+                return Done(
+                    value=changed.value, failure=changed.failure, log_lines=changed.log_lines
+                )
+            case FunctionKind.ACTION:
+                acted = await self.action(call)
+                return Done(value=acted.value, failure=acted.failure, log_lines=acted.log_lines)
+            case _:
+                assert_never(kind)
+
+    def kind_of(self, call: FunctionCall) -> FunctionKind | None:
+        """Return the kind of the function that is called, or None if there is none."""
+        return self.executor.kind_of(call)
+
+    def new_request_id(self) -> str:
+        """Return a fresh request id: 16 hex digits."""
+        return self._engine.host.random_bytes(8).hex()
+
+    async def close(self) -> None:
+        """End the executor."""
+        await asyncio.to_thread(self.executor.close)
+
+
+def session_request_id(session: SessionRequest) -> str:
+    """Return the request id of a client's mutation or action (protocol 5.4).
+
+    The first 16 hex digits of the SHA-256 of `<session id>|<request id>`, so that it is the same
+    on every retry.
+    """
+    return sha256(f"{session.session}|{session.request}".encode()).hexdigest()[:16]

@@ -1,0 +1,336 @@
+"""Running queries and mutations: user code within one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from camber import limits
+from camber.engine import system_tables
+from camber.engine.transaction import Transaction
+from camber.errors import (
+    AppError,
+    CamberError,
+    DeveloperError,
+    FunctionError,
+    InjectedError,
+    RequestError,
+)
+from camber.functions.calls import Callee
+from camber.functions.contexts import Auth, MutationCtx, QueryCtx
+from camber.functions.database import DatabaseAccess, DatabaseReader, DatabaseWriter
+from camber.functions.definition import Function, FunctionKind
+from camber.functions.environment import Environment
+from camber.functions.loading import Application
+from camber.functions.logs import Log, capturing
+from camber.functions.pagination import PaginationState
+from camber.identity.identity import Identity, UserIdentity, user_of
+from camber.occ.cursors import CursorCipher
+from camber.runtime.executor import FunctionCall, MutationExecuted, QueryExecuted, SessionRequest
+from camber.runtime.failures import FailureTexts
+from camber.runtime.invocation import (
+    Serving,
+    admitted,
+    bound,
+    check_may_call,
+    encoded_arguments,
+    encoded_result,
+    resolve,
+)
+from camber.runtime.results import Failure, QueryResult
+from camber.values.packed import unpack
+from camber.values.value import Int64, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransactionRunner:
+    """Runs a query or mutation in a transaction that it is handed. Blocking, on any one thread."""
+
+    releases: Serving
+    cursors: CursorCipher
+    texts: FailureTexts
+    #: Variables that every deployment has.
+    urls: Mapping[str, str]
+    #: Whether tests may raise system errors.
+    test_hooks: bool = False
+
+    def query(self, call: FunctionCall, transaction: Transaction) -> QueryExecuted:
+        """Run a query and return its result with what it read."""
+        application = self.releases.serving(transaction)
+        pagination = PaginationState(journal_in=call.journal)
+        outcome = self._run(call, transaction, application, FunctionKind.QUERY, pagination)
+        result = QueryResult(
+            ts=transaction.begin_ts,
+            packed=outcome.value,
+            failure=outcome.failure,
+            log_lines=self.texts.log_lines(outcome.log.lines),
+            journal=pagination.journal_out,
+        )
+        return QueryExecuted(
+            result=result,
+            reads=transaction.finish().reads,
+            read_identity=outcome.execution.read_identity,
+        )
+
+    def mutation(
+        self, call: FunctionCall, session: SessionRequest | None, transaction: Transaction
+    ) -> MutationExecuted:
+        """Run a mutation and return its result with what it wants to write.
+
+        A session request that has committed before is answered from its record, which this
+        transaction has then read: one that commits meanwhile is a conflict.
+        """
+        application = self.releases.serving(transaction)
+        if session is not None:
+            recorded = _recorded(transaction, session)
+            if recorded is not None:
+                return recorded
+        outcome = self._run(
+            call, transaction, application, FunctionKind.MUTATION, PaginationState()
+        )
+        log_lines = self.texts.log_lines(outcome.log.lines)
+        if session is not None and outcome.value is not None:
+            _record(transaction, session, outcome.value, log_lines)
+        return MutationExecuted(
+            value=outcome.value,
+            failure=outcome.failure,
+            log_lines=log_lines,
+            transaction=transaction.finish(),
+        )
+
+    def _run(
+        self,
+        call: FunctionCall,
+        transaction: Transaction,
+        application: Application,
+        kind: FunctionKind,
+        pagination: PaginationState,
+    ) -> _Outcome:
+        execution = _Execution(
+            transaction=transaction,
+            application=application,
+            cursors=self.cursors,
+            identity=call.identity,
+            urls=self.urls,
+            test_hooks=self.test_hooks,
+        )
+        log = Log()
+        try:
+            function = admitted(application, call, kind)
+            keywords = bound(function, call.arguments, transaction)
+        except DeveloperError as error:
+            return _Outcome(execution, log, failure=self.texts.refused(error, call.request_id))
+        try:
+            value = execution.invoke(function, keywords, log, pagination, depth=0)
+            # The limits are checked again: the last reads may have gone beyond one.
+            transaction.finish()
+        except _Refused as refused:
+            failure = self.texts.refused(refused.error, call.request_id)
+            return _Outcome(execution, log, failure=failure)
+        except RequestError as error:
+            if execution.is_system(error):
+                raise
+            return _Outcome(execution, log, failure=self.texts.thrown(error, call.request_id))
+        # Whatever user code raises is its failure, SystemExit too: it must not end the server.
+        except BaseException as error:  # noqa: BLE001
+            execution.raise_system_error()
+            return _Outcome(execution, log, failure=self.texts.thrown(error, call.request_id))
+        execution.raise_system_error()
+        return _Outcome(execution, log, value=value)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    execution: _Execution
+    log: Log
+    value: bytes | None = None
+    failure: Failure | None = None
+
+
+class _Refused(Exception):  # noqa: N818  # carries an error to where it is told
+    """A result that was refused after the function had run."""
+
+    def __init__(self, error: DeveloperError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(slots=True, kw_only=True)
+class _Execution:
+    """One top-level run and the calls nested in it."""
+
+    transaction: Transaction
+    application: Application
+    cursors: CursorCipher
+    identity: Identity
+    urls: Mapping[str, str]
+    test_hooks: bool
+    read_identity: bool = False
+    #: A system error that user code may have swallowed: the run fails with it nevertheless.
+    system_error: RequestError | None = None
+    _auth: Auth = field(init=False)
+    _env: Environment = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._auth = Auth(self._user)
+        self._env = Environment(self._variable)
+
+    def invoke(
+        self,
+        function: Function[..., Any],
+        keywords: dict[str, Any],
+        log: Log,
+        pagination: PaginationState,
+        *,
+        depth: int,
+    ) -> bytes:
+        """Run a function and return its packed result."""
+        context = self._context(function, log, pagination, depth)
+        with capturing(log):
+            try:
+                result = function.handler(context, **keywords)
+            except RequestError as error:
+                if self.is_system(error):
+                    self.system_error = self.system_error or error
+                raise
+        try:
+            return encoded_result(function, result, self.transaction)
+        except DeveloperError as error:
+            raise _Refused(error) from None
+
+    def is_system(self, error: RequestError) -> bool:
+        """Return whether an error fails the run itself, rather than being user code's own."""
+        return self.test_hooks or not isinstance(error, InjectedError)
+
+    def raise_system_error(self) -> None:
+        """Raise the system error that user code met, if it met one."""
+        if self.system_error is not None:
+            raise self.system_error
+
+    def _context(
+        self, function: Function[..., Any], log: Log, pagination: PaginationState, depth: int
+    ) -> QueryCtx:
+        access = DatabaseAccess(
+            transaction=self.transaction,
+            tables=self.application.tables,
+            cursors=self.cursors,
+            pagination=pagination,
+        )
+        calls = _NestedCalls(self, function.kind, log, depth)
+        if function.kind is FunctionKind.QUERY:
+            return QueryCtx(
+                db=DatabaseReader(access), auth=self._auth, env=self._env, log=log, calls=calls
+            )
+        return MutationCtx(
+            db=DatabaseWriter(access), auth=self._auth, env=self._env, log=log, calls=calls
+        )
+
+    def _user(self) -> UserIdentity | None:
+        self.read_identity = True
+        return user_of(self.identity)
+
+    def _variable(self, name: str) -> str | None:
+        return self.urls.get(name) or self.transaction.environment(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _NestedCalls:
+    """The calls of one function within its transaction."""
+
+    execution: _Execution
+    caller: FunctionKind
+    log: Log
+    depth: int
+
+    def query(
+        self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        return self._call(FunctionKind.QUERY, callee, args, kwargs)
+
+    def mutation(
+        self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        return self._call(FunctionKind.MUTATION, callee, args, kwargs)
+
+    def _call(
+        self,
+        kind: FunctionKind,
+        callee: Callee[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        transaction = self.execution.transaction
+        function = resolve(self.execution.application, callee)
+        check_may_call(self.caller, function, kind)
+        if self.depth >= limits.call_depth_max:
+            msg = (
+                f"{function.path} would run {self.depth + 1} calls deep; calls may be nested "
+                f"{limits.call_depth_max} deep"
+            )
+            raise DeveloperError(msg, code="MaximumCallDepthExceeded")
+        log = Log()
+        is_mutation = kind is FunctionKind.MUTATION
+        try:
+            packed = encoded_arguments(function, args, kwargs, transaction)
+            with transaction.sub_transaction() if is_mutation else nullcontext():
+                keywords = bound(function, packed, transaction)
+                value = self.execution.invoke(
+                    function, keywords, log, PaginationState(), depth=self.depth + 1
+                )
+        except Exception as error:
+            raise nested_error(error, function.path) from error
+        finally:
+            self.log.extend(log.lines)
+        return function.returns.decode(unpack(value), transaction)
+
+
+def nested_error(error: Exception, path: str) -> Exception:
+    """Return what the caller of a failed nested call sees."""
+    if isinstance(error, AppError):
+        return AppError(error.data)
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, _Refused):
+        return FunctionError(f"{path} failed: {error.error}")
+    if isinstance(error, CamberError):
+        return FunctionError(f"{path} failed: {error}")
+    name = "Error" if type(error) is Exception else type(error).__name__
+    return FunctionError(f"{path} failed: {name}: {error}")
+
+
+def _recorded(transaction: Transaction, session: SessionRequest) -> MutationExecuted | None:
+    id_ = system_tables.session_request_id(session.session, session.request)
+    packed = transaction.get(id_)
+    if packed is None:
+        return None
+    document = cast("dict[str, Any]", unpack(packed))
+    return MutationExecuted(
+        value=document["result"],
+        failure=None,
+        log_lines=tuple(document["logLines"]),
+        transaction=transaction.finish(),
+        recorded_ts=int(document["_commitTs"]),
+    )
+
+
+def _record(
+    transaction: Transaction, session: SessionRequest, value: bytes, log_lines: tuple[str, ...]
+) -> None:
+    fields: dict[str, Value] = {
+        # Sorted first: the committer stamps the first place that looks like the placeholder, and
+        # a result may hold any bytes.
+        "_commitTs": system_tables.COMMIT_TIMESTAMP,
+        "session": session.session,
+        "request": Int64(session.request),
+        "result": value,
+        "logLines": list(log_lines),
+    }
+    transaction.insert(
+        system_tables.SESSION_REQUESTS,
+        fields,
+        id=system_tables.session_request_id(session.session, session.request),
+    )
+
+
