@@ -45,6 +45,7 @@ from camber.schema.annotations import Arg, Id, Int64Literal
 from camber.schema.table import Index, SchemaEnforcementError, SearchIndex, Table, VectorIndex
 from camber.values.size import document_size, value_size
 from camber.values.value import UNSET, Int64
+from camber.version import VERSION
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
     from camber.server.mounting import asgi
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "UNSET",

@@ -13,8 +13,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -52,6 +53,7 @@ class Application:
     """
 
     root: Path
+    package: str
     functions: Mapping[str, Function[..., Any]]
     tables: Mapping[str, DeclaredTable]
     compiler: Compiler
@@ -60,8 +62,24 @@ class Application:
     providers: tuple[OidcProvider | CustomJwt, ...] = ()
     app: App | None = None
 
+    def path_of(self, function: Function[..., Any]) -> str:
+        """Return the path of a function, also of one that another load of its module has made."""
+        module = function.module.removeprefix(f"{self.package}.").replace(".", "/")
+        return f"{module}:{function.name}"
 
-def load_application(root: Path, folder: str) -> Application:
+
+class Freshness(Enum):
+    """Whether modules that are imported already are imported again."""
+
+    #: Always: what was saved since is seen.
+    FRESH = "fresh"
+    #: Only if they are another project's: classes and functions stay those that a test imported.
+    SHARED = "shared"
+
+
+def load_application(
+    root: Path, folder: str, freshness: Freshness = Freshness.FRESH
+) -> Application:
     """Import the functions folder `folder` of the project at `root` and return what it declares.
 
     Raises:
@@ -74,9 +92,23 @@ def load_application(root: Path, folder: str) -> Application:
     package = path.name
     if not package.isidentifier():
         raise LoadError(folder, f"{package!r} cannot name a Python package; rename the folder")
-    with _loading, _fresh_package(package):
+    keep = freshness is Freshness.SHARED and is_imported_from(package, path)
+    with _loading, nullcontext() if keep else _fresh_package(package):
         modules = _import_all(root, path, package)
         return _collect(root, package, modules)
+
+
+def is_imported_from(package: str, folder: Path) -> bool:
+    """Return whether `package` has been imported, from `folder`."""
+    module = sys.modules.get(package)
+    paths = [Path(path).resolve() for path in getattr(module, "__path__", ())]
+    return folder in paths
+
+
+def forget_package(package: str) -> None:
+    """Make the next import of `package` look for it anew."""
+    for name in [name for name in sys.modules if _is_in(name, package)]:
+        del sys.modules[name]
 
 
 @contextmanager
@@ -91,8 +123,7 @@ def _fresh_package(package: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for name in [name for name in sys.modules if _is_in(name, package)]:
-            del sys.modules[name]
+        forget_package(package)
         sys.modules.update(previous)
         raise
     finally:
@@ -108,8 +139,9 @@ def _import_all(root: Path, path: Path, package: str) -> dict[str, ModuleType]:
     if str(root) not in sys.path:
         # Last, so that a folder of the project's shadows nothing that is installed.
         sys.path.append(str(root))
-    with _reporting(root, path / "__init__.py"):
-        _import_package(path, package)
+    if package not in sys.modules:
+        with _reporting(root, path / "__init__.py"):
+            _import_package(path, package)
     modules: dict[str, ModuleType] = {}
     for file in sorted(path.rglob("*.py")):
         parts = file.relative_to(path).with_suffix("").parts
@@ -199,6 +231,7 @@ def _collect(root: Path, package: str, modules: Mapping[str, ModuleType]) -> App
             functions[key] = function
     return Application(
         root=root,
+        package=package,
         functions=functions,
         tables=tables,
         compiler=compiler,

@@ -75,6 +75,7 @@ class PaginationOpts(msgspec.Struct, frozen=True, kw_only=True):
                 optional("maximum_bytes_read", "maximumBytesRead", IntegerPlan()),
                 optional("id", "id", FloatPlan()),
             ),
+            client_type="PaginationOptions",
         )
 
 
@@ -146,6 +147,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
                     default=None,
                 ),
             ),
+            client_type="PaginationResult",
+            client_item=item,
         )
 
 

@@ -110,14 +110,8 @@ def resolve(application: Application, callee: Callee[..., Any]) -> Function[...,
         msg = f"calls into components ({callee.mount!r}) are not built yet"
         raise NotImplementedError(msg)
     if isinstance(callee, Function):
-        if not callee.path:
-            msg = (
-                f"{callee.module}.{callee.name} cannot be called: it is not registered. Modules "
-                "whose names start with '_' hold no functions"
-            )
-            raise FunctionNotFound(msg)
         # A function of an earlier release names its successor.
-        path = callee.path
+        path = application.path_of(callee)
     elif isinstance(callee, str):
         if callee.startswith("function://"):
             msg = "calls by handle are not built yet"
@@ -129,7 +123,10 @@ def resolve(application: Application, callee: Callee[..., Any]) -> Function[...,
     function = application.functions.get(path)
     if function is None:
         display = FunctionPath.parse(path).display
-        msg = f"Could not find function for '{display}'. Is it defined in that module?"
+        msg = (
+            f"Could not find function for '{display}'. Is it defined in that module? Modules whose "
+            "names start with '_' hold no functions"
+        )
         raise FunctionNotFound(msg)
     return function
 

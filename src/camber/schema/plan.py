@@ -477,6 +477,10 @@ class ObjectPlan(Plan):
     fields: tuple[FieldPlan, ...] = ()
     #: Undeclared fields are kept under this attribute, where there is one.
     extra: str | None = None
+    #: The type that client libraries have for such an object, where they have one.
+    client_type: str | None = None
+    #: The items of the client's type, where it is generic.
+    client_item: Plan | None = None
 
     @property
     def json(self) -> dict[str, Any]:

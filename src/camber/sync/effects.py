@@ -40,12 +40,12 @@ class Send:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
-    """Get a query's result at `ts`; report it under `run`."""
+    """Get a query's result for `identity` at `ts`; report it under `run`."""
 
     run: int
-    query_id: int
     call: Call
     journal: str | None
+    identity: Any
     ts: Timestamp
 
 

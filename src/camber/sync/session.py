@@ -81,10 +81,9 @@ class _Pending:
     """A Transition that is being computed: where it leads, and what is still running."""
 
     end: Version
-    query_ids: tuple[int, ...]
     removed: tuple[int, ...]
-    running: dict[int, int] = field(default_factory=dict)
-    results: dict[int, SharedResult] = field(default_factory=dict)
+    running: dict[int, tuple[int, _Subscription]] = field(default_factory=dict)
+    results: list[tuple[int, _Subscription, SharedResult]] = field(default_factory=list)
 
 
 class Session:
@@ -328,8 +327,8 @@ class Session:
         pending = self._pending
         if self._closed or pending is None or run not in pending.running:
             return []
-        query_id = pending.running.pop(run)
-        pending.results[query_id] = result
+        query_id, query = pending.running.pop(run)
+        pending.results.append((query_id, query, result))
         return self._complete(moment)
 
     def _advance(self, moment: Moment) -> list[Effect]:
@@ -348,7 +347,6 @@ class Session:
         )
         pending = _Pending(
             end=end,
-            query_ids=tuple(self._queries),
             # Removed and added again: the addition says it all.
             removed=tuple(id_ for id_ in self._removed if id_ not in self._queries),
         )
@@ -365,10 +363,14 @@ class Session:
                 continue
             run = self._next_run
             self._next_run += 1
-            pending.running[run] = query_id
+            pending.running[run] = (query_id, query)
             effects.append(
                 RunQuery(
-                    run=run, query_id=query_id, call=query.call, journal=query.journal, ts=end.ts
+                    run=run,
+                    call=query.call,
+                    journal=query.journal,
+                    identity=self._identity,
+                    ts=end.ts,
                 )
             )
         return effects or self._complete(moment)
@@ -382,10 +384,9 @@ class Session:
         self._pending = None
         effects: list[Effect] = []
         modifications = [frames.query_removed(query_id) for query_id in pending.removed]
-        for query_id, result in pending.results.items():
-            query = self._queries.get(query_id)
-            if query is None:
-                # Removed meanwhile; the next Transition says so.
+        for query_id, query, result in pending.results:
+            if self._queries.get(query_id) is not query:
+                # Removed meanwhile: this Transition is of before, the next one says so.
                 modifications.append(result.modification(query_id))
                 continue
             if not query.was_sent or query.sent != result.comparable:

@@ -1,0 +1,55 @@
+# `make demo` and `make test` are all that a newcomer needs; CONTRIBUTING.md has the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo demo-reset test setup check-tools check format unit build-chat bench lock
+
+demo: setup
+	@$(BIN)/python scripts/demo.py
+
+demo-reset:
+	rm -rf .demo
+
+test: setup check unit
+
+setup: check-tools $(VENV)/.installed node_modules/.installed
+
+check-tools:
+	@PYTHON=$(PYTHON) sh scripts/check-tools.sh
+
+$(VENV)/.installed: requirements/dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+node_modules/.installed: package-lock.json package.json examples/chat/package.json tests/clients/package.json
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Everything that reads the code without running it.
+check:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	npm run --silent --workspace examples/chat check
+
+format:
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+unit:
+	$(BIN)/pytest
+	$(BIN)/pytest examples/chat/tests
+
+# ONLY=name runs one benchmark.
+bench: setup
+	@$(BIN)/python benchmarks/run.py $(ONLY)
+
+lock:
+	$(BIN)/pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe --no-header -o requirements/dev.lock pyproject.toml requirements/dev.in
+	npm install --package-lock-only --ignore-scripts --no-audit --no-fund

@@ -1,0 +1,5 @@
+"""`python -m camber`."""
+
+from camber.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The command line: `camber dev` and its like."""

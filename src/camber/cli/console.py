@@ -1,0 +1,60 @@
+"""What commands print: for people, or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+
+class LogFormat(Enum):
+    """How the server writes its log."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Console:
+    """Writes to standard output and standard error, each line at once."""
+
+    def __init__(self, log_format: LogFormat = LogFormat.TEXT) -> None:
+        self._format = log_format
+
+    def say(self, text: str, **fields: Any) -> None:
+        """Write one line of what happens."""
+        self._write("info", text, fields, sys.stdout)
+
+    def complain(self, text: str, **fields: Any) -> None:
+        """Write what went wrong."""
+        self._write("error", text, fields, sys.stderr)
+
+    def _write(self, level: str, text: str, fields: dict[str, Any], stream: Any) -> None:
+        if self._format is LogFormat.JSON:
+            text = json.dumps({"level": level, "message": text, **fields})
+        print(text, file=stream, flush=True)
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "level": record.levelname.lower(),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def configure_logging(log_format: LogFormat) -> None:
+    """Send the log of the server and its libraries to standard error."""
+    handler = logging.StreamHandler()
+    if log_format is LogFormat.JSON:
+        handler.setFormatter(_JsonLines())
+    else:
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -1,0 +1,209 @@
+"""Serving: what `camber dev` and `camber start` have in common, and what `dev` adds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import uvloop
+from watchfiles import PythonFilter, awatch
+
+from camber.cli.console import Console
+from camber.codegen.files import write_generated
+from camber.deployment.deployment import Deployment
+from camber.deployment.project import Project
+from camber.deployment.settings import DeploymentSettings
+from camber.errors import CamberError
+from camber.functions.loading import Application, LoadError
+from camber.releases.push import PushFailed, PushReport
+from camber.server.ports import bind_next_free_pair, bind_pair
+from camber.server.serving import serving
+
+#: Files that make a save: those between two looks are one.
+_SETTLE_MS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serve:
+    """What to serve and where. URLs that are None follow from the ports."""
+
+    project: Project
+    settings: DeploymentSettings
+    host: str
+    port: int
+    site_port: int
+    #: Whether the next free pair of ports will do.
+    any_port: bool
+    cloud_url: str | None
+    site_url: str | None
+    static: Path | None
+    #: Whether to tell front ends and the official CLI of the deployment by `.env.local`.
+    env_local: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where clients find the deployment and its HTTP actions."""
+
+    cloud: str
+    site: str
+
+
+Ready = Callable[[Deployment, Urls], None]
+
+
+def run_dev(serve: Serve, console: Console, ready: Ready) -> None:
+    """Serve, and push again whenever a file of the functions folder is saved."""
+    uvloop.run(_dev(serve, console, ready))
+
+
+def run_start(serve: Serve, console: Console, ready: Ready) -> None:
+    """Serve what is there now.
+
+    Raises:
+        LoadError: a module does not load.
+        PushFailed: stored documents do not fit the schema.
+    """
+    uvloop.run(_start(serve, console, ready))
+
+
+async def _dev(serve: Serve, console: Console, ready: Ready) -> None:
+    async with _opened(serve) as it:
+        stop = _stop_signal()
+        await _push(it.deployment, serve.project, console)
+        async with serving(it.deployment, api=it.api, site=it.site, static=serve.static):
+            if serve.env_local:
+                write_env_local(serve.project.root, it.urls.cloud, it.deployment.admin_keys.key)
+            ready(it.deployment, it.urls)
+            await _watch(it.deployment, serve.project, console, stop)
+
+
+async def _start(serve: Serve, console: Console, ready: Ready) -> None:
+    async with _opened(serve) as it:
+        stop = _stop_signal()
+        console.say(_summary(await it.deployment.push()))
+        async with serving(it.deployment, api=it.api, site=it.site, static=serve.static):
+            ready(it.deployment, it.urls)
+            await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def _opened(serve: Serve) -> AsyncIterator[_Opened]:
+    bind = bind_next_free_pair if serve.any_port else bind_pair
+    api, site = bind(serve.host, serve.port, serve.site_port)
+    with api, site:
+        urls = Urls(
+            cloud=serve.cloud_url or _origin(serve.host, api),
+            site=serve.site_url or _origin(serve.host, site),
+        )
+        settings = replace(serve.settings, cloud_url=urls.cloud, site_url=urls.site)
+        deployment = await Deployment.open(settings)
+        try:
+            yield _Opened(deployment, urls, api, site)
+        finally:
+            await deployment.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    deployment: Deployment
+    urls: Urls
+    api: socket.socket
+    site: socket.socket
+
+
+def _origin(host: str, bound: socket.socket) -> str:
+    shown = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104  # compared only
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{bound.getsockname()[1]}"
+
+
+def _stop_signal() -> asyncio.Event:
+    """Return an event that is set by SIGINT and SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _watch(
+    deployment: Deployment, project: Project, console: Console, stop: asyncio.Event
+) -> None:
+    changes = awatch(
+        project.functions_path,
+        watch_filter=PythonFilter(),
+        stop_event=stop,
+        step=_SETTLE_MS,
+        rust_timeout=500,
+        yield_on_timeout=False,
+        raise_interrupt=False,
+    )
+    async for _ in changes:
+        await _push(deployment, project, console)
+
+
+async def _push(deployment: Deployment, project: Project, console: Console) -> None:
+    """Push what is there now; say why it cannot be, and let the last good release serve on."""
+    try:
+        application = await deployment.load()
+        report = await deployment.push_application(application)
+        _write_types(application, project)
+    except LoadError as error:
+        trace = f"\n{error.trace.rstrip()}" if error.trace else ""
+        console.complain(f"Not pushed: {error}{trace}", place=error.place)
+    except (PushFailed, CamberError) as error:
+        console.complain(f"Not pushed: {error}")
+    except OSError as error:
+        console.complain(f"Pushed, but the generated files cannot be written: {error}")
+    else:
+        console.say(_summary(report))
+
+
+def _write_types(application: Application, project: Project) -> None:
+    write_generated(application, [project.root / folder for folder in project.generated])
+
+
+def _summary(report: PushReport) -> str:
+    count = len(report.application.functions)
+    parts = [f"Pushed {count} function{'' if count == 1 else 's'}"]
+    for what, names in (
+        ("new tables", report.tables_created),
+        ("built indexes", report.indexes_built),
+        ("dropped indexes", report.indexes_dropped),
+    ):
+        if names:
+            parts.append(f"{what}: {', '.join(names)}")
+    return "; ".join(parts)
+
+
+def write_env_local(root: Path, cloud_url: str, admin_key: str) -> None:
+    """Write where front ends and the official CLI find the deployment into `.env.local`.
+
+    Other lines of the file stay. Only its owner can read it: it holds the admin key.
+    """
+    ours = {
+        "VITE_CONVEX_URL": cloud_url,
+        "CONVEX_SELF_HOSTED_URL": cloud_url,
+        "CONVEX_SELF_HOSTED_ADMIN_KEY": admin_key,
+    }
+    file = root / ".env.local"
+    before = file.read_text(encoding="utf-8") if file.is_file() else ""
+    kept = [
+        line for line in before.splitlines() if line.partition("=")[0].strip() not in ours
+    ]
+    # In quotes: the key has a bar in it.
+    lines = [*kept, *(f'{name}="{value}"' for name, value in ours.items())]
+    text = "\n".join(lines) + "\n"
+    if text == before:
+        return
+    partial = root / ".env.local.new"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    partial.replace(file)

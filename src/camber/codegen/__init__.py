@@ -1,0 +1,1 @@
+"""Typed files for TypeScript front ends, written from an application's annotations."""

@@ -1,0 +1,162 @@
+"""One deployment: a store, an engine, what runs functions, and the release that serves."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from camber.deployment.instance import Instance, open_instance, temporary_instance
+from camber.deployment.maintenance import Maintenance
+from camber.deployment.settings import MEMORY, DeploymentSettings, Redaction, TestHooks
+from camber.engine import system_tables
+from camber.engine.engine import Engine
+from camber.errors import CamberError
+from camber.functions.loading import Application, load_application
+from camber.host import Host, RealHost
+from camber.identity.admin_keys import AdminKeys
+from camber.occ.cursors import CursorCipher
+from camber.occ.interval import Interval, Order
+from camber.releases.push import PushReport, push
+from camber.releases.releases import Releases
+from camber.runtime.failures import FailureTexts
+from camber.runtime.runtime import Runtime
+from camber.storage.memory import MemoryStore
+from camber.storage.store import Store
+from camber.values.keys import encode_key
+from camber.values.packed import unpack
+
+if TYPE_CHECKING:
+    from camber.values.timestamp import Timestamp
+
+_DATABASE = "camber.sqlite"
+
+
+class DeploymentError(CamberError):
+    """A deployment that cannot be opened as asked."""
+
+    code = "DeploymentError"
+
+
+class Deployment:
+    """A running deployment. Opened, used and closed on one event loop."""
+
+    def __init__(
+        self, *, settings: DeploymentSettings, host: Host, store: Store, instance: Instance
+    ) -> None:
+        self.settings = settings
+        self.host = host
+        self.instance_name = instance.name
+        self.engine = Engine(host=host, store=store)
+        self.releases = Releases()
+        self.admin_keys = AdminKeys(
+            instance_name=instance.name, secret=instance.secret, configured=settings.admin_key
+        )
+        self.runtime = Runtime(
+            engine=self.engine,
+            releases=self.releases,
+            cursors=CursorCipher(instance.secret),
+            texts=FailureTexts(
+                redact=settings.redaction is Redaction.ON, root=settings.root.resolve()
+            ),
+            urls={"CONVEX_CLOUD_URL": settings.cloud_url, "CONVEX_SITE_URL": settings.site_url},
+            test_hooks=settings.test_hooks is TestHooks.ON,
+        )
+        self._maintenance = host.spawn(
+            "maintenance",
+            Maintenance(
+                engine=self.engine, history_retention_s=settings.history_retention_s
+            ).run(),
+        )
+
+    @classmethod
+    async def open(cls, settings: DeploymentSettings, host: Host | None = None) -> Deployment:
+        """Open the store and what stands on it. Nothing is served before the first `push`.
+
+        Raises:
+            StoreUnusable: the store's file is not one, is damaged, or is open elsewhere.
+            DeploymentError: the store's URL names no store that there is.
+        """
+        host = host or RealHost()
+        if settings.store == MEMORY:
+            instance = temporary_instance(settings.name, host)
+        else:
+            settings.data.mkdir(parents=True, exist_ok=True)
+            instance = open_instance(settings.data, settings.name, host)
+        deployment = cls(
+            settings=settings, host=host, store=_open_store(settings), instance=instance
+        )
+        for name, value in settings.environment.items():
+            await deployment.set_environment_variable(name, value)
+        return deployment
+
+    async def push(self) -> PushReport:
+        """Load the functions folder and make it the serving release.
+
+        Raises:
+            LoadError: a module does not load.
+            PushFailed: stored documents do not fit. Either way the last good release serves on.
+        """
+        return await self.push_application(await self.load())
+
+    async def load(self) -> Application:
+        """Import the functions folder afresh, on a thread."""
+        return await asyncio.to_thread(
+            load_application, self.settings.root, self.settings.functions
+        )
+
+    async def push_application(self, application: Application) -> PushReport:
+        """Make a loaded application the serving release."""
+        return await push(self.engine, self.releases, application)
+
+    async def set_environment_variable(self, name: str, value: str | None) -> Timestamp:
+        """Set a deployment variable; None removes it. Queries that read it run again."""
+        with closing(self.engine.begin("set environment variable")) as transaction:
+            table = transaction.catalog.by_name(system_tables.ENVIRONMENT_VARIABLES)
+            assert table is not None
+            prefix = encode_key([name])
+            rows = list(
+                transaction.scan(
+                    table,
+                    table.indexes["by_name"],
+                    Interval.prefix(prefix),
+                    Order.ASC,
+                    prefix=prefix,
+                    rows=1,
+                )
+            )
+            for row in rows:
+                document = unpack(row.packed)
+                assert isinstance(document, dict)
+                transaction.delete(str(document["_id"]))
+            if value is not None:
+                transaction.insert(
+                    system_tables.ENVIRONMENT_VARIABLES, {"name": name, "value": value}
+                )
+            finished = transaction.finish()
+        return await self.engine.committer.commit(finished)
+
+    async def close(self) -> None:
+        """End what runs, write what waits, and close the store."""
+        self._maintenance.cancel()
+        await asyncio.gather(self._maintenance, return_exceptions=True)
+        await self.runtime.close()
+        await self.engine.close()
+
+
+def _open_store(settings: DeploymentSettings) -> Store:
+    url = settings.store
+    if url == MEMORY:
+        return MemoryStore()
+    if url is not None and url.startswith(("postgres://", "postgresql://")):
+        msg = "stores on PostgreSQL are not built yet; leave out --store for SQLite"
+        raise DeploymentError(msg)
+    if url is not None and not url.startswith("sqlite:"):
+        msg = f"--store {url!r} names no store: sqlite:PATH, or nothing for one under --data"
+        raise DeploymentError(msg)
+    # Imported where it is used: a deployment in memory needs no SQLite.
+    from camber.storage.sqlite.store import SqliteStore  # noqa: PLC0415
+
+    path = settings.data / _DATABASE if url is None else Path(url.removeprefix("sqlite:"))
+    return SqliteStore(path, durability=settings.durability)

@@ -1,0 +1,78 @@
+"""What is forgotten in the background: old history, and old records of clients' mutations."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from camber import limits
+from camber.engine import system_tables
+from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD
+from camber.engine.committer import CommitConflict
+from camber.engine.engine import Engine
+from camber.engine.transaction import Transaction
+from camber.occ.interval import Interval, Order
+from camber.values.keys import encode_key
+from camber.values.packed import unpack
+
+#: Between two rounds.
+_PAUSE_S = 10.0
+#: Commits whose history goes at once: the writer is busy for that long.
+_TRIM_COMMITS = 500
+#: Records deleted in one transaction.
+_RECORDS = 500
+_NS = 1_000_000_000
+
+
+class Maintenance:
+    """Trims one deployment, round after round, until it is cancelled."""
+
+    def __init__(self, *, engine: Engine, history_retention_s: float) -> None:
+        self._engine = engine
+        self._history_ns = int(history_retention_s * _NS)
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        while True:
+            await self._engine.host.sleep(_PAUSE_S)
+            await self.round()
+
+    async def round(self) -> None:
+        """Forget everything that is due."""
+        before = self._engine.host.now_ns() - self._history_ns
+        while await self._engine.trim(before=before, commits_max=_TRIM_COMMITS) == _TRIM_COMMITS:
+            pass
+        while await self._forget_session_requests():
+            pass
+
+    async def _forget_session_requests(self) -> bool:
+        """Delete some records that are too old; return whether there may be more."""
+        oldest_ms = self._engine.host.now_ns() / 1e6 - limits.session_request_retention_s * 1e3
+        with closing(self._engine.begin("maintenance")) as transaction:
+            ids = _records_before(transaction, oldest_ms)
+            for id_ in ids:
+                transaction.delete(id_)
+            finished = transaction.finish()
+        if not ids:
+            return False
+        try:
+            await self._engine.committer.commit(finished)
+        except CommitConflict:
+            return True
+        return len(ids) == _RECORDS
+
+
+def _records_before(transaction: Transaction, oldest_ms: float) -> list[str]:
+    table = transaction.catalog.by_name(system_tables.SESSION_REQUESTS)
+    assert table is not None
+    index = table.indexes["by_creation_time"]
+    old = Interval(b"", encode_key([oldest_ms]))
+    ids: list[str] = []
+    with closing(transaction.scan(table, index, old, Order.ASC, rows=_RECORDS)) as rows:
+        for row in rows:
+            document = unpack(row.packed)
+            assert isinstance(document, dict)
+            assert CREATION_TIME_FIELD in document
+            ids.append(str(document[ID_FIELD]))
+            if len(ids) == _RECORDS:
+                break
+    return ids

@@ -1,0 +1,78 @@
+"""Where a project keeps things: `[tool.camber]` of its `pyproject.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from camber.errors import CamberError
+
+
+class ProjectError(CamberError):
+    """A folder that is no project, or whose `[tool.camber]` is wrong."""
+
+    code = "ProjectError"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A project: its root, its functions folder, and where generated files go."""
+
+    root: Path
+    name: str
+    functions: str
+    generated: tuple[str, ...]
+
+    @property
+    def functions_path(self) -> Path:
+        """Return the functions folder."""
+        return self.root / self.functions
+
+
+def load_project(root: Path) -> Project:
+    """Return the project at `root`.
+
+    Raises:
+        ProjectError: there is no `pyproject.toml` with `[tool.camber]`, or it is wrong.
+    """
+    root = root.resolve()
+    file = root / "pyproject.toml"
+    if not file.is_file():
+        msg = (
+            f"{root} has no pyproject.toml. A project has one with\n"
+            '    [tool.camber]\n    functions = "backend"'
+        )
+        raise ProjectError(msg)
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{file}: {error}") from error
+    settings = document.get("tool", {}).get("camber")
+    if not isinstance(settings, dict):
+        msg = f'{file} has no [tool.camber]; add it, with functions = "backend"'
+        raise ProjectError(msg)
+    functions = settings.get("functions", "backend")
+    if not isinstance(functions, str):
+        raise ProjectError(f"{file}: [tool.camber] functions is a folder's name, not {functions!r}")
+    generated = settings.get("generated", [f"{functions}/_generated"])
+    if not isinstance(generated, list) or not all(isinstance(path, str) for path in generated):
+        raise ProjectError(f"{file}: [tool.camber] generated is a list of folders")
+    name = document.get("project", {}).get("name", root.name)
+    return Project(
+        root=root, name=str(name), functions=functions, generated=tuple(generated)
+    )
+
+
+def nearest_project(start: Path) -> Project:
+    """Return the project of the nearest `pyproject.toml` with `[tool.camber]` above `start`.
+
+    Raises:
+        ProjectError: there is none.
+    """
+    for folder in (start, *start.parents):
+        file = folder / "pyproject.toml"
+        if file.is_file() and "[tool.camber]" in file.read_text(encoding="utf-8"):
+            return load_project(folder)
+    msg = f"no pyproject.toml with [tool.camber] in {start} or above it"
+    raise ProjectError(msg)

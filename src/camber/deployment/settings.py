@@ -1,0 +1,53 @@
+"""How a deployment is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from camber import limits
+from camber.storage.sqlite.store import Durability
+
+
+class Redaction(Enum):
+    """Whether clients see what went wrong inside a function."""
+
+    #: Messages, frames and log lines reach clients: for development.
+    OFF = "off"
+    #: Clients get a request id; the data of an `AppError` always reaches them.
+    ON = "on"
+
+
+class TestHooks(Enum):
+    """Whether functions may raise system errors (`camber.testing.system_error`)."""
+
+    OFF = "off"
+    ON = "on"
+
+
+#: A store that is gone when its process ends, for tests.
+MEMORY = "memory:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentSettings:
+    """What a deployment is opened with.
+
+    `data` holds the store, files and the instance secret; `store` is a store's URL, `memory:`, or
+    None for SQLite under `data`. `cloud_url` and `site_url` are the origins that clients see.
+    """
+
+    root: Path
+    functions: str
+    data: Path
+    name: str = "camber"
+    store: str | None = None
+    durability: Durability = Durability.FULL
+    redaction: Redaction = Redaction.OFF
+    test_hooks: TestHooks = TestHooks.OFF
+    admin_key: str | None = None
+    cloud_url: str = "http://127.0.0.1:3210"
+    site_url: str = "http://127.0.0.1:3211"
+    history_retention_s: float = limits.history_retention_s
+    environment: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The network: HTTP, WebSockets, static files, and the processes that serve them."""

@@ -1,0 +1,114 @@
+"""The ASGI applications of a deployment: the API with its sockets, and the site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from camber.deployment.deployment import Deployment
+from camber.errors import BadRequest, RequestError
+from camber.server.client_version import (
+    UNKNOWN,
+    ClientVersion,
+    parse_client_header,
+    parse_version,
+)
+from camber.server.cors import Cors
+from camber.server.errors import InternalErrors, error_response, on_request_error
+from camber.server.http_api import HttpApi
+from camber.server.metrics import Metrics
+from camber.server.static_files import StaticFiles
+from camber.server.sync_socket import SessionOwners, SyncSocket
+
+
+def api_application(deployment: Deployment, *, static: Path | None = None) -> Starlette:
+    """Return what is served on the API port: every route of protocol 4.2 and 3.1."""
+    metrics = Metrics(deployment)
+    sockets = _Sockets(deployment, metrics)
+    routes: list[BaseRoute] = [
+        *HttpApi(deployment, metrics).routes(),
+        WebSocketRoute("/api/sync", sockets.unversioned),
+        WebSocketRoute("/api/{version}/sync", sockets.versioned),
+    ]
+    if static is None:
+        routes.append(Route("/", _alive))
+    else:
+        routes.append(Route("/{path:path}", StaticFiles(static).respond, methods=["GET"]))
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Cors), Middleware(InternalErrors)],
+        exception_handlers={
+            RequestError: on_request_error,
+            HTTPException: _on_http_exception,
+        },
+    )
+
+
+def site_application(deployment: Deployment) -> Starlette:
+    """Return what is served on the site port: HTTP actions, which are not built yet."""
+    del deployment
+
+    async def not_built(request: Request) -> Response:
+        del request
+        raise BadRequest("HTTP actions are not built yet", code="NotImplemented")
+
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    return Starlette(
+        routes=[Route("/{path:path}", not_built, methods=methods)],
+        middleware=[Middleware(InternalErrors)],
+        exception_handlers={RequestError: on_request_error},
+    )
+
+
+async def _alive(request: Request) -> Response:
+    del request
+    return PlainTextResponse("This Camber deployment is running.")
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer unknown routes with an empty body (protocol 4.7)."""
+    del request
+    assert isinstance(error, HTTPException)
+    return Response(status_code=error.status_code, headers=error.headers)
+
+
+class _Sockets:
+    def __init__(self, deployment: Deployment, metrics: Metrics) -> None:
+        self._deployment = deployment
+        self._metrics = metrics
+        self._owners = SessionOwners()
+
+    async def versioned(self, websocket: WebSocket) -> None:
+        """Serve an npm client, whose version stands in the path."""
+        try:
+            version = parse_version(websocket.path_params["version"])
+        except RequestError as error:
+            await websocket.send_denial_response(error_response(error))
+            return
+        await self._serve(websocket, ClientVersion("npm", version))
+
+    async def unversioned(self, websocket: WebSocket) -> None:
+        """Serve any other client; a header may say which."""
+        header = websocket.headers.get("convex-client")
+        try:
+            client = UNKNOWN if header is None else parse_client_header(header)
+        except RequestError as error:
+            await websocket.send_denial_response(error_response(error))
+            return
+        await self._serve(websocket, client)
+
+    async def _serve(self, websocket: WebSocket, client: ClientVersion) -> None:
+        await SyncSocket(
+            websocket=websocket,
+            deployment=self._deployment,
+            owners=self._owners,
+            metrics=self._metrics,
+            client=client,
+        ).serve()

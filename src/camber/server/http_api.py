@@ -1,0 +1,315 @@
+"""The HTTP API of functions (protocol 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import unquote
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from camber import limits
+from camber.deployment.deployment import Deployment
+from camber.errors import BadRequest, ErrorKind, RequestError
+from camber.functions.definition import FunctionKind
+from camber.identity.authorization import identity_of_header
+from camber.identity.identity import Admin, Identity
+from camber.runtime.executor import Caller, FunctionCall
+from camber.runtime.results import Failure
+from camber.runtime.runtime import Done
+from camber.server.client_version import ClientVersion, parse_client_header
+from camber.server.errors import json_response
+from camber.server.metrics import Metrics
+from camber.sync.messages import packed_arguments
+from camber.values.packed import unpack
+from camber.values.paths import FunctionPath
+from camber.values.timestamp import Timestamp
+from camber.values.wire import (
+    BadJson,
+    Format,
+    decode_json,
+    decode_timestamp,
+    encode_format,
+    encode_json,
+    encode_timestamp,
+)
+from camber.version import VERSION
+
+#: The largest body that /echo sends back.
+_ECHO_BYTES_MAX = 128 * 1024 * 1024
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ask:
+    """One function call of a request."""
+
+    call: FunctionCall
+    format: Format
+
+
+class HttpApi:
+    """Answers function calls of one deployment."""
+
+    def __init__(self, deployment: Deployment, metrics: Metrics) -> None:
+        self._deployment = deployment
+        self._metrics = metrics
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes of protocol 4.2, but `/`, sockets and HTTP actions."""
+        return [
+            Route("/version", self._version),
+            Route("/instance_version", self._version),
+            Route("/instance_name", self._instance_name),
+            Route("/echo", self._echo, methods=["POST"]),
+            Route("/metrics", self._metrics_text),
+            Route("/api/query", self._get_query, methods=["GET"]),
+            Route("/api/query", self._calling(FunctionKind.QUERY), methods=["POST"]),
+            Route("/api/mutation", self._calling(FunctionKind.MUTATION), methods=["POST"]),
+            Route("/api/action", self._calling(FunctionKind.ACTION), methods=["POST"]),
+            Route("/api/function", self._function, methods=["POST"]),
+            Route("/api/query_ts", self._query_ts, methods=["POST"]),
+            Route("/api/query_at_ts", self._query_at_ts, methods=["POST"]),
+            Route("/api/query_batch", self._query_batch, methods=["POST"]),
+            Route("/api/run/{path:path}", self._run, methods=["POST"]),
+            Route("/api/debug_event", self._debug_event, methods=["POST"]),
+            Route("/api/storage/{path:path}", _not_built("file storage"), methods=_ANY),
+            Route("/http/{path:path}", _not_built("HTTP actions"), methods=_ANY),
+        ]
+
+    # Calls.
+
+    def _calling(self, kind: FunctionKind) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            identity = self._identity(request)
+            client = _client(request)
+            ask = self._ask(request, await _json_body(request), identity, client)
+            return await self._answer(ask, kind)
+
+        return endpoint
+
+    async def _get_query(self, request: Request) -> Response:
+        identity = self._identity(request)
+        parameters = request.query_params
+        try:
+            args = decode_json(parameters.get("args", "{}"))
+        except BadJson as error:
+            msg = f"the parameter args is {error.sentence}"
+            raise BadRequest(msg, code="BadQueryArgs") from None
+        body = {"path": parameters.get("path"), "args": args}
+        if "format" in parameters:
+            body["format"] = parameters["format"]
+        ask = self._ask(request, body, identity, _client(request))
+        return await self._answer(ask, FunctionKind.QUERY)
+
+    async def _function(self, request: Request) -> Response:
+        identity = self._identity(request)
+        if not isinstance(identity, Admin):
+            msg = "/api/function needs an admin key: `Authorization: Convex <admin key>`"
+            raise RequestError(msg, code="BadDeployKey", kind=ErrorKind.FORBIDDEN)
+        body = await _json_body(request)
+        ask = self._ask(request, body, identity, _client(request))
+        return await self._answer(ask, self._kind(ask.call))
+
+    async def _run(self, request: Request) -> Response:
+        identity = self._identity(request)
+        parts = [unquote(part) for part in request.path_params["path"].split("/")]
+        if len(parts) < 2 or not all(parts):
+            msg = "name a function: /api/run/<module>/<function>"
+            raise BadRequest(msg, code="MissingIdentifier")
+        body = await _json_body(request)
+        body["path"] = f"{'/'.join(parts[:-1])}:{parts[-1]}"
+        ask = self._ask(request, body, identity, None)
+        return await self._answer(ask, self._kind(ask.call))
+
+    def _kind(self, call: FunctionCall) -> FunctionKind:
+        # Where there is none, running it as a query says so.
+        return self._deployment.runtime.kind_of(call) or FunctionKind.QUERY
+
+    async def _query_ts(self, request: Request) -> Response:
+        del request
+        ts = encode_timestamp(self._deployment.runtime.newest_ts)
+        return json_response(encode_json({"ts": ts}))
+
+    async def _query_at_ts(self, request: Request) -> Response:
+        identity = self._identity(request)
+        body = await _json_body(request)
+        text = body.get("ts")
+        if not isinstance(text, str):
+            msg = "the body needs `ts`, a timestamp as /api/query_ts gives it"
+            raise BadRequest(msg, code="BadJsonBody")
+        ts = self._known_ts(decode_timestamp(text))
+        ask = self._ask(request, body, identity, _client(request))
+        result = await self._deployment.runtime.query(ask.call, ts=ts)
+        done = Done(value=result.packed, failure=result.failure, log_lines=result.log_lines)
+        return json_response(_response(done, ask.format))
+
+    def _known_ts(self, ts: Timestamp) -> Timestamp:
+        newest = self._deployment.runtime.newest_ts
+        if ts > newest:
+            msg = f"the timestamp {ts} lies ahead: the newest is {newest}"
+            raise BadRequest(msg, code="BadTimestamp")
+        return ts
+
+    async def _query_batch(self, request: Request) -> Response:
+        identity = self._identity(request)
+        client = _client(request)
+        body = await _json_body(request)
+        queries = body.get("queries")
+        if not isinstance(queries, list) or not all(isinstance(each, dict) for each in queries):
+            msg = "the body needs `queries`, a list of objects with path and args"
+            raise BadRequest(msg, code="BadJsonBody")
+        if len(queries) > limits.query_batch_max:
+            msg = f"{len(queries)} queries; a batch may have {limits.query_batch_max}"
+            raise BadRequest(msg, code="BadJsonBody")
+        asks = [self._ask(request, each, identity, client) for each in queries]
+        ts = self._deployment.runtime.newest_ts
+        results = []
+        for ask in asks:
+            result = await self._deployment.runtime.query(ask.call, ts=ts)
+            done = Done(value=result.packed, failure=result.failure, log_lines=result.log_lines)
+            results.append(msgspec.Raw(_response(done, ask.format)))
+        return json_response(encode_json({"results": results}))
+
+    async def _answer(self, ask: _Ask, kind: FunctionKind) -> Response:
+        done = await self._deployment.runtime.run(ask.call, kind)
+        self._metrics.function_ran(kind, failed=done.failure is not None)
+        return json_response(_response(done, ask.format))
+
+    def _ask(
+        self,
+        request: Request,
+        body: dict[str, Any],
+        identity: Identity,
+        client: ClientVersion | None,
+    ) -> _Ask:
+        path = body.get("path")
+        if not isinstance(path, str):
+            msg = "the body needs `path`, a function such as messages:list"
+            raise BadRequest(msg, code="BadJsonBody")
+        form = body.get("format")
+        if form is not None and not isinstance(form, str):
+            msg = f"`format` is a string, not {type(form).__name__}"
+            raise BadRequest(msg, code="BadFormat")
+        default = Format.CLEAN if client is None else client.default_format
+        args = body.get("args", {})
+        arguments, error = packed_arguments(args if isinstance(args, list) else [args])
+        component = body.get("componentPath") or ""
+        return _Ask(
+            call=FunctionCall(
+                path=FunctionPath.parse(path).key,
+                arguments=arguments,
+                arguments_error=error,
+                identity=identity,
+                caller=caller_of(identity),
+                request_id=self._request_id(request),
+                component_path=str(component) if isinstance(identity, Admin) else "",
+            ),
+            format=default if form is None else Format.parse(form),
+        )
+
+    def _request_id(self, request: Request) -> str:
+        given = request.headers.get("convex-request-id")
+        return given or self._deployment.runtime.new_request_id()
+
+    def _identity(self, request: Request) -> Identity:
+        header = request.headers.get("authorization")
+        if header is None and "adminKey" in request.query_params:
+            header = f"Convex {request.query_params['adminKey']}"
+        return identity_of_header(header, self._deployment.admin_keys)
+
+    # The rest.
+
+    async def _version(self, request: Request) -> Response:
+        del request
+        return PlainTextResponse(VERSION)
+
+    async def _instance_name(self, request: Request) -> Response:
+        del request
+        return PlainTextResponse(self._deployment.instance_name)
+
+    async def _metrics_text(self, request: Request) -> Response:
+        del request
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    async def _echo(self, request: Request) -> Response:
+        body = await _read_body(request, _ECHO_BYTES_MAX)
+        return Response(body, media_type=request.headers.get("content-type"))
+
+    async def _debug_event(self, request: Request) -> Response:
+        await _read_body(request, limits.http_body_bytes_max)
+        return Response(status_code=204)
+
+
+_ANY = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def caller_of(identity: Identity) -> Caller:
+    """Return which functions there are for an identity."""
+    return Caller.ADMIN if isinstance(identity, Admin) else Caller.CLIENT
+
+
+def _client(request: Request) -> ClientVersion:
+    return parse_client_header(request.headers.get("convex-client"))
+
+
+def _not_built(what: str) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        del request
+        # 400, not 501: the official CLI gives up at once on it (protocol 4.7).
+        raise BadRequest(f"{what} are not built yet", code="NotImplemented")
+
+    return endpoint
+
+
+async def _json_body(request: Request) -> dict[str, Any]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
+    if not is_json:
+        msg = f"the Content-Type is {kind or 'missing'!r}; send application/json"
+        raise BadRequest(msg, code="BadJsonBody")
+    body = decode_json(await _read_body(request, limits.http_body_bytes_max))
+    if not isinstance(body, dict):
+        msg = f"the body is a JSON object, not {type(body).__name__}"
+        raise BadRequest(msg, code="BadJsonBody")
+    return cast("dict[str, Any]", body)
+
+
+async def _read_body(request: Request, bytes_max: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > bytes_max:
+            msg = f"the body is larger than {bytes_max} bytes, the most for this request"
+            raise BadRequest(msg, code="BadJsonBody")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _response(done: Done, form: Format) -> bytes:
+    body: dict[str, Any]
+    if done.failure is None:
+        assert done.value is not None
+        value = msgspec.Raw(encode_format(unpack(done.value), form))
+        body = {"status": "success", "value": value}
+    else:
+        body = _failed(done.failure, form)
+    if done.log_lines:
+        body["logLines"] = done.log_lines
+    return encode_json(body)
+
+
+def _failed(failure: Failure, form: Format) -> dict[str, Any]:
+    body: dict[str, Any] = {"status": "error", "errorMessage": failure.message}
+    if failure.data is not None:
+        body["errorData"] = msgspec.Raw(encode_format(unpack(failure.data), form))
+    return body

@@ -1,0 +1,78 @@
+"""Serving a deployment on its two ports until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from camber import limits
+from camber.deployment.deployment import Deployment
+from camber.server.application import api_application, site_application
+
+#: How long open requests may take when the server ends; clients reconnect by themselves.
+_GRACE_S = 2
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server whose end is decided by us: two of them share the process's signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    deployment: Deployment,
+    *,
+    api: socket.socket,
+    site: socket.socket,
+    static: Path | None = None,
+) -> AsyncIterator[None]:
+    """Serve within the block; requests are answered once it is entered."""
+    servers = [
+        (_Server(_config(api_application(deployment, static=static))), api),
+        (_Server(_config(site_application(deployment))), site),
+    ]
+    tasks = [
+        deployment.host.spawn(f"server {bound.getsockname()[1]}", server.serve(sockets=[bound]))
+        for server, bound in servers
+    ]
+    try:
+        while not all(server.started for server, _ in servers):
+            for task in tasks:
+                if task.done():
+                    task.result()
+            await deployment.host.sleep(0.005)
+        yield
+    finally:
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*tasks)
+
+
+def _config(application: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        loop="none",
+        ws="websockets-sansio",
+        ws_max_size=limits.socket_message_bytes_max,
+        ws_per_message_deflate=False,
+        ws_ping_interval=limits.socket_ping_frame_s,
+        ws_ping_timeout=limits.socket_pong_s_max,
+        timeout_graceful_shutdown=_GRACE_S,
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        # The sockets are listening already: what connects while we start waits in the backlog.
+        backlog=2048,
+    )

@@ -1,0 +1,37 @@
+"""A built front end, served beside the API (`--static DIR`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+#: Names that a build makes from content never change what they hold.
+_HASHED_FOLDER = "assets"
+_FOREVER = "public, max-age=31536000, immutable"
+
+
+class StaticFiles:
+    """Serves the files of a folder; unknown paths give its `index.html`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+
+    async def respond(self, request: Request) -> Response:
+        """Answer GET and HEAD of any path that no other route has."""
+        path = request.url.path
+        if path.startswith("/api/"):
+            # A missing route of the API is no page.
+            return Response(status_code=404)
+        file = self._file(path)
+        headers = {"Cache-Control": "no-cache"}
+        if file.parent.name == _HASHED_FOLDER:
+            headers["Cache-Control"] = _FOREVER
+        return FileResponse(file, headers=headers)
+
+    def _file(self, path: str) -> Path:
+        file = (self._folder / path.lstrip("/")).resolve()
+        if "\0" not in path and file.is_relative_to(self._folder) and file.is_file():
+            return file
+        return self._folder / "index.html"

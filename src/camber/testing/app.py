@@ -1,0 +1,271 @@
+"""`TestApp`: an application on the real engine, in process, with a store that is its own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from camber.deployment.deployment import Deployment
+from camber.deployment.project import Project, load_project
+from camber.deployment.settings import MEMORY, DeploymentSettings, TestHooks
+from camber.errors import AppError, FunctionError
+from camber.functions.calls import Callee
+from camber.functions.definition import Function, FunctionKind
+from camber.functions.loading import Application, Freshness, load_application
+from camber.identity.identity import Anonymous, Identity, User, UserIdentity
+from camber.runtime.executor import Caller, FunctionCall
+from camber.runtime.invocation import encoded_arguments, resolve
+from camber.runtime.results import Failure, QueryResult
+from camber.testing.clock import ControlledHost
+from camber.values.packed import unpack
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TestApp:
+    """An application under test.
+
+    Functions, public and internal, are named as in `ctx.run_query`: by themselves or by path.
+    Whatever a function raises arrives as `AppError` with its data, or as `FunctionError`.
+
+    Close it, or use it in a `with` statement.
+    """
+
+    __test__ = False
+
+    def __init__(
+        self, project: Project | Path | str, *, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Load a project's functions and open a store of its own in memory.
+
+        Args:
+            project: the project, or its folder.
+            environment: deployment variables, for `ctx.env`.
+
+        Raises:
+            LoadError: a module does not load.
+        """
+        found = project if isinstance(project, Project) else load_project(Path(project))
+        self._core = _Core(found, environment or {})
+        self._identity: Identity = Anonymous()
+
+    def query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a query and return its result."""
+        return cast("R", self._run(FunctionKind.QUERY, callee, args, kwargs))
+
+    def mutation(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a mutation until it has committed and return its result."""
+        return cast("R", self._run(FunctionKind.MUTATION, callee, args, kwargs))
+
+    def action(self, callee: Callee[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run an action and return its result."""
+        return self._run(FunctionKind.ACTION, callee, args, kwargs)
+
+    def subscribe(
+        self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Subscription[R]:
+        """Watch a query; see `Subscription`."""
+        function, call = self._core.call(callee, args, kwargs, self._identity)
+        return Subscription(self._core, function, call)
+
+    def with_identity(self, **claims: Any) -> TestApp:
+        """Return the same application for a signed-in user.
+
+        Claims have the names of `UserIdentity`; issuer, subject and token identifier are made up
+        where they are left out.
+        """
+        known = {name: v for name, v in claims.items() if name in UserIdentity.__slots__}
+        custom = {name: v for name, v in claims.items() if name not in known}
+        known.setdefault("issuer", "https://camber.test")
+        known.setdefault("subject", f"user-{next(_subjects)}")
+        known.setdefault("token_identifier", f"{known['issuer']}|{known['subject']}")
+        app = object.__new__(TestApp)
+        app._core = self._core
+        app._identity = User(UserIdentity(**known, claims=custom))
+        return app
+
+    def advance(self, **duration: float) -> None:
+        """Move the clock and run what is scheduled until then: comes with the scheduler."""
+        del duration
+        msg = "TestApp.advance is not built yet"
+        raise NotImplementedError(msg)
+
+    def close(self) -> None:
+        """Close the store and end the threads."""
+        self._core.close()
+
+    def __enter__(self) -> TestApp:
+        """Return the application itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _run(
+        self,
+        kind: FunctionKind,
+        callee: Callee[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        function, call = self._core.call(callee, args, kwargs, self._identity)
+        done = self._core.wait(self._core.deployment.runtime.run(call, kind))
+        return self._core.value(function, done.value, done.failure)
+
+
+_subjects = itertools.count(1)
+
+
+class _Core:
+    """What all identities of one `TestApp` share."""
+
+    def __init__(self, project: Project, environment: Mapping[str, str]) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="camber-test", daemon=True
+        )
+        self._thread.start()
+        settings = DeploymentSettings(
+            root=project.root,
+            functions=project.functions,
+            name=project.name,
+            data=project.root / ".camber",
+            store=MEMORY,
+            test_hooks=TestHooks.ON,
+            environment=dict(environment),
+        )
+        try:
+            self.application = load_application(
+                project.root, project.functions, Freshness.SHARED
+            )
+            self.deployment = self.wait(self._open(settings, self.application))
+        except BaseException:
+            self._end()
+            raise
+
+    async def _open(
+        self, settings: DeploymentSettings, application: Application
+    ) -> Deployment:
+        deployment = await Deployment.open(settings, ControlledHost())
+        await deployment.push_application(application)
+        return deployment
+
+    def wait(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        """Run a coroutine on the application's loop and return its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def call(
+        self,
+        callee: Callee[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        identity: Identity,
+    ) -> tuple[Function[..., Any], FunctionCall]:
+        """Return the function that is named, and the call of it."""
+        function = resolve(self.application, callee)
+        catalog = self.deployment.engine.catalog
+        call = FunctionCall(
+            path=function.path,
+            arguments=encoded_arguments(function, args, kwargs, catalog),
+            identity=identity,
+            caller=Caller.APPLICATION,
+            request_id=self.deployment.runtime.new_request_id(),
+        )
+        return function, call
+
+    def value(
+        self, function: Function[..., Any], packed: bytes | None, failure: Failure | None
+    ) -> Any:
+        """Return what a function returned, or raise what it raised."""
+        if failure is not None and failure.data is not None:
+            raise AppError(unpack(failure.data))
+        if failure is not None:
+            raise FunctionError(f"{function.path} failed: {failure.message.strip()}")
+        assert packed is not None
+        return function.returns.decode(unpack(packed), self.deployment.engine.catalog)
+
+    def close(self) -> None:
+        """Close the deployment and end the loop."""
+        self.wait(self.deployment.close())
+        self._end()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Subscription(Generic[R]):
+    """A watched query, at the newest timestamp whenever it is looked at."""
+
+    def __init__(self, core: _Core, function: Function[..., Any], call: FunctionCall) -> None:
+        self._core = core
+        self._function = function
+        self._call = call
+        self._stale = threading.Event()
+        self._result: QueryResult | None = None
+        self._values: list[R] = []
+        self._refresh()
+
+    @property
+    def value(self) -> R:
+        """Return the query's result now, or raise what it raises."""
+        self._refresh()
+        assert self._result is not None
+        return cast(
+            "R", self._core.value(self._function, self._result.packed, self._result.failure)
+        )
+
+    @property
+    def values(self) -> list[R]:
+        """Return the results seen so far, in order, those that are equal in a row once.
+
+        A result is seen when `value` or `values` is asked for.
+        """
+        self._refresh()
+        return list(self._values)
+
+    @property
+    def is_stale(self) -> bool:
+        """Return whether a commit has touched what the query read since it was looked at."""
+        return self._stale.is_set()
+
+    def invalidated(self, result: QueryResult) -> None:
+        """Note that a result does not hold any more."""
+        if result is self._result:
+            self._stale.set()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._core.wait(self._unwatch())
+
+    def _refresh(self) -> None:
+        if self._result is not None and not self._stale.is_set():
+            return
+        previous, result = self._result, self._core.wait(self._run())
+        if previous is not None and previous.comparable == result.comparable:
+            return
+        if result.failure is None:
+            self._values.append(
+                cast("R", self._core.value(self._function, result.packed, None))
+            )
+
+    async def _run(self) -> QueryResult:
+        await self._unwatch()
+        self._stale.clear()
+        result = await self._core.deployment.runtime.query(self._call)
+        self._result = result
+        self._core.deployment.runtime.queries.watch(result, self)
+        if result.valid_until is not None:
+            self._stale.set()
+        return result
+
+    async def _unwatch(self) -> None:
+        if self._result is not None:
+            self._core.deployment.runtime.queries.unwatch(self._result, self)

@@ -1,0 +1,24 @@
+"""A host whose clock a test controls."""
+
+from __future__ import annotations
+
+from camber.host import RealHost
+
+_START_NS = 1_767_225_600 * 10**9  # 2026-01-01T00:00:00Z
+_TICK_NS = 1_000_000
+
+
+class ControlledHost(RealHost):
+    """Real tasks and threads, and a clock that only moves when it is read, by a millisecond.
+
+    It never stands still, so that documents made one after another have growing creation times.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now_ns = _START_NS
+
+    def now_ns(self) -> int:
+        """Return the time, which is a millisecond later than the last."""
+        self._now_ns += _TICK_NS
+        return self._now_ns

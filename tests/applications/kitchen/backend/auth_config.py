@@ -1,0 +1,6 @@
+from camber import CustomJwt, OidcProvider
+
+providers = [
+    OidcProvider(domain="https://login.example.com", application_id="kitchen"),
+    CustomJwt(issuer="https://issuer.example.com", jwks="data:,{}", algorithm="ES256"),
+]

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from tests.servers import CHAT, KITCHEN, Server
+
+
+@pytest.fixture(scope="session")
+def kitchen(tmp_path_factory):
+    """A server of the test application, shared by all tests that keep out of each other's way."""
+    with Server(KITCHEN, tmp_path_factory.mktemp("kitchen"), "--test-hooks") as server:
+        yield server
+
+
+@pytest.fixture
+def own_kitchen(tmp_path):
+    """A server of the test application for one test, on a copy that it may edit."""
+    project = tmp_path / "project"
+    shutil.copytree(KITCHEN, project, ignore=shutil.ignore_patterns("__pycache__", ".camber"))
+    with Server(project, tmp_path / "data", "--test-hooks") as server:
+        server.project = project
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chat_page(tmp_path_factory):
+    """The chat's page, built as `make demo` builds it."""
+    import subprocess
+
+    built = tmp_path_factory.mktemp("chat-page")
+    subprocess.run(
+        ["npx", "--no-install", "vite", "build", "web", "--outDir", str(built), "--emptyOutDir"],
+        cwd=CHAT,
+        env={**os.environ, "VITE_CONVEX_URL": ""},
+        check=True,
+        capture_output=True,
+    )
+    return built
+
+
+_MISSING_CHROMIUM = "CHROMIUM IS MISSING: the browser tests are skipped (sudo apt install chromium)"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The path of Chromium; without it tests are skipped loudly, and fail in CI."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None and os.environ.get("CI"):
+        pytest.fail("Chromium is missing, and CI must run the browser tests")
+    if path is None:
+        pytest.skip(_MISSING_CHROMIUM)
+    return path
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    if any(_MISSING_CHROMIUM in str(report.longrepr) for report in skipped):
+        terminalreporter.section(_MISSING_CHROMIUM, sep="!", red=True)
