@@ -21,7 +21,6 @@ def own_kitchen(tmp_path):
     project = tmp_path / "project"
     shutil.copytree(KITCHEN, project, ignore=shutil.ignore_patterns("__pycache__", ".camber"))
     with Server(project, tmp_path / "data", "--test-hooks") as server:
-        server.project = project
         yield server
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -18,6 +19,7 @@ KITCHEN = REPOSITORY / "tests" / "applications" / "kitchen"
 CHAT = REPOSITORY / "examples" / "chat"
 ADMIN_KEY = "kitchen|0123456789abcdef"
 _READY = re.compile(r"ready at (\S+) \(HTTP actions at (\S+)\)")
+_LOOKED = re.compile(r"Pushed|Not pushed")
 _START_S = 30
 
 
@@ -27,7 +29,7 @@ class Server:
     def __init__(
         self, project: Path, data: Path, *options: str, command: str = "dev", port: int = 0
     ) -> None:
-        self._project = project
+        self.project = project
         self._data = data
         self._options = options
         self._command = command
@@ -40,9 +42,20 @@ class Server:
     def start(self) -> None:
         self._process = subprocess.Popen(
             [
-                sys.executable, "-m", "camber", self._command, str(self._project),
-                "--port", str(self._port), "--site-port", str(self._site_port),
-                "--data", str(self._data), "--admin-key", ADMIN_KEY, *self._options,
+                sys.executable,
+                "-m",
+                "camber",
+                self._command,
+                str(self.project),
+                "--port",
+                str(self._port),
+                "--site-port",
+                str(self._site_port),
+                "--data",
+                str(self._data),
+                "--admin-key",
+                ADMIN_KEY,
+                *self._options,
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -69,7 +82,9 @@ class Server:
             try:
                 line = self.lines.get(timeout=_START_S)
             except queue.Empty:
-                raise AssertionError(f"no {pattern.pattern!r} in:\n{''.join(self.output)}") from None
+                raise AssertionError(
+                    f"no {pattern.pattern!r} in:\n{''.join(self.output)}"
+                ) from None
             if not line and self._process.poll() is not None:
                 raise AssertionError(f"the server ended:\n{''.join(self.output)}")
             found = pattern.search(line)
@@ -92,6 +107,21 @@ class Server:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
+    def pause(self) -> None:
+        """Make the process stand still; its sockets stay open."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def save(self, name: str, old: str, new: str) -> None:
+        """Change a file of the functions folder and wait until the server has looked at it."""
+        file = self.project / "backend" / name
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+        self.wait_for(_LOOKED)
+
     def restart(self) -> None:
         self.stop()
         self.start()
@@ -108,7 +138,7 @@ class Server:
     def post(self, path: str, body: object, **headers: str) -> httpx.Response:
         return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=30)
 
-    def call(self, kind: str, path: str, args: object, **headers: str) -> dict:
+    def call(self, kind: str, path: str, args: object, **headers: str) -> Any:
         """Run a function over HTTP and return the answer."""
         body = {"path": path, "args": args, "format": "convex_encoded_json"}
         response = self.post(f"/api/{kind}", body, **headers)

@@ -119,7 +119,7 @@ _LATE = {
 def __getattr__(name: str) -> Any:
     """Import what is imported late."""
     if name in _LATE:
-        import importlib  # noqa: PLC0415
+        import importlib
 
         return getattr(importlib.import_module(_LATE[name]), name)
     msg = f"module {__name__!r} has no attribute {name!r}"

@@ -16,12 +16,7 @@ from camber.cli.serve import Serve, Urls, run_dev, run_start
 from camber.codegen.files import write_generated
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import load_project
-from camber.deployment.settings import (
-    DeploymentSettings,
-    Durability,
-    Redaction,
-    TestHooks,
-)
+from camber.deployment.settings import DeploymentSettings, Durability, Redaction, TestHooks
 from camber.errors import CamberError
 from camber.functions.loading import LoadError, load_application
 from camber.releases.push import PushFailed
@@ -41,7 +36,7 @@ _SITE_PORT = 3211
 Directory = Annotated[Path, typer.Argument(metavar="[DIR]", help="The project's folder.")]
 
 
-def _option(*names: str, help: str, env: str) -> Any:  # noqa: A002
+def _option(*names: str, help: str, env: str) -> Any:
     return typer.Option(*names, help=help, envvar=f"CAMBER_{env}")
 
 
@@ -93,9 +88,7 @@ Redact = Annotated[
         env="REDACT_ERRORS",
     ),
 ]
-Log = Annotated[
-    LogFormat, _option("--log-format", help="text or json.", env="LOG_FORMAT")
-]
+Log = Annotated[LogFormat, _option("--log-format", help="text or json.", env="LOG_FORMAT")]
 Hooks = Annotated[
     bool,
     _option("--test-hooks", help="Let functions raise system errors, for tests.", env="TEST_HOOKS"),
@@ -113,7 +106,7 @@ def _root(
 
 
 @app.command()
-def dev(  # noqa: PLR0913, PLR0917
+def dev(
     directory: Directory = Path(),
     host: Host = "127.0.0.1",
     port: Port = None,
@@ -157,7 +150,7 @@ def dev(  # noqa: PLR0913, PLR0917
 
 
 @app.command()
-def start(  # noqa: PLR0913, PLR0917
+def start(
     directory: Directory = Path(),
     host: Host = "127.0.0.1",
     port: Port = None,
@@ -219,9 +212,9 @@ def codegen(directory: Directory = Path()) -> None:
 def run(
     function: Annotated[str, typer.Argument(help="A function, such as messages:send.")],
     arguments: Annotated[str, typer.Argument(help="Its arguments, as a JSON object.")] = "{}",
-    watching: Annotated[
+    watching: Annotated[  # noqa: FBT002
         bool, typer.Option("--watch", help="Print a query's result whenever it changes.")
-    ] = False,  # noqa: FBT002
+    ] = False,
     directory: Annotated[Path, typer.Option("--dir", help="The project's folder.")] = Path(),
     url: Annotated[str | None, typer.Option("--url", help="The deployment's origin.")] = None,
     admin_key: Annotated[str | None, typer.Option("--admin-key", help="Its admin key.")] = None,
@@ -339,7 +332,7 @@ class _reporting:  # noqa: N801  # used as a statement
     def __enter__(self) -> None:
         return
 
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if isinstance(error, KeyboardInterrupt):
             raise typer.Exit(130)
         if isinstance(error, LoadError):
@@ -349,7 +342,7 @@ class _reporting:  # noqa: N801  # used as a statement
         elif isinstance(error, CamberError):
             self._console.complain(error.sentence)
         else:
-            return False
+            return
         raise typer.Exit(1)
 
 
@@ -359,9 +352,9 @@ def _not_built(name: str, what: str) -> None:
         raise typer.Exit(1)
 
     command.__doc__ = f"{what} (not built yet)."
-    app.command(
-        name, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
-    )(command)
+    app.command(name, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
+        command
+    )
 
 
 for _name, _what in (

@@ -119,7 +119,7 @@ class _Opened:
 
 
 def _origin(host: str, bound: socket.socket) -> str:
-    shown = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104  # compared only
+    shown = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # compared only
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{bound.getsockname()[1]}"
 
 
@@ -194,9 +194,7 @@ def write_env_local(root: Path, cloud_url: str, admin_key: str) -> None:
     }
     file = root / ".env.local"
     before = file.read_text(encoding="utf-8") if file.is_file() else ""
-    kept = [
-        line for line in before.splitlines() if line.partition("=")[0].strip() not in ours
-    ]
+    kept = [line for line in before.splitlines() if line.partition("=")[0].strip() not in ours]
     # In quotes: the key has a bar in it.
     lines = [*kept, *(f'{name}="{value}"' for name, value in ours.items())]
     text = "\n".join(lines) + "\n"

@@ -107,8 +107,10 @@ def _module(module: _Module, types: Types, depth: int) -> str:
     lines = ["{"]
     for name, function in module.functions.items():
         lines.extend(f"{indent}{line}" for line in _comment(function.doc))
-        lines.append(f"{indent}{json.dumps(name) if name == 'default' else name}: "
-                     f"{_reference(function, types, indent)};")
+        lines.append(
+            f"{indent}{json.dumps(name) if name == 'default' else name}: "
+            f"{_reference(function, types, indent)};"
+        )
     for name, inner in module.modules.items():
         if name not in module.functions:
             lines.append(f"{indent}{name}: {_module(inner, types, depth + 1)};")
@@ -144,7 +146,7 @@ def _comment(doc: str) -> list[str]:
 
 def _data_model(application: Application) -> str:
     types = Types(application)
-    tables = []
+    tables: list[str] = []
     for name, table in sorted(application.tables.items()):
         plan = table.document_plan()
         rest = None if table.strict else plan

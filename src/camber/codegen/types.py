@@ -141,7 +141,7 @@ class Types:
         return f"GenericId<{json.dumps(table)}>"
 
 
-def _literal(value: str | int | float | bool) -> str:
+def _literal(value: object) -> str:
     if isinstance(value, Int64):
         return f"{int(value)}n"
     return json.dumps(value)

@@ -65,9 +65,7 @@ class Deployment:
         )
         self._maintenance = host.spawn(
             "maintenance",
-            Maintenance(
-                engine=self.engine, history_retention_s=settings.history_retention_s
-            ).run(),
+            Maintenance(engine=self.engine, history_retention_s=settings.history_retention_s).run(),
         )
 
     @classmethod
@@ -156,7 +154,7 @@ def _open_store(settings: DeploymentSettings) -> Store:
         msg = f"--store {url!r} names no store: sqlite:PATH, or nothing for one under --data"
         raise DeploymentError(msg)
     # Imported where it is used: a deployment in memory needs no SQLite.
-    from camber.storage.sqlite.store import SqliteStore  # noqa: PLC0415
+    from camber.storage.sqlite.store import SqliteStore
 
     path = settings.data / _DATABASE if url is None else Path(url.removeprefix("sqlite:"))
     return SqliteStore(path, durability=settings.durability)

@@ -59,9 +59,7 @@ def load_project(root: Path) -> Project:
     if not isinstance(generated, list) or not all(isinstance(path, str) for path in generated):
         raise ProjectError(f"{file}: [tool.camber] generated is a list of folders")
     name = document.get("project", {}).get("name", root.name)
-    return Project(
-        root=root, name=str(name), functions=functions, generated=tuple(generated)
-    )
+    return Project(root=root, name=str(name), functions=functions, generated=tuple(generated))
 
 
 def nearest_project(start: Path) -> Project:

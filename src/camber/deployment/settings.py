@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from camber import limits
-from camber.storage.sqlite.store import Durability
+from camber.storage.sqlite.store import Durability as Durability
 
 
 class Redaction(Enum):

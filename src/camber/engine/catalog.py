@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import cast
 
 from camber.occ.interval import IndexId
 from camber.storage.index_ids import by_creation_time_index, by_id_index
@@ -51,7 +52,6 @@ class IndexEntry:
         parts.append(document[ID_FIELD])
         return encode_key(parts)
 
-
     def unique_key(self, document: dict[str, Value]) -> bytes | None:
         """Return what must differ between documents of a unique index; None if a field lacks."""
         parts = [_at_path(document, path) for path in self.fields]
@@ -62,7 +62,7 @@ def _at_path(document: dict[str, Value], path: str) -> Value:
     value: Value = document
     for name in path.split("."):
         if not isinstance(value, dict):
-            return UNSET
+            return cast("Value", UNSET)
         value = value.get(name, UNSET)
     return value
 

@@ -26,10 +26,13 @@ from camber.occ.write_set import IndexWrites
 from camber.storage.store import Commit, Store
 from camber.values.timestamp import Timestamp
 
+#: Between two attempts to find out where a store stands that failed to write.
+_READ_BACK_PAUSE_S = 1.0
+
 Published = Callable[[Sequence[Commit]], None]
 
 
-class CommitConflict(Exception):  # noqa: N818  # not an error: the caller runs again
+class CommitConflict(Exception):  # not an error: the caller runs again
     """A commit at `ts` by `source` wrote what the transaction had read."""
 
     def __init__(self, *, ts: Timestamp, source: str, place: str) -> None:
@@ -178,8 +181,17 @@ class Committer:
     async def _flush_one(self, group: list[_Waiting]) -> None:
         try:
             await self._writer.run(self._store.append, [waiting.commit for waiting in group])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # all who wait are told
             await self._fail(group, error)
+            return
+        self._make_visible(group)
+        for waiting in group:
+            if not waiting.done.done():
+                waiting.done.set_result(waiting.commit.ts)
+
+    def _make_visible(self, group: Sequence[_Waiting]) -> None:
+        """Publish commits that the store has; whoever is told of them may read them at once."""
+        if not group:
             return
         commits = [waiting.commit for waiting in group]
         for waiting in group:
@@ -190,11 +202,7 @@ class Committer:
         for waiting in group:
             if waiting.visible is not None:
                 waiting.visible()
-        # Published before anyone is told: whoever is told may read at once.
         self._publish(commits)
-        for waiting in group:
-            if not waiting.done.done():
-                waiting.done.set_result(waiting.commit.ts)
 
     async def _fail(self, group: list[_Waiting], error: Exception) -> None:
         """Fail a group and all that was checked against it; find out where the store stands."""
@@ -208,16 +216,17 @@ class Committer:
                 waiting.done.set_exception(failure)
         self._open.clear()
         try:
-            while True:
-                try:
-                    newest = await self._writer.run(self._store.newest_ts)
-                    break
-                except Exception as again:  # noqa: BLE001  # the store is down: keep asking
-                    failure.add_note(f"and could not read back: {again}")
-                    await self._host.sleep(1.0)
+            newest = await self._read_back(failure)
         finally:
             if not self._hold.locked():
                 self._open.set()
-        # What the store says it has, it has: nothing of a failed group may be there.
-        assert newest <= self._assigned
-        self._assigned = max(self._assigned, newest)
+        # What the store says it has, it has, whatever the write reported: it is seen by all.
+        self._make_visible([waiting for waiting in group if waiting.commit.ts <= newest])
+
+    async def _read_back(self, failure: RequestError) -> Timestamp:
+        while True:
+            try:
+                return await self._writer.run(self._store.newest_ts)
+            except Exception as again:  # noqa: BLE001  # the store is down: keep asking
+                failure.add_note(f"and could not read back: {again}")
+                await self._host.sleep(_READ_BACK_PAUSE_S)

@@ -11,14 +11,17 @@ from camber.engine.catalog import Catalog, IndexEntry, TableEntry, table_entry
 from camber.engine.committer import Committer, Published
 from camber.engine.transaction import FinishedTransaction, Transaction
 from camber.host import Host
-from camber.occ.interval import ALL, IndexId, Order
-from camber.storage.store import Commit, Store
+from camber.occ.interval import ALL, IndexId, Interval, Order
+from camber.storage.store import Commit, Snapshot, Store
 from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
 from camber.values.value import Value
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+#: Tables and indexes read at once when the engine opens.
+_CATALOG_ROWS = 1024
 
 
 class Engine:
@@ -128,20 +131,30 @@ def _load_catalog(store: Store) -> Catalog:
         for name in (system_tables.TABLES, system_tables.INDEXES):
             table = catalog.by_name(name)
             assert table is not None
-            rows = snapshot.scan(
-                table.number, table.indexes["by_id"].id, ALL, Order.ASC, 1_000_000
-            )
-            found[name] = [_document(row.packed) for row in rows]
+            found[name] = _all_documents(snapshot, table)
     declared: dict[int, list[IndexEntry]] = {}
     for document in found[system_tables.INDEXES]:
         entry = system_tables.index_entry(document)
         declared.setdefault(_number(document, "table"), []).append(entry)
     for document in found[system_tables.TABLES]:
         number = _number(document, "number")
-        name = document["name"]
-        assert isinstance(name, str)
-        catalog = catalog.with_table(table_entry(number, name, declared.get(number, ())))
+        entry_name = document["name"]
+        assert isinstance(entry_name, str)
+        catalog = catalog.with_table(table_entry(number, entry_name, declared.get(number, ())))
     return catalog
+
+
+def _all_documents(snapshot: Snapshot, table: TableEntry) -> list[dict[str, Value]]:
+    found: list[dict[str, Value]] = []
+    rest = ALL
+    while True:
+        rows = snapshot.scan(
+            table.number, table.indexes["by_id"].id, rest, Order.ASC, _CATALOG_ROWS
+        )
+        found += [_document(row.packed) for row in rows]
+        if len(rows) < _CATALOG_ROWS:
+            return found
+        rest = Interval(rows[-1].key + b"\0", None)
 
 
 def _with_commit(catalog: Catalog, commit: Commit) -> Catalog:

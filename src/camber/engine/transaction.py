@@ -186,7 +186,7 @@ class Transaction:
         """Return the snapshot without the transaction's own writes; reads are not recorded."""
         return self._snapshot
 
-    def get(self, id: str) -> bytes | None:  # noqa: A002  # the field's word
+    def get(self, id: str) -> bytes | None:  # the field's word
         """Return a document's packed fields, or None. An absent one is recorded as read too."""
         table = self.table_by_number(decode_id(id).table_number)
         if table is None:
@@ -237,9 +237,7 @@ class Transaction:
         finally:
             self._record_scan(scan, scan.interval if exhausted else scan.consumed())
 
-    def _merged(
-        self, table: TableEntry, scan: _Scan, rows: int
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def _merged(self, table: TableEntry, scan: _Scan, rows: int) -> Iterator[tuple[bytes, bytes]]:
         """Yield the snapshot's rows with the transaction's own writes laid over them."""
         stored = self._stored_rows(table, scan, rows)
         position: bytes | None = None
@@ -326,7 +324,7 @@ class Transaction:
         table_name: str,
         fields: dict[str, Value],
         *,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
     ) -> str:
         """Add a document and return its id. A table that does not exist is created.
 
@@ -336,7 +334,7 @@ class Transaction:
         known = id is not None
         if id is None:
             internal = new_internal_id(self._entropy.random_bytes(14), self._now_ns)
-            id = encode_id(table.number, internal)  # noqa: A001
+            id = encode_id(table.number, internal)
         creation_time = self._next_creation_time
         self._next_creation_time = math.nextafter(creation_time, math.inf)
         document = {**fields, ID_FIELD: id, CREATION_TIME_FIELD: creation_time}
@@ -345,7 +343,7 @@ class Transaction:
         self._put(table, id, pack(document), document, absent)
         return id
 
-    def replace(self, id: str, fields: dict[str, Value]) -> None:  # noqa: A002
+    def replace(self, id: str, fields: dict[str, Value]) -> None:
         """Give an existing document new fields. Equal ones are no write at all."""
         table, current = self._existing(id)
         before = unpack(current)
@@ -359,7 +357,7 @@ class Transaction:
         if packed != current:
             self._put(table, id, packed, document)
 
-    def delete(self, id: str) -> None:  # noqa: A002
+    def delete(self, id: str) -> None:
         """Remove an existing document."""
         table, _ = self._existing(id)
         self._put(table, id, None, None)

@@ -191,9 +191,7 @@ class _ActionContext:
 class ActionCtx(_ActionContext):
     """What an action may do: anything; the database only through queries and mutations."""
 
-    async def run_query(
-        self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R:
+    async def run_query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a query at the newest snapshot and return its result.
 
         Raises:
@@ -202,9 +200,7 @@ class ActionCtx(_ActionContext):
         """
         return await self._calls.query(callee, args, kwargs)  # type: ignore[no-any-return]
 
-    async def run_mutation(
-        self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R:
+    async def run_mutation(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a mutation until it has committed and return its result.
 
         Raises:

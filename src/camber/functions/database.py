@@ -305,7 +305,7 @@ class DatabaseWriter(DatabaseReader):
 
 
 class Query(Generic[Doc]):
-    """A query being built; each method may be used once, in this order:
+    """A query being built. Each method may be used once, in this order.
 
     with_index, order, filter (any number), then first, unique, take, collect, paginate, count or
     iteration. Documents are read as they are consumed, and only those are depended on.
@@ -421,7 +421,7 @@ class Query(Generic[Doc]):
         """Yield the documents, read as they are asked for."""
         return self._documents(rows=None)
 
-    def paginate(self, opts: PaginationOpts, /) -> Page[Doc]:
+    def paginate(self, opts: Any, /) -> Page[Doc]:
         """Return one page; once per function execution.
 
         A page that a client watches keeps its boundaries, so it grows and shrinks and no document
@@ -449,9 +449,9 @@ class Query(Generic[Doc]):
         """Return a query to go on with; this one is used up."""
         self._use(method)
         query: Query[Doc] = Query(self._access, self._table)
-        query._index, query._index_table = self._index, self._index_table  # noqa: SLF001
-        query._conditions, query._order = self._conditions, self._order  # noqa: SLF001
-        query._filters, query._has_index = list(self._filters), self._has_index  # noqa: SLF001
+        query._index, query._index_table = self._index, self._index_table
+        query._conditions, query._order = self._conditions, self._order
+        query._filters, query._has_index = list(self._filters), self._has_index
         return query
 
     def _use(self, method: str) -> None:
@@ -528,7 +528,9 @@ class Query(Generic[Doc]):
                 if self.accepts(document):
                     yield document
 
-    def _scan(self, source: _Source, interval: Interval, **expected: int) -> Generator[ScannedRow, None, None]:
+    def _scan(
+        self, source: _Source, interval: Interval, **expected: int
+    ) -> Generator[ScannedRow, None, None]:
         return self._access.transaction.scan(
             source.table,
             source.index,
@@ -584,9 +586,7 @@ _NO_TABLE = sha256(b"a query of a table that does not exist").digest()[:16]
 class _Paginator:
     """Reads one page (semantics 3.6)."""
 
-    def __init__(
-        self, query: Query[Any], source: _Source | None, opts: PaginationOpts
-    ) -> None:
+    def __init__(self, query: Query[Any], source: _Source | None, opts: PaginationOpts) -> None:
         self._query = query
         self._source = source
         self._opts = opts
@@ -651,7 +651,11 @@ class _Paginator:
         return rows >= self._rows_max or usage.bytes_read - bytes_before >= self._bytes_max
 
     def _status(
-        self, items: list[Any], keys: list[bytes], bytes_read: int, stopped: bool  # noqa: FBT001
+        self,
+        items: list[Any],
+        keys: list[bytes],
+        bytes_read: int,
+        stopped: bool,  # noqa: FBT001
     ) -> PageStatus | None:
         if stopped:
             return "SplitRequired"
@@ -729,7 +733,7 @@ def _name_of(table: object) -> str:
         return table
     declared = getattr(table, "__camber__", None)
     if declared is None:
-        msg = f"{table!r} is no table: give a class with table=\"…\", or a table's name"
+        msg = f'{table!r} is no table: give a class with table="…", or a table\'s name'
         raise DeveloperError(msg, code="InvalidTableName")
     return str(declared.name)
 
@@ -803,5 +807,3 @@ def _check_nesting(fields: dict[str, Value], table: str) -> None:
         )
         raise DeveloperError(msg, code="TooNestedError")
     check(fields, nesting_max=limits.document_nesting_max)
-
-

@@ -287,8 +287,9 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount(Generic[C]):
-    """A component in use under a name. `mount[function]` and `mount["module:name"]` name its
-    functions in calls.
+    """A component in use under a name.
+
+    `mount[function]` and `mount["module:name"]` name its functions in calls.
     """
 
     name: str

@@ -296,9 +296,7 @@ def _attribute(module: ModuleType | None, kind: type[T]) -> T | None:
     return next((value for value in vars(module).values() if isinstance(value, kind)), None)
 
 
-def _providers(
-    module: ModuleType | None, root: Path
-) -> tuple[OidcProvider | CustomJwt, ...]:
+def _providers(module: ModuleType | None, root: Path) -> tuple[OidcProvider | CustomJwt, ...]:
     providers = getattr(module, "providers", None)
     if module is None or providers is None:
         return ()

@@ -101,7 +101,7 @@ def install_print() -> None:
         sep: str | None = " ",
         end: str | None = "\n",
         file: TextIO | None = None,
-        flush: bool = False,  # noqa: FBT001, FBT002  # print's own signature
+        flush: bool = False,  # print's own signature
     ) -> None:
         log = _current.get()
         if log is None or file not in {None, sys.stdout}:
@@ -111,4 +111,4 @@ def install_print() -> None:
         log.line("LOG", separator.join(_shown(value) for value in values))
 
     print_.__camber__ = True  # type: ignore[attr-defined]
-    builtins.print = print_
+    builtins.print = print_  # type: ignore[assignment]  # the two overloads in one

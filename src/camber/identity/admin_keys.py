@@ -18,9 +18,7 @@ class AdminKeys:
     `configured` is a key that an operator chose; it is valid beside the derived one.
     """
 
-    def __init__(
-        self, *, instance_name: str, secret: bytes, configured: str | None = None
-    ) -> None:
+    def __init__(self, *, instance_name: str, secret: bytes, configured: str | None = None) -> None:
         self._instance_name = instance_name
         self._derived = hmac.new(secret, b"camber admin key v1", sha256).hexdigest()
         self._configured = configured

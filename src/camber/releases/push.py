@@ -131,7 +131,8 @@ def _write_release(transaction: Transaction, number: int, application: Applicati
     validators: dict[str, Value] = {
         table.name: _validator_text(table) for table in application.tables.values()
     }
-    for id_, document in ((RELEASE_ID, fields), (_VALIDATORS_ID, {"validators": validators})):
+    known: dict[str, Value] = {"validators": validators}
+    for id_, document in ((RELEASE_ID, fields), (_VALIDATORS_ID, known)):
         if transaction.get(id_) is None:
             transaction.insert(system_tables.RELEASES, document, id=id_)
         else:
@@ -147,7 +148,7 @@ def _validate_table(transaction: Transaction, declared: DeclaredTable) -> None:
             declared.check_stored(fields, transaction)
         except CamberError as error:
             msg = (
-                f"the stored document {document['_id']} of table {declared.name!r} does not fit "
+                f"the stored document {document['_id']!s} of table {declared.name!r} does not fit "
                 f"the new schema: {error.sentence}\nChange the schema so that it fits (a default "
                 "makes a field optional), or change the document first."
             )
@@ -217,7 +218,7 @@ def _keys(snapshot: Snapshot, table: TableEntry, index: IndexEntry) -> Iterator[
                 if fields in seen:
                     msg = (
                         f"index {table.name}.{index.name} is unique, but the stored documents "
-                        f"{seen[fields]} and {document['_id']} have equal fields "
+                        f"{seen[fields]!s} and {document['_id']!s} have equal fields "
                         f"({', '.join(index.fields)}). Change or delete one of them first."
                     )
                     raise PushFailed(msg)
@@ -228,9 +229,7 @@ def _keys(snapshot: Snapshot, table: TableEntry, index: IndexEntry) -> Iterator[
 def _documents(snapshot: Snapshot, table: TableEntry) -> Iterator[dict[str, Value]]:
     rest = ALL
     while True:
-        rows = snapshot.scan(
-            table.number, table.indexes["by_id"].id, rest, Order.ASC, _BATCH_ROWS
-        )
+        rows = snapshot.scan(table.number, table.indexes["by_id"].id, rest, Order.ASC, _BATCH_ROWS)
         for row in rows:
             document = unpack(row.packed)
             assert isinstance(document, dict)

@@ -99,8 +99,7 @@ class Executor(Protocol):
         """Run an action to its end."""
 
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
-        """Return the kind of the function that is called, or None if there is none for the caller.
-        """
+        """Return the kind of the function that is called, or None if there is none for the caller."""
 
     def close(self) -> None:
         """End the threads or processes; what still runs is lost."""

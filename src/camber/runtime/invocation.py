@@ -18,7 +18,7 @@ from camber.errors import (
     InvalidFunctionCall,
     ReturnsValidationError,
 )
-from camber.functions.calls import Callee, MountedFunction
+from camber.functions.calls import MountedFunction
 from camber.functions.database import Query
 from camber.functions.definition import Function, FunctionKind, Visibility
 from camber.functions.loading import Application
@@ -100,7 +100,7 @@ def _article(kind: FunctionKind) -> str:
     return f"{'an' if kind is FunctionKind.ACTION else 'a'} {kind.value}"
 
 
-def resolve(application: Application, callee: Callee[..., Any]) -> Function[..., Any]:
+def resolve(application: Application, callee: Any) -> Function[..., Any]:
     """Return the function that user code names in a call.
 
     Raises:
@@ -148,9 +148,7 @@ def check_may_call(caller: FunctionKind, function: Function[..., Any], kind: Fun
         raise InvalidFunctionCall(msg)
 
 
-def bound(
-    function: Function[..., Any], arguments: bytes, names: TableNames
-) -> dict[str, Any]:
+def bound(function: Function[..., Any], arguments: bytes, names: TableNames) -> dict[str, Any]:
     """Return the keyword arguments of a call.
 
     Raises:

@@ -6,7 +6,6 @@ the commit that it lost to is visible (semantics 4.4). What a client is told is 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 from camber import limits
@@ -54,9 +53,7 @@ class Mutations:
                     log_lines=executed.log_lines,
                 )
             try:
-                ts = await self._engine.committer.commit(
-                    executed.transaction, visible=visible
-                )
+                ts = await self._engine.committer.commit(executed.transaction, visible=visible)
             except CommitConflict as conflict:
                 if attempt == limits.conflict_retries_max:
                     raise WriteConflict(
@@ -73,8 +70,6 @@ class Mutations:
                 )
 
     async def _back_off(self, host: Host, attempt: int) -> None:
-        longest = min(
-            limits.conflict_backoff_s_min * 2**attempt, limits.conflict_backoff_s_max
-        )
-        jitter = random.Random(host.random_bytes(8)).random()  # noqa: TID251  # seeded by host
+        longest = min(limits.conflict_backoff_s_min * 2**attempt, limits.conflict_backoff_s_max)
+        jitter = int.from_bytes(host.random_bytes(4), "big") / 2**32
         await host.sleep(longest * jitter)

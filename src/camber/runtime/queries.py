@@ -219,4 +219,3 @@ def _notify(stale: list[QueryResult]) -> None:
     for result in stale:
         for watcher in tuple(result.watchers):
             watcher.invalidated(result)
-

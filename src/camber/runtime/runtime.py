@@ -84,9 +84,7 @@ class Runtime:
         match kind:
             case FunctionKind.QUERY:
                 result = await self.query(call)
-                return Done(
-                    value=result.packed, failure=result.failure, log_lines=result.log_lines
-                )
+                return Done(value=result.packed, failure=result.failure, log_lines=result.log_lines)
             case FunctionKind.MUTATION:
                 changed = await self.mutation(call)
                 return Done(

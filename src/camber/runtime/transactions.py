@@ -149,7 +149,7 @@ class _Outcome:
     failure: Failure | None = None
 
 
-class _Refused(Exception):  # noqa: N818  # carries an error to where it is told
+class _Refused(Exception):  # carries an error to where it is told
     """A result that was refused after the function had run."""
 
     def __init__(self, error: DeveloperError) -> None:
@@ -332,5 +332,3 @@ def _record(
         fields,
         id=system_tables.session_request_id(session.session, session.request),
     )
-
-

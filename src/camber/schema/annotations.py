@@ -44,16 +44,16 @@ else:
     class Id:
         """The id of a document: `Id[Message]`, or `Id["messages"]`. A string at run time."""
 
-        def __class_getitem__(cls, target):
+        def __class_getitem__(cls, target: Any) -> Any:
             return Annotated[str, IdOf(target)]
 
-        def __new__(cls, text):
+        def __new__(cls, text: str) -> str:
             """Return the text itself."""
             return str(text)
 
     class Int64Literal:
         """An int64 of exactly these values: `Int64Literal[1, 2]`."""
 
-        def __class_getitem__(cls, values):
+        def __class_getitem__(cls, values: Any) -> Any:
             values = values if isinstance(values, tuple) else (values,)
             return Annotated[Int64, Int64LiteralOf(tuple(int(value) for value in values))]

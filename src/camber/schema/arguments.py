@@ -118,9 +118,7 @@ class ArgumentsPlan:
                     bound[name] = self._bind_rest(name, item, value, names)
         return bound
 
-    def _bind_rest(
-        self, name: str, item: Value, value: dict[str, Value], names: TableNames
-    ) -> Any:
+    def _bind_rest(self, name: str, item: Value, value: dict[str, Value], names: TableNames) -> Any:
         if self.rest is None:
             raise ValidationError(
                 f"Object contains extra field `{name}` that is not in the validator.",

@@ -217,9 +217,7 @@ class Compiler:
                 name=info.encode_name,
                 annotation=hints[info.name],
                 default=UNSET if info.default is msgspec.NODEFAULT else info.default,
-                factory=None
-                if info.default_factory is msgspec.NODEFAULT
-                else info.default_factory,
+                factory=None if info.default_factory is msgspec.NODEFAULT else info.default_factory,
                 has_default=info.default is not msgspec.NODEFAULT,
                 where=f"{where}, field {struct.__name__}.{info.name}",
             )
@@ -343,14 +341,15 @@ def _from_ms(ms: float) -> datetime.datetime:
     return _EPOCH + datetime.timedelta(milliseconds=ms)
 
 
-def _to_ms(value: datetime.datetime) -> float:
+def _to_ms(value: Any) -> float:
     if not isinstance(value, datetime.datetime):
         msg = f"Expected a datetime, got {type(value).__name__}"
         raise TypeError(msg)
     if value.tzinfo is None:
         msg = f"{value!r} is naive; give it a time zone, such as datetime.UTC"
         raise ValueError(msg)
-    return (value - _EPOCH) / datetime.timedelta(milliseconds=1)
+    since: datetime.timedelta = value - _EPOCH
+    return since / datetime.timedelta(milliseconds=1)
 
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -384,9 +383,7 @@ def _constraint(meta: msgspec.Meta) -> Callable[[Any], str | None]:
         checks.append((lambda v: len(v) <= most, f"must have a length of at most {most}"))
     if meta.pattern is not None:
         pattern = re.compile(meta.pattern)
-        checks.append(
-            (lambda v: pattern.search(v) is not None, f"must match {meta.pattern!r}")
-        )
+        checks.append((lambda v: pattern.search(v) is not None, f"must match {meta.pattern!r}"))
 
     def problem(value: Any) -> str | None:
         if value is None:

@@ -379,7 +379,7 @@ class ArrayPlan(Plan):
         items: list[Any] = []
         try:
             for item in value:
-                items.append(decode(item, names))  # noqa: PERF401  # the error needs the place
+                items.append(decode(item, names))  # the error needs the place
         except ValidationError as error:
             raise error.under(f"[{len(items)}]") from None
         return items if self.make is list else self.make(items)
@@ -391,7 +391,7 @@ class ArrayPlan(Plan):
         items: list[Value] = []
         try:
             for item in value:
-                items.append(encode(item, names))  # noqa: PERF401
+                items.append(encode(item, names))
         except ValidationError as error:
             raise error.under(f"[{len(items)}]") from None
         return items
@@ -489,8 +489,7 @@ class ObjectPlan(Plan):
         return {
             "type": "object",
             "value": {
-                f.name: {"fieldType": f.plan.json, "optional": not f.required}
-                for f in self.fields
+                f.name: {"fieldType": f.plan.json, "optional": not f.required} for f in self.fields
             },
         }
 

@@ -148,9 +148,7 @@ class DeclaredTable:
                 name=info.encode_name,
                 annotation=hints[info.name],
                 default=UNSET if info.default is msgspec.NODEFAULT else info.default,
-                factory=None
-                if info.default_factory is msgspec.NODEFAULT
-                else info.default_factory,
+                factory=None if info.default_factory is msgspec.NODEFAULT else info.default_factory,
                 has_default=info.default is not msgspec.NODEFAULT,
                 where=f"{self.where}, field {info.name}",
             )
@@ -253,9 +251,7 @@ class DeclaredTable:
         except ValidationError as error:
             raise self._enforcement(error) from None
 
-    def encode_patch(
-        self, patch: Mapping[str, Any], names: TableNames
-    ) -> dict[str, Value]:
+    def encode_patch(self, patch: Mapping[str, Any], names: TableNames) -> dict[str, Value]:
         """Return fields of a patch by wire name, in wire form; `UNSET` stands for removal.
 
         Raises:
@@ -294,7 +290,7 @@ class DeclaredTable:
         What the field could not hold is compared as it is, by the order of all values.
         """
         if value is UNSET:
-            return value
+            return cast("Value", value)
         known = next((f for f in self.plan.fields if f.name == path), None)
         if known is not None:
             try:
@@ -346,10 +342,7 @@ def _is_plain(plan: Plan) -> bool:
     return isinstance(plan, plain)
 
 
-@dataclass_transform(
-    kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,)
-)
-class TableMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec's metaclass is untyped
+class TableMeta(msgspec.StructMeta):
     """Makes table classes: takes out the indexes and checks the names."""
 
     def __new__(
@@ -360,8 +353,12 @@ class TableMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec's metacl
         *,
         table: str | None = None,
         strict: bool = True,
+        frozen: bool = True,
     ) -> Any:
         """Make a table class, or an abstract base if it has no `table`."""
+        if not frozen:
+            msg = f"{name}: documents are frozen; ctx.db.patch changes the stored one"
+            raise SchemaError(msg)
         annotations = namespace.get("__annotations__", {})
         where = _where(namespace, name)
         indexes = {key: value for key, value in namespace.items() if isinstance(value, _Declared)}
@@ -396,7 +393,7 @@ class TableMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec's metacl
             "__camber__",
             DeclaredTable(
                 name=table,
-                cls=cls,
+                cls=cast("type[Table]", cls),
                 strict=strict,
                 indexes=[i for i in declared.values() if isinstance(i, Index)],
                 search_indexes=[i for i in declared.values() if isinstance(i, SearchIndex)],
@@ -423,420 +420,15 @@ def _refuse_delete(document: Any, name: str) -> NoReturn:
 def _copy(index: _Declared) -> _Declared:
     twin = object.__new__(type(index))
     twin.__dict__.update(index.__dict__)
-    return cast("_Declared", twin)
+    return twin
 
 
 def _where(namespace: dict[str, Any], name: str) -> str:
     return f"{namespace.get('__module__', '?')}.{name}"
 
 
-class Table(msgspec.Struct, metaclass=TableMeta):
-    """The base of documents: `class Message(Table, table="messages")`.
-
-    Documents are frozen: `ctx.db.patch` changes them, `msgspec.structs.replace` copies them.
-    """
-
-    __camber__: ClassVar[Any] = None
-    __camber_indexes__: ClassVar[dict[str, _Declared]] = {}
-    if TYPE_CHECKING:
-        by_creation_time: ClassVar[Index]
-        by_id: ClassVar[Index]
-
-    _camber_id: Any = msgspec.field(default=UNSET, name="_id")
-    _camber_creation_time: Any = msgspec.field(default=UNSET, name="_creationTime")
-    _camber_extra: Any = msgspec.field(default=UNSET, name="$extra")
-
-    @property
-    def id(self) -> Any:
-        """Return the document's id.
-
-        Raises:
-            AttributeError: it has not been inserted.
-        """
-        return self._system("_camber_id", "id")
-
-    @property
-    def creation_time(self) -> float:
-        """Return when the document was inserted, in milliseconds since the Unix epoch."""
-        return cast("float", self._system("_camber_creation_time", "creation_time"))
-
-    def _system(self, attribute: str, name: str) -> Any:
-        value = getattr(self, attribute)
-        if value is UNSET:
-            msg = (
-                f"this {type(self).__name__} has no {name}: it has not been inserted. "
-                "ctx.db.insert returns the id, ctx.db.get the stored document"
-            )
-            raise AttributeError(msg)
-        return value
-
-    @property
-    def extra(self) -> dict[str, Any]:
-        """Return the fields that a table with `strict=False` does not declare."""
-        if type(self).__camber__.strict:
-            msg = f"{type(self).__name__} is strict: it has no undeclared fields"
-            raise AttributeError(msg)
-        return {} if self._camber_extra is UNSET else self._camber_extra
-
-    def __getitem__(self, name: str) -> Any:
-        """Return an undeclared field."""
-        return self.extra[name]
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__} {self.table}.{self.name}"
-
-
-class SearchIndex:
-    """A full-text index over one string field."""
-
-    def __init__(
-        self, field: str, *, filter_fields: Iterable[str] = (), staged: bool = False
-    ) -> None:
-        self.field = field
-        self.filter_fields = tuple(filter_fields)
-        self.staged = staged
-        self.name = ""
-        self.table = ""
-
-
-class VectorIndex:
-    """A nearest-neighbour index over one field that holds a list of floats."""
-
-    def __init__(
-        self,
-        field: str,
-        *,
-        dimensions: int,
-        filter_fields: Iterable[str] = (),
-        staged: bool = False,
-    ) -> None:
-        self.field = field
-        self.dimensions = dimensions
-        self.filter_fields = tuple(filter_fields)
-        self.staged = staged
-        self.name = ""
-        self.table = ""
-
-
-_Declared = Index | SearchIndex | VectorIndex
-
-
-@dataclass(slots=True, kw_only=True)
-class DeclaredTable:
-    """What a table class declares. `resolve` compiles it when all modules have loaded."""
-
-    name: str
-    cls: type[Table]
-    strict: bool
-    indexes: list[Index]
-    search_indexes: list[SearchIndex]
-    vector_indexes: list[VectorIndex]
-    where: str
-    _plan: ObjectPlan | None = None
-    _document_plan: ObjectPlan | None = None
-    _decoder: msgspec.msgpack.Decoder[Any] | None = None
-    _wire_names: dict[str, str] = field(default_factory=dict)
-
-    def resolve(self, compiler: Compiler) -> None:
-        """Compile the annotations and check the indexes against them.
-
-        Raises:
-            AnnotationError: a field's annotation cannot be used.
-            SchemaError: an index is not possible.
-        """
-        # The annotations of a class that was resolved before may name classes of other modules.
-        plan = ObjectPlan(self.cls.__name__, self._make, self._take)
-        plan.extra = None if self.strict else _EXTRA
-        hints = compiler.hints(self.cls, self.where)
-        plan.fields = tuple(
-            compiler.field(
-                attribute=info.name,
-                name=info.encode_name,
-                annotation=hints[info.name],
-                default=UNSET if info.default is msgspec.NODEFAULT else info.default,
-                factory=None
-                if info.default_factory is msgspec.NODEFAULT
-                else info.default_factory,
-                has_default=info.default is not msgspec.NODEFAULT,
-                where=f"{self.where}, field {info.name}",
-            )
-            for info in msgspec.structs.fields(self.cls)
-            if info.name not in _HIDDEN
-        )
-        self._plan = plan
-        self._document_plan = None
-        self._decoder = self._fast_decoder()
-        self._wire_names = {f.attribute: f.name for f in plan.fields}
-        _check_indexes(self, plan)
-
-    @property
-    def plan(self) -> ObjectPlan:
-        """Return the plan of the declared fields, without system fields."""
-        assert self._plan is not None, f"{self.name} is used before all modules have loaded"
-        return self._plan
-
-    def document_plan(self, compiler: Compiler | None = None) -> ObjectPlan:
-        """Return the plan of a stored document, system fields included."""
-        if self._document_plan is None:
-            plan = ObjectPlan(self.cls.__name__, self._make, self._take_document)
-            self._document_plan = plan
-            if self._plan is None:
-                assert compiler is not None
-                self.resolve(compiler)
-                self._document_plan = plan
-            plan.extra = self.plan.extra
-            plan.fields = (
-                FieldPlan(attribute="_camber_id", name="_id", plan=IdPlan(self.name)),
-                FieldPlan(
-                    attribute="_camber_creation_time", name="_creationTime", plan=FloatPlan()
-                ),
-                # A stored document is read with its defaults, so results always have the field.
-                *(
-                    FieldPlan(
-                        attribute=f.attribute,
-                        name=f.name,
-                        plan=f.plan,
-                        required=f.required or _has_default(f),
-                        default=f.default,
-                        factory=f.factory,
-                    )
-                    for f in self.plan.fields
-                ),
-            )
-        return self._document_plan
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """Return the JSON of the table's validator."""
-        return self.plan.json
-
-    def decode_document(self, packed: bytes, names: TableNames) -> Table:
-        """Return the document of stored bytes."""
-        if self._decoder is not None:
-            try:
-                return cast("Table", self._decoder.decode(packed))
-            except msgspec.ValidationError:
-                # The plan is the truth, and it has the better error.
-                pass
-        document = unpack(packed)
-        assert isinstance(document, dict)
-        fields = {k: v for k, v in document.items() if k not in _SYSTEM_FIELDS}
-        found = self.plan.decode_fields(fields, names)
-        found["_camber_id"] = document["_id"]
-        found["_camber_creation_time"] = float(cast("float", document["_creationTime"]))
-        return self._make(found)
-
-    def encode_fields(self, document: Table, names: TableNames) -> dict[str, Value]:
-        """Return the wire form of a document's declared fields, checked."""
-        try:
-            fields = self.plan.encode(document, names)
-        except ValidationError as error:
-            raise self._enforcement(error) from None
-        assert isinstance(fields, dict)
-        return fields
-
-    def check(self, fields: Mapping[str, Any], names: TableNames) -> dict[str, Value]:
-        """Return fields by wire name in wire form, with defaults filled in.
-
-        Raises:
-            SchemaEnforcementError: they do not fit the table.
-        """
-        try:
-            checked = self.plan.encode_plain(dict(fields), names)
-        except ValidationError as error:
-            raise self._enforcement(error) from None
-        assert isinstance(checked, dict)
-        return checked
-
-    def check_stored(self, fields: Mapping[str, Any], names: TableNames) -> None:
-        """Do nothing if stored fields, by wire name and in wire form, fit the table.
-
-        Raises:
-            SchemaEnforcementError: they do not.
-        """
-        try:
-            self.plan.decode_fields(dict(fields), names)
-        except ValidationError as error:
-            raise self._enforcement(error) from None
-
-    def encode_patch(
-        self, patch: Mapping[str, Any], names: TableNames
-    ) -> dict[str, Value]:
-        """Return fields of a patch by wire name, in wire form; `UNSET` stands for removal.
-
-        Raises:
-            SchemaEnforcementError: the patched document would not fit the table.
-        """
-        found: dict[str, Value] = {}
-        by_name = {f.name: f for f in self.plan.fields}
-        try:
-            for name, item in patch.items():
-                known = by_name.get(name)
-                found[name] = item if item is UNSET else self._encode_field(name, item, names)
-                if item is UNSET and known is not None and known.required:
-                    raise self.plan.lacks(known, dict(patch))
-        except ValidationError as error:
-            raise self._enforcement(error) from None
-        return found
-
-    def _encode_field(self, name: str, item: Any, names: TableNames) -> Value:
-        known = next((f for f in self.plan.fields if f.name == name), None)
-        if known is None:
-            if self.strict:
-                raise self.plan.has_extra({name: item})
-            return AnyPlan().encode(item, names)
-        try:
-            return known.plan.encode(item, names)
-        except ValidationError as error:
-            raise error.under(f".{name}") from None
-
-    def wire_name(self, attribute: str) -> str:
-        """Return the wire name of a field, given that or its attribute."""
-        return self._wire_names.get(attribute, attribute)
-
-    def encode_condition(self, path: str, value: Any, names: TableNames) -> Value:
-        """Return the wire form of a value that the field at `path` is compared with.
-
-        What the field could not hold is compared as it is, by the order of all values.
-        """
-        if value is UNSET:
-            return value
-        known = next((f for f in self.plan.fields if f.name == path), None)
-        if known is not None:
-            try:
-                return known.plan.encode(value, names)
-            except ValidationError:
-                pass
-        return AnyPlan().encode(value, names)
-
-    def _enforcement(self, error: ValidationError) -> SchemaEnforcementError:
-        return SchemaEnforcementError(
-            f"a document does not match the schema of table {self.name!r}. {error}"
-        )
-
-    def _make(self, fields: dict[str, Any]) -> Table:
-        return self.cls(**fields)
-
-    def _take(self, value: Any) -> Mapping[str, Any] | None:
-        if not isinstance(value, Table) or type(value).__name__ != self.cls.__name__:
-            return None
-        return {name: getattr(value, name) for name in type(value).__struct_fields__}
-
-    def _take_document(self, value: Any) -> Mapping[str, Any] | None:
-        return self._take(value)
-
-    def _fast_decoder(self) -> msgspec.msgpack.Decoder[Any] | None:
-        """Return a decoder that makes documents at C speed, where every field allows it."""
-        if not self.strict or not all(_is_plain(f.plan) for f in self.plan.fields):
-            return None
-        try:
-            return msgspec.msgpack.Decoder(self.cls, ext_hook=ext_hook)
-        except (TypeError, NameError):
-            return None
-
-
-def _has_default(f: FieldPlan) -> bool:
-    return f.factory is not None or f.default is not UNSET
-
-
-def _is_plain(plan: Plan) -> bool:
-    """Return whether msgspec decodes the plan's values as the plan does."""
-    if isinstance(plan, ArrayPlan):
-        return plan.make is list and _is_plain(plan.item)
-    if isinstance(plan, RecordPlan):
-        return _is_plain(plan.item)
-    if isinstance(plan, UnionPlan):
-        others = [member for member in plan.members if not isinstance(member, NullPlan)]
-        return len(others) == 1 and _is_plain(others[0])
-    plain = (AnyPlan, StringPlan, IntegerPlan, FloatPlan, BooleanPlan, BytesPlan, IdPlan, NullPlan)
-    return isinstance(plan, plain)
-
-
-@dataclass_transform(
-    kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,)
-)
-class TableMeta(type(msgspec.Struct)):  # type: ignore[misc]  # msgspec's metaclass is untyped
-    """Makes table classes: takes out the indexes and checks the names."""
-
-    def __new__(
-        mcls,
-        name: str,
-        bases: tuple[type, ...],
-        namespace: dict[str, Any],
-        *,
-        table: str | None = None,
-        strict: bool = True,
-    ) -> Any:
-        """Make a table class, or an abstract base if it has no `table`."""
-        annotations = namespace.get("__annotations__", {})
-        where = _where(namespace, name)
-        indexes = {key: value for key, value in namespace.items() if isinstance(value, _Declared)}
-        if bases and bases[0] is not msgspec.Struct:
-            _check_names(annotations, indexes, namespace, where)
-        inherited: dict[str, _Declared] = {}
-        for base in reversed(bases):
-            inherited.update(getattr(base, "__camber_indexes__", {}))
-        for key in indexes:
-            del namespace[key]
-        declared = {**{k: _copy(v) for k, v in inherited.items()}, **indexes}
-        for key, index in declared.items():
-            index.name, index.table = key, table or ""
-        namespace["__camber_indexes__"] = declared
-        cls = super().__new__(mcls, name, bases, namespace, kw_only=True, frozen=True)
-        # msgspec's own refusals, with what to do instead.
-        type.__setattr__(cls, "__setattr__", _refuse_set)
-        type.__setattr__(cls, "__delattr__", _refuse_delete)
-        if table is None:
-            type.__setattr__(cls, "__camber__", None)
-            return cls
-        if not namespace["__module__"].startswith("camber."):
-            _check_table_name(table, where)
-        for key, index in declared.items():
-            type.__setattr__(cls, key, index)
-        for key in ("by_creation_time", "by_id"):
-            built_in = Index()
-            built_in.name, built_in.table = key, table
-            type.__setattr__(cls, key, built_in)
-        type.__setattr__(
-            cls,
-            "__camber__",
-            DeclaredTable(
-                name=table,
-                cls=cls,
-                strict=strict,
-                indexes=[i for i in declared.values() if isinstance(i, Index)],
-                search_indexes=[i for i in declared.values() if isinstance(i, SearchIndex)],
-                vector_indexes=[i for i in declared.values() if isinstance(i, VectorIndex)],
-                where=where,
-            ),
-        )
-        return cls
-
-
-def _refuse_set(document: Any, name: str, value: Any) -> NoReturn:
-    msg = (
-        f"documents are frozen: use ctx.db.patch(id, {name}=…) to change the stored one, or "
-        f"msgspec.structs.replace(document, {name}=…) for a changed copy"
-    )
-    raise AttributeError(msg)
-
-
-def _refuse_delete(document: Any, name: str) -> NoReturn:
-    msg = f"documents are frozen: use ctx.db.patch(id, {name}=UNSET) to remove a field"
-    raise AttributeError(msg)
-
-
-def _copy(index: _Declared) -> _Declared:
-    twin = object.__new__(type(index))
-    twin.__dict__.update(index.__dict__)
-    return cast("_Declared", twin)
-
-
-def _where(namespace: dict[str, Any], name: str) -> str:
-    return f"{namespace.get('__module__', '?')}.{name}"
-
-
-class Table(msgspec.Struct, metaclass=TableMeta):
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
+class Table(msgspec.Struct, metaclass=TableMeta, frozen=True):
     """The base of documents: `class Message(Table, table="messages")`.
 
     Documents are frozen: `ctx.db.patch` changes them, `msgspec.structs.replace` copies them.
@@ -1013,9 +605,7 @@ def _check_table_name(name: str, where: str) -> None:
 def _check_indexes(table: DeclaredTable, plan: ObjectPlan) -> None:
     count = len(table.indexes) + len(table.search_indexes) + len(table.vector_indexes)
     if count > limits.indexes_per_table_max:
-        msg = (
-            f"{table.where}: {count} indexes; a table may have {limits.indexes_per_table_max}"
-        )
+        msg = f"{table.where}: {count} indexes; a table may have {limits.indexes_per_table_max}"
         raise SchemaError(msg, code="TooManyIndexes")
     seen: dict[tuple[str, ...], str] = {}
     for index in table.indexes:
@@ -1027,7 +617,8 @@ def _check_indexes(table: DeclaredTable, plan: ObjectPlan) -> None:
         seen[index.fields] = index.name
         for path in index.fields:
             _check_path(plan, path, where)
-    for search in (*table.search_indexes, *table.vector_indexes):
+    others: list[SearchIndex | VectorIndex] = [*table.search_indexes, *table.vector_indexes]
+    for search in others:
         where = f"{table.where}, index {search.name}"
         if len(search.filter_fields) > limits.index_fields_max:
             msg = f"{where}: more than {limits.index_fields_max} filter fields"

@@ -9,9 +9,7 @@ from camber.errors import BadRequest
 from camber.values.wire import Format
 
 #: A semantic version, with an optional pre-release part.
-_SEMVER = re.compile(
-    r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?\Z"
-)
+_SEMVER = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?\Z")
 #: The first npm client that understands TransitionChunk (protocol 3.13).
 _CHUNKS_SINCE = (1, 28, 0)
 #: The first clients that name their format or expect plain JSON (protocol 1.3).

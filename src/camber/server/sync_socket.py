@@ -106,9 +106,7 @@ class SyncSocket:
         self._runtime = deployment.runtime
         self._owners = owners
         self._metrics = metrics
-        self._session = Session(
-            anonymous=Anonymous(), understands_chunks=client.understands_chunks
-        )
+        self._session = Session(anonymous=Anonymous(), understands_chunks=client.understands_chunks)
         self._session_id: str | None = None
         self._outbox: deque[Send | Close] = deque()
         self._outbox_filled = asyncio.Event()
@@ -143,9 +141,7 @@ class SyncSocket:
         if self.mutation is None or self.mutation.done():
             self._owners.release(session_id, self)
         else:
-            self.mutation.add_done_callback(
-                lambda _: self._owners.release(session_id, self)
-            )
+            self.mutation.add_done_callback(lambda _: self._owners.release(session_id, self))
 
     # In.
 
@@ -162,7 +158,8 @@ class SyncSocket:
             text = message.get("text")
             if text is None:
                 error = RequestError(
-                    "a binary frame; messages are text", kind=ErrorKind.BAD_REQUEST,
+                    "a binary frame; messages are text",
+                    kind=ErrorKind.BAD_REQUEST,
                     code="WSMessageInvalidJson",
                 )
                 self._carry_out(self._session.fail(error))
@@ -269,9 +266,7 @@ class SyncSocket:
             f"mutation {effect.call.path}", self._run_mutation(effect, before)
         )
 
-    async def _run_mutation(
-        self, effect: RunMutation, before: asyncio.Future[None] | None
-    ) -> None:
+    async def _run_mutation(self, effect: RunMutation, before: asyncio.Future[None] | None) -> None:
         if before is not None and not before.done():
             await asyncio.wait([before])
         session = None

@@ -129,7 +129,7 @@ class MemorySnapshot:
         self._store = store
         self.ts: Timestamp = ts
 
-    def get(self, table: int, id: str) -> bytes | None:  # noqa: A002
+    def get(self, table: int, id: str) -> bytes | None:
         """Return a document's packed fields, or None."""
         with self._store._lock:  # noqa: SLF001  # one class in two
             return self._store._at(by_id_index(table), encode_key([id]), self.ts)  # noqa: SLF001

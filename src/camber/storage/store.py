@@ -91,7 +91,7 @@ class Snapshot(Protocol):
     def ts(self) -> Timestamp:
         """Return the timestamp that the snapshot shows."""
 
-    def get(self, table: int, id: str) -> bytes | None:  # noqa: A002
+    def get(self, table: int, id: str) -> bytes | None:
         """Return a document's packed fields, or None."""
 
     def scan(

@@ -114,16 +114,7 @@ class Close:
 
 
 Effect: TypeAlias = (
-    Send
-    | RunQuery
-    | Watch
-    | Unwatch
-    | Adopt
-    | RunMutation
-    | RunAction
-    | Verify
-    | Note
-    | Close
+    Send | RunQuery | Watch | Unwatch | Adopt | RunMutation | RunAction | Verify | Note | Close
 )
 
 _FATAL = frozenset({ErrorKind.BAD_REQUEST, ErrorKind.CONFLICT})

@@ -93,9 +93,10 @@ def mutation_succeeded(
 
 def action_succeeded(request_id: int, result: bytes, log_lines: tuple[str, ...]) -> bytes:
     """Return the response to an action that ended with the JSON `result`."""
-    return (
-        b'{"type":"ActionResponse","requestId":%d,"success":true,"result":%b,"logLines":%b}'
-        % (request_id, result, encode_json(log_lines))
+    return b'{"type":"ActionResponse","requestId":%d,"success":true,"result":%b,"logLines":%b}' % (
+        request_id,
+        result,
+        encode_json(log_lines),
     )
 
 

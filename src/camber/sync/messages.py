@@ -23,7 +23,7 @@ class MalformedMessage(BadRequest):
     code = "WSMessageInvalidJson"
 
 
-class UnknownMessage(Exception):  # noqa: N818  # not an error: it is ignored
+class UnknownMessage(Exception):  # not an error: it is ignored
     """A message of a type that this server does not know."""
 
 
@@ -232,7 +232,10 @@ def _call(wire: _Add | _Request) -> Call:
 def packed_arguments(args: list[Any]) -> tuple[bytes, str | None]:
     """Return the packed arguments of a call, and what is wrong with them if they are no value."""
     if len(args) != 1:
-        return b"", f"a function takes one object of arguments, and the call has {len(args)} of them"
+        return (
+            b"",
+            f"a function takes one object of arguments, and the call has {len(args)} of them",
+        )
     try:
         return pack(from_wire(args[0])), None
     except InvalidValue as error:

@@ -208,9 +208,7 @@ class Session:
 
     def authentication_failed(self, error: RequestError) -> list[Effect]:
         """Take in that an Authenticate was refused."""
-        told = frames.auth_error(
-            error.sentence, base_version=self._asked_identity, attempted=True
-        )
+        told = frames.auth_error(error.sentence, base_version=self._asked_identity, attempted=True)
         return [Send(frames=(told,)), *self._close(Close())]
 
     # Mutations and actions.
@@ -355,11 +353,7 @@ class Session:
         effects: list[Effect] = []
         for query_id, query in self._queries.items():
             result = query.result
-            if (
-                result is not None
-                and query.identity == end.identity
-                and result.holds_at(end.ts)
-            ):
+            if result is not None and query.identity == end.identity and result.holds_at(end.ts):
                 continue
             run = self._next_run
             self._next_run += 1
@@ -399,9 +393,7 @@ class Session:
                 self._due = True
         return [self._transition(pending, modifications, moment), *effects, *self._advance(moment)]
 
-    def _transition(
-        self, pending: _Pending, modifications: list[bytes], moment: Moment
-    ) -> Send:
+    def _transition(self, pending: _Pending, modifications: list[bytes], moment: Moment) -> Send:
         start, end = self._sent, pending.end
         clock = None
         if end.identity > start.identity:

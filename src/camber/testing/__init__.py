@@ -1,7 +1,7 @@
 """Testing applications: the real engine, in process.
 
-    def test_send(camber_app: camber.testing.TestApp):
-        channel = camber_app.mutation(create_channel, name="general")
+def test_send(camber_app: camber.testing.TestApp):
+    channel = camber_app.mutation(create_channel, name="general")
 """
 
 from __future__ import annotations

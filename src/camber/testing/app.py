@@ -141,17 +141,13 @@ class _Core:
             environment=dict(environment),
         )
         try:
-            self.application = load_application(
-                project.root, project.functions, Freshness.SHARED
-            )
+            self.application = load_application(project.root, project.functions, Freshness.SHARED)
             self.deployment = self.wait(self._open(settings, self.application))
         except BaseException:
             self._end()
             raise
 
-    async def _open(
-        self, settings: DeploymentSettings, application: Application
-    ) -> Deployment:
+    async def _open(self, settings: DeploymentSettings, application: Application) -> Deployment:
         deployment = await Deployment.open(settings, ControlledHost())
         await deployment.push_application(application)
         return deployment
@@ -252,9 +248,7 @@ class Subscription(Generic[R]):
         if previous is not None and previous.comparable == result.comparable:
             return
         if result.failure is None:
-            self._values.append(
-                cast("R", self._core.value(self._function, result.packed, None))
-            )
+            self._values.append(cast("R", self._core.value(self._function, result.packed, None)))
 
     async def _run(self) -> QueryResult:
         await self._unwatch()

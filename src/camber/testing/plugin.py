@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def pytest_pycollect_makemodule(module_path: Path) -> None:
     """Make a test module's own project importable before the module is imported."""
     # Imported here: pytest loads this plugin in projects that have nothing to do with Camber.
-    from camber.deployment.project import ProjectError, nearest_project  # noqa: PLC0415
-    from camber.functions.loading import forget_package, is_imported_from  # noqa: PLC0415
+    from camber.deployment.project import ProjectError, nearest_project
+    from camber.functions.loading import forget_package, is_imported_from
 
     try:
         project = nearest_project(module_path.parent)
@@ -39,8 +39,8 @@ def pytest_pycollect_makemodule(module_path: Path) -> None:
 @pytest.fixture
 def camber_app(request: pytest.FixtureRequest) -> Iterator[TestApp]:
     """An application of its own for each test: an empty store and a controlled clock."""
-    from camber.deployment.project import nearest_project  # noqa: PLC0415
-    from camber.testing.app import TestApp  # noqa: PLC0415
+    from camber.deployment.project import nearest_project
+    from camber.testing.app import TestApp
 
     with TestApp(nearest_project(request.path.parent)) as app:
         yield app

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Final, TypeAlias, Union
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from camber import limits
 from camber.errors import DeveloperError
 
-Value: TypeAlias = Union[
-    None, bool, int, float, str, bytes, list["Value"], dict[str, "Value"]
-]
+Value: TypeAlias = bool | int | float | str | bytes | list["Value"] | dict[str, "Value"] | None
 
 #: The missing value. Typed `Any`, so that it may stand as the default of any field.
 UNSET: Final[Any] = msgspec.UNSET

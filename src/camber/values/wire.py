@@ -13,7 +13,7 @@ import binascii
 import math
 import struct
 from enum import Enum
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -210,7 +210,7 @@ def to_wire(value: Value) -> Any:
         return {"$integer": base64.b64encode(_I64.pack(value)).decode()}
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
-    _unchecked(value)
+    raise _unchecked(value)
 
 
 def _wire_float(value: float) -> Any:
@@ -261,7 +261,7 @@ def _clean(value: Value) -> Any:
         return str(int(value))
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    _unchecked(value)
+    raise _unchecked(value)
 
 
 def _clean_float(value: float) -> float | str:
@@ -291,9 +291,8 @@ def _export(value: Value) -> Any:
 _FORMATTERS: Final = {Format.ENCODED: _dotted, Format.CLEAN: _clean, Format.EXPORT: _export}
 
 
-def _unchecked(value: object) -> NoReturn:
-    msg = f"{value!r} has not been checked"
-    raise TypeError(msg)
+def _unchecked(value: object) -> TypeError:
+    return TypeError(f"{value!r} has not been checked")
 
 
 def encode_timestamp(ts: Timestamp) -> str:

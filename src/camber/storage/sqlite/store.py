@@ -98,9 +98,7 @@ class SqliteStore:
             if ts is not None and ts < newest:
                 floor = _one(connection, "floor")
                 if ts < floor:
-                    raise OutOfRetention(
-                        f"the snapshot at {ts} is gone: history begins at {floor}"
-                    )
+                    raise OutOfRetention(f"the snapshot at {ts} is gone: history begins at {floor}")
             assert ts is None or ts <= newest, f"{ts} is not here yet, the newest is {newest}"
         except BaseException:
             self._give_back(connection)
@@ -218,7 +216,7 @@ class SqliteSnapshot:
         self._connection: apsw.Connection | None = connection
         self._is_newest = ts == newest
 
-    def get(self, table: int, id: str) -> bytes | None:  # noqa: A002
+    def get(self, table: int, id: str) -> bytes | None:
         """Return a document's packed fields, or None."""
         return self._document(table, encode_key([id]))
 
@@ -329,9 +327,7 @@ class _Batch:
         connection.executemany(
             _SQL["delete_document"], [place for place, value in documents if value is None]
         )
-        connection.executemany(
-            _SQL["put_entry"], [place for place, present in entries if present]
-        )
+        connection.executemany(_SQL["put_entry"], [place for place, present in entries if present])
         connection.executemany(
             _SQL["delete_entry"], [place for place, present in entries if not present]
         )
