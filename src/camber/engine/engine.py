@@ -31,7 +31,7 @@ class Engine:
         self.host = host
         self._store = store
         self._writer = host.worker("camber-writer")
-        self.catalog = _load_catalog(store)
+        self.catalog = load_catalog(store)
         self._listeners: list[Published] = []
         self.committer = Committer(
             host=host,
@@ -124,7 +124,8 @@ class Hold:
         return await self._commit(transaction)  # type: ignore[no-any-return, misc]
 
 
-def _load_catalog(store: Store) -> Catalog:
+def load_catalog(store: Store) -> Catalog:
+    """Return the tables and indexes that a store holds."""
     catalog = system_tables.system_catalog()
     with store.snapshot() as snapshot:
         found: dict[str, list[dict[str, Value]]] = {}

@@ -46,7 +46,8 @@ def encode_part(value: Value) -> bytes:
     if isinstance(value, dict):
         parts = [b"\x15"]
         for name in sorted(value):
-            parts.append(_escaped(name.encode()) if name else b"\0\xff")
+            # An empty name must not look like the end of the object.
+            parts.append(_escaped(name.encode()) if name else b"\1\0")
             parts.append(encode_part(value[name]))
         return b"".join(parts) + b"\0"
     if isinstance(value, str):

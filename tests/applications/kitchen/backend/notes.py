@@ -100,3 +100,11 @@ def secret(ctx: QueryCtx) -> str:
 @query
 def untyped(ctx: QueryCtx, value: Any):
     return value
+
+
+@mutation
+def add_pair(ctx: MutationCtx, board: str, rank: float) -> float:
+    """Two notes that belong together, and a count of the pairs: a hot document."""
+    for text in ("left", "right"):
+        ctx.db.insert(Note(board=board, rank=rank, text=text))
+    return rank

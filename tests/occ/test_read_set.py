@@ -1,0 +1,132 @@
+"""Read sets against an oracle that knows only sets of keys."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camber.occ.interval import Interval
+from camber.occ.read_set import ReadSet
+from camber.occ.subscriptions import Subscriptions
+from camber.occ.write_log import WriteLog
+
+# All keys of up to two letters over three: few enough to list.
+ALPHABET = b"\x00am"
+KEYS = [b"", *(bytes([a]) for a in ALPHABET)] + [
+    bytes(pair) for pair in itertools.product(ALPHABET, repeat=2)
+]
+keys = st.sampled_from(KEYS)
+indexes = st.integers(1, 2)
+
+
+@st.composite
+def intervals(draw):
+    return Interval(draw(keys), draw(st.one_of(st.none(), keys)))
+
+
+@st.composite
+def prefixed(draw):
+    """An interval whose keys all start with a prefix, and the prefix."""
+    prefix = draw(st.sampled_from([b"", b"a", b"m"]))
+    whole = Interval.prefix(prefix)
+    return draw(intervals()).intersect(whole), prefix
+
+
+def _scan(table, interval):
+    """What a scan finds; written without `Interval.contains` on purpose."""
+    end = interval.end
+    return [k for k in sorted(table) if interval.start <= k and (end is None or k < end)]
+
+
+@given(table=st.sets(keys), read=intervals(), written=keys)
+def test_a_write_that_changes_the_answer_overlaps_the_read(table, read, written):
+    """Soundness: running a scan again may only differ if the read set said so."""
+    reads = ReadSet()
+    reads.record(1, read)
+    if _scan(table, read) != _scan(table ^ {written}, read):
+        assert reads.overlaps({1: [written]}) is not None
+
+
+@given(st.lists(st.tuples(indexes, prefixed()), max_size=8), indexes, keys)
+def test_a_read_set_covers_exactly_what_was_recorded(recorded, index, key):
+    reads = ReadSet()
+    for each, (interval, prefix) in recorded:
+        reads.record(each, interval, prefix=prefix)
+    covered = any(each == index and _scan({key}, read) for each, (read, _) in recorded)
+    assert (reads.overlaps({index: [key]}) is not None) == covered
+    assert (ReadSet.unpack(reads.pack()).overlaps({index: [key]}) is not None) == covered
+
+
+@given(st.lists(prefixed(), max_size=8))
+def test_intervals_that_touch_are_one(recorded):
+    reads = ReadSet()
+    for interval, prefix in recorded:
+        reads.record(1, interval, prefix=prefix)
+    found = [(read.prefix, read.interval) for _, read in reads.items()]
+    assert reads.interval_count == len(found)
+    for (p, one), (q, other) in itertools.permutations(found, 2):
+        if p == q and one.end is not None and one.start <= other.start:
+            assert one.end < other.start
+
+
+@given(
+    st.dictionaries(st.integers(0, 9), st.lists(st.tuples(indexes, prefixed()), max_size=4)),
+    st.lists(st.integers(0, 9), max_size=4),
+    st.lists(st.tuples(indexes, keys), max_size=4),
+)
+def test_subscriptions_find_what_asking_each_would_find(watched, removed, written):
+    subscriptions: Subscriptions[int] = Subscriptions()
+    read_sets = {}
+    for name, recorded in watched.items():
+        reads = read_sets[name] = ReadSet()
+        for index, (interval, prefix) in recorded:
+            reads.record(index, interval, prefix=prefix)
+        subscriptions.add(name, reads)
+    for name in set(removed) & watched.keys():
+        subscriptions.remove(name)
+        del read_sets[name]
+    writes: dict[int, list[bytes]] = {}
+    for index, key in written:
+        writes.setdefault(index, []).append(key)
+    expected = {
+        name
+        for name in read_sets
+        for index, (interval, _) in watched[name]
+        if _scan(set(writes.get(index, ())), interval)
+    }
+    assert set(subscriptions.stale(writes)) == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), indexes, keys), max_size=6, unique_by=lambda w: w[0]),
+    prefixed(),
+    st.integers(0, 10),
+)
+def test_the_write_log_names_the_first_conflict(commits, read, since):
+    log = WriteLog(floor=0)
+    reads = ReadSet()
+    reads.record(1, read[0], prefix=read[1])
+    for ts, index, key in sorted(commits):
+        log.append(ts, {index: [key]}, f"commit {ts}")
+    conflict = log.conflict(reads, since=since)
+    touching = [
+        ts for ts, index, key in sorted(commits)
+        if ts > since and index == 1 and _scan({key}, read[0])
+    ]
+    assert (None if conflict is None else conflict.ts) == (touching[0] if touching else None)
+
+
+def test_a_trimmed_log_cannot_say_that_nothing_happened():
+    log = WriteLog(floor=0)
+    second = 10**9
+    for ts in range(1, 1000):
+        log.append(ts * second, {1: [b"x"]}, "writer")
+    log.trim(now=999 * second)
+    assert not log.holds_since(100 * second)
+    assert log.holds_since(990 * second)
+    reads = ReadSet()
+    reads.record(2, Interval.point(b"never written"))
+    assert log.conflict(reads, since=990 * second) is None
+    assert log.conflict(reads, since=100 * second) is not None

@@ -1,0 +1,15 @@
+"""The stores that the contract suite runs against: name and how to open one in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from camber.storage.memory import MemoryStore
+from camber.storage.sqlite.store import SqliteStore
+from camber.storage.store import Store
+
+STORES: dict[str, Callable[[Path], Store]] = {
+    "memory": lambda folder: MemoryStore(),
+    "sqlite": lambda folder: SqliteStore(folder / "store.sqlite"),
+}

@@ -1,0 +1,200 @@
+"""What every store must do, and that all stores do the same.
+
+A random history of commits, trims and index builds is played to a store and to a model: a plain
+dict of documents per timestamp. Everything the model can say of any timestamp that is kept, the
+store must say too.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from camber.errors import OutOfRetention
+from camber.occ.interval import ALL, Interval, Order
+from camber.storage.index_ids import by_creation_time_index, by_id_index
+from camber.storage.store import Commit, DocumentChange, EntryChange
+from camber.values.ids import encode_id
+from camber.values.keys import encode_key
+from tests.storage.stores import STORES
+
+TABLES = (10001, 10002)
+DECLARED = {10001: 2**33 + 1000, 10002: 2**33 + 1001}
+IDS = {table: [encode_id(table, bytes([n] * 16)) for n in range(3)] for table in TABLES}
+
+
+def _keys(table, id_, value):
+    """The keys of a document that consists of one byte, in both of its stored indexes."""
+    return {
+        by_creation_time_index(table): encode_key([float(value[0]), id_]),
+        DECLARED[table]: encode_key([value.decode("latin-1"), id_]),
+    }
+
+
+operations = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("commit"),
+            st.lists(
+                st.tuples(
+                    st.sampled_from(TABLES),
+                    st.integers(0, 2),
+                    st.one_of(st.none(), st.binary(min_size=1, max_size=1)),
+                ),
+                min_size=1,
+                max_size=3,
+                unique_by=lambda change: change[:2],
+            ),
+        ),
+        st.tuples(st.just("trim"), st.integers(0, 20)),
+    ),
+    max_size=14,
+)
+
+
+class _Model:
+    """All documents at every timestamp."""
+
+    def __init__(self):
+        self.at = {0: {}}
+        self.ts = 0
+        self.floor = 0
+
+    def commit(self, changes):
+        now = dict(self.at[self.ts])
+        written = []
+        for table, number, value in changes:
+            id_ = IDS[table][number]
+            before = now.get((table, id_))
+            if before is None and value is None:
+                continue
+            entries = []
+            old = {} if before is None else _keys(table, id_, before)
+            new = {} if value is None else _keys(table, id_, value)
+            for index in (by_creation_time_index(table), DECLARED[table]):
+                entries.append(
+                    EntryChange(index=index, removed=old.get(index), added=new.get(index))
+                )
+            written.append(
+                DocumentChange(
+                    table=table, id=id_, before=before, after=value, entries=tuple(entries)
+                )
+            )
+            if value is None:
+                del now[table, id_]
+            else:
+                now[table, id_] = value
+        self.ts += 1
+        self.at[self.ts] = now
+        return Commit(ts=self.ts, changes=tuple(written), source=f"commit {self.ts}")
+
+    def scan(self, ts, table, index, interval, order):
+        rows = []
+        for (of, id_), value in self.at[ts].items():
+            if of != table:
+                continue
+            keys = {**_keys(table, id_, value), by_id_index(table): encode_key([id_])}
+            rows.append((keys[index], value))
+        rows.sort(reverse=order is Order.DESC)
+        end = interval.end
+        return [
+            (key, value)
+            for key, value in rows
+            if interval.start <= key and (end is None or key < end)
+        ]
+
+
+def _check_equal(store, model, ts, interval, limit):
+    with store.snapshot(None if ts == model.ts else ts) as snapshot:
+        assert snapshot.ts == ts
+        for table in TABLES:
+            for id_ in IDS[table]:
+                assert snapshot.get(table, id_) == model.at[ts].get((table, id_))
+            for index in (by_id_index(table), by_creation_time_index(table), DECLARED[table]):
+                for order in Order:
+                    found = snapshot.scan(table, index, interval, order, limit)
+                    expected = model.scan(ts, table, index, interval, order)[:limit]
+                    assert [tuple(row) for row in found] == expected
+
+
+bounds = st.one_of(st.just(b""), st.sampled_from([IDS[10001][1], "b", "z"]).map(lambda v: encode_key([v])))
+
+
+@pytest.mark.parametrize("name", STORES)
+@settings(max_examples=60, deadline=None)
+@given(operations=operations, start=bounds, end=st.one_of(st.none(), bounds), limit=st.integers(1, 4))
+def test_a_store_says_of_every_timestamp_what_was_so(name, operations, start, end, limit):
+    with tempfile.TemporaryDirectory() as folder:
+        store = STORES[name](Path(folder))
+        model = _Model()
+        try:
+            for kind, what in operations:
+                if kind == "commit":
+                    store.append([model.commit(what)])
+                else:
+                    before = store.tail(model.floor)
+                    taken = store.trim(before=what, commits_max=3)
+                    gone = [c.ts for c in before if c.ts <= what and c.ts < model.ts][:3]
+                    assert taken == len(gone)
+                    model.floor = gone[-1] if gone else model.floor
+                assert store.newest_ts() == model.ts
+            for ts in range(model.floor, model.ts + 1):
+                _check_equal(store, model, ts, Interval(start, end), limit)
+                _check_equal(store, model, ts, ALL, 100)
+            if model.floor > 0:
+                with pytest.raises(OutOfRetention):
+                    store.snapshot(model.floor - 1)
+        finally:
+            store.close()
+
+
+@pytest.fixture(params=STORES)
+def store(request, tmp_path):
+    opened = STORES[request.param](tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_a_group_of_commits_is_written_in_order(store):
+    model = _Model()
+    group = [model.commit([(10001, 0, bytes([n]))]) for n in range(1, 6)]
+    store.append(group)
+    for ts in range(6):
+        _check_equal(store, model, ts, ALL, 10)
+
+
+def test_the_tail_names_what_each_commit_touched(store):
+    model = _Model()
+    commits = [model.commit([(10001, 0, b"a")]), model.commit([(10001, 0, b"b")])]
+    store.append(commits)
+    logged = store.tail(0)
+    assert [(c.ts, c.source) for c in logged] == [(1, "commit 1"), (2, "commit 2")]
+    for commit, found in zip(commits, logged, strict=True):
+        assert {i: set(k) for i, k in found.writes.items()} == commit.index_writes()
+    assert [c.ts for c in store.tail(1)] == [2]
+
+
+def test_a_snapshot_does_not_move_while_commits_go_on(store):
+    model = _Model()
+    store.append([model.commit([(10001, 0, b"a")])])
+    with store.snapshot() as snapshot:
+        for value in (b"b", b"c"):
+            store.append([model.commit([(10001, 0, value)])])
+            assert snapshot.get(10001, IDS[10001][0]) == b"a"
+            assert len(snapshot.scan(10001, DECLARED[10001], ALL, Order.ASC, 10)) == 1
+
+
+def test_an_index_can_be_built_and_dropped(store):
+    model = _Model()
+    store.append([model.commit([(10001, n, bytes([n + 65])) for n in range(3)])])
+    index = 2**33 + 2000
+    store.build_index(index, [encode_key([n, id_]) for n, id_ in enumerate(IDS[10001])])
+    with store.snapshot() as snapshot:
+        assert len(snapshot.scan(10001, index, ALL, Order.ASC, 10)) == 3
+    store.drop_index(index)
+    with store.snapshot() as snapshot:
+        assert snapshot.scan(10001, index, ALL, Order.ASC, 10) == []

@@ -1,0 +1,53 @@
+"""Document ids: the worked examples of protocol 2.6, and that every other text is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camber.values.ids import InvalidId, decode_id, encode_id, id_length, new_internal_id
+
+EXAMPLES = [
+    (1, "00" * 16, "0400000000000000000000000000248"),
+    (10001, "000102030405060708090a0b0c0d0e0f", "j57000820c20a1g7104gm2rc1m70ynr8"),
+    (10003, "deadbeefcafebabe0123456789abcdef", "jd7dxbdyxz5fxeny04hmasw9nf6yy6de"),
+    (4294967295, "ff" * 16, "zzzzzzrfzzzzzzzzzzzzzzzzzzzzzzzzzzxjj"),
+]
+
+
+@pytest.mark.parametrize(("number", "internal", "text"), EXAMPLES)
+def test_the_protocols_own_examples(number, internal, text):
+    assert encode_id(number, bytes.fromhex(internal)) == text
+    decoded = decode_id(text)
+    assert (decoded.table_number, decoded.internal.hex()) == (number, internal)
+
+
+@given(st.integers(1, 2**32 - 1), st.binary(min_size=16, max_size=16))
+def test_an_id_says_its_table_and_its_bytes(number, internal):
+    text = encode_id(number, internal)
+    assert len(text) == id_length(number)
+    decoded = decode_id(text)
+    assert (decoded.table_number, decoded.internal) == (number, internal)
+
+
+@given(st.sampled_from([e[2] for e in EXAMPLES]), st.integers(0, 36), st.sampled_from("0z5iloUA-"))
+def test_a_changed_id_is_refused(text, at, character):
+    changed = text[: at % len(text)] + character + text[at % len(text) + 1 :]
+    if changed != text:
+        with pytest.raises(InvalidId):
+            decode_id(changed)
+
+
+@pytest.mark.parametrize("text", ["", "j57", "0" * 31, "0" * 32, "z" * 37, "ü" * 31, "x" * 100])
+def test_other_text_is_refused(text):
+    with pytest.raises(InvalidId, match="is not a document id"):
+        decode_id(text)
+
+
+def test_ids_of_one_day_end_alike():
+    day = 20_000
+    one = new_internal_id(bytes(14), day * 86_400 * 10**9)
+    other = new_internal_id(bytes(range(14)), (day * 86_400 + 86_399) * 10**9)
+    assert one[-2:] == other[-2:] == day.to_bytes(2, "big")
+    assert other[:14] == bytes(range(14))
