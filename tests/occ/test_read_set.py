@@ -112,7 +112,8 @@ def test_the_write_log_names_the_first_conflict(commits, read, since):
         log.append(ts, {index: [key]}, f"commit {ts}")
     conflict = log.conflict(reads, since=since)
     touching = [
-        ts for ts, index, key in sorted(commits)
+        ts
+        for ts, index, key in sorted(commits)
         if ts > since and index == 1 and _scan({key}, read[0])
     ]
     assert (None if conflict is None else conflict.ts) == (touching[0] if touching else None)

@@ -121,12 +121,16 @@ def _check_equal(store, model, ts, interval, limit):
                     assert [tuple(row) for row in found] == expected
 
 
-bounds = st.one_of(st.just(b""), st.sampled_from([IDS[10001][1], "b", "z"]).map(lambda v: encode_key([v])))
+bounds = st.one_of(
+    st.just(b""), st.sampled_from([IDS[10001][1], "b", "z"]).map(lambda v: encode_key([v]))
+)
 
 
 @pytest.mark.parametrize("name", STORES)
 @settings(max_examples=60, deadline=None)
-@given(operations=operations, start=bounds, end=st.one_of(st.none(), bounds), limit=st.integers(1, 4))
+@given(
+    operations=operations, start=bounds, end=st.one_of(st.none(), bounds), limit=st.integers(1, 4)
+)
 def test_a_store_says_of_every_timestamp_what_was_so(name, operations, start, end, limit):
     with tempfile.TemporaryDirectory() as folder:
         store = STORES[name](Path(folder))

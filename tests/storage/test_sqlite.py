@@ -73,7 +73,9 @@ def test_durability_is_what_was_asked_for(tmp_path, durability, level):
 def test_a_group_that_cannot_be_written_leaves_nothing(tmp_path):
     store = SqliteStore(tmp_path / "store.sqlite")
     store.append([_commit(1, None, b"one")])
-    store._writer.execute("CREATE TRIGGER full BEFORE INSERT ON commits BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    store._writer.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON commits BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
     with pytest.raises(apsw.ConstraintError):
         store.append([_commit(2, b"one", b"two"), _commit(3, b"two", b"three")])
     assert store.newest_ts() == 1
