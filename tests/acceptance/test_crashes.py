@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def _notes(snapshot, store):
     table = catalog.by_name("notes")
     if table is None:
         return []
-    by_index = [
+    by_index: list[list[Any]] = [
         [unpack(row.packed) for row in snapshot.scan(table.number, index.id, ALL, Order.ASC, 10**6)]
         for index in table.indexes.values()
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import Any
 
 from camber.engine.engine import Engine
 from camber.host import RealHost
@@ -40,12 +41,17 @@ def read(engine, function, ts=None):
         transaction.close()
 
 
+def fields_of(packed) -> Any:
+    return unpack(packed)
+
+
 def rows(transaction, table, index="by_creation_time", order=Order.ASC, interval=ALL):
     entry = transaction.table(table)
     if entry is None:
         return []
     return [
-        unpack(row.packed) for row in transaction.scan(entry, entry.indexes[index], interval, order)
+        fields_of(row.packed)
+        for row in transaction.scan(entry, entry.indexes[index], interval, order)
     ]
 
 

@@ -17,8 +17,7 @@ from camber.errors import DeveloperError, OutOfRetention, RequestError
 from camber.host import RealHost
 from camber.occ.interval import ALL, Interval, Order
 from camber.values.keys import encode_key
-from camber.values.packed import unpack
-from tests.engine.harness import opened, read, rows, run, write
+from tests.engine.harness import fields_of, opened, read, rows, run, write
 from tests.storage.stores import STORES
 
 
@@ -83,11 +82,11 @@ def test_scans_merge_the_snapshot_and_own_writes(stored, operations, order, take
                     assert not model
                 else:
                     scan = tx.scan(entry, entry.indexes["by_id"], ALL, order, rows=1)
-                    found = []
+                    found: list[int] = []
                     for row in scan:
                         if len(found) == take:
                             break
-                        found.append(unpack(row.packed)["n"])
+                        found.append(fields_of(row.packed)["n"])
                     assert found == expected[:take]
                 tx.close()
 
@@ -124,12 +123,17 @@ def test_a_rolled_back_sub_transaction_leaves_its_reads_and_nothing_else(tmp_pat
         async with opened(tmp_path) as engine:
             id_, _ = await write(engine, lambda tx: tx.insert("notes", {"n": 1}))
             tx = engine.begin("test")
-            with pytest.raises(KeyError), tx.sub_transaction():
-                tx.get(id_)
-                tx.replace(id_, {"n": 2})
-                tx.insert("notes", {"n": 3})
-                tx.insert("fresh", {})
-                raise KeyError
+
+            def fail():
+                with tx.sub_transaction():
+                    tx.get(id_)
+                    tx.replace(id_, {"n": 2})
+                    tx.insert("notes", {"n": 3})
+                    tx.insert("fresh", {})
+                    raise KeyError
+
+            with pytest.raises(KeyError):
+                fail()
             assert [d["n"] for d in rows(tx, "notes")] == [1]
             assert tx.table("fresh") is None
             tx.insert("other", {})
@@ -146,7 +150,7 @@ def test_a_write_that_changes_nothing_is_none(tmp_path):
     async def main():
         async with opened(tmp_path) as engine:
             id_, first = await write(engine, lambda tx: tx.insert("notes", {"n": 1}))
-            heard = []
+            heard: list[object] = []
             engine.on_publish(heard.extend)
             _, ts = await write(engine, lambda tx: tx.replace(id_, {"n": 1.0}))
             assert (ts, heard) == (first, [])
@@ -212,8 +216,7 @@ def test_what_a_transaction_depends_on(tmp_path, reading, writing, conflicts):
             try:
                 await engine.committer.commit(finished)
             except CommitConflict as conflict:
-                assert conflict.source == "test"
-                return True
+                return conflict.source == "test"
             return False
 
     assert run(main()) == conflicts
@@ -249,7 +252,7 @@ def test_every_accepted_history_is_serializable(programs, schedule):
                     if counts:
                         seen = sum(d["v"] for d in rows(tx, "r"))
                     else:
-                        seen = unpack(tx.get(ids[source]))["v"]
+                        seen = fields_of(tx.get(ids[source]))["v"]
                     tx.replace(ids[target], {"n": target, "v": seen + 1})
                     waiting.append((program, seen, tx.finish()))
                     tx.close()
@@ -275,7 +278,7 @@ def test_every_accepted_history_is_serializable(programs, schedule):
                 for _, (source, target, counts), seen in sorted(accepted, key=lambda a: a[0]):
                     assert seen == (sum(registers) if counts else registers[source])
                     registers[target] = seen + 1
-                final = read(engine, lambda tx: [unpack(tx.get(id_))["v"] for id_ in ids])
+                final = read(engine, lambda tx: [fields_of(tx.get(id_))["v"] for id_ in ids])
                 assert final == registers
 
     run(main())
@@ -386,16 +389,16 @@ def test_limits_say_which_they_are(tmp_path, monkeypatch, limit, value, code):
 
             ids, _ = await write(engine, fill)
             monkeypatch.setattr(limits, limit, value)
+
+            def everything(tx):
+                if "read" in limit:
+                    for id_ in ids:
+                        tx.get(id_)
+                    rows(tx, "t")
+                else:
+                    fill(tx)
+
             with pytest.raises(DeveloperError, match=str(value)) as refused:
-
-                def everything(tx):
-                    if "read" in limit:
-                        for id_ in ids:
-                            tx.get(id_)
-                        rows(tx, "t")
-                    else:
-                        fill(tx)
-
                 await write(engine, everything)
             assert refused.value.code == code
 

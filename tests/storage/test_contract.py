@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -60,7 +61,7 @@ class _Model:
     """All documents at every timestamp."""
 
     def __init__(self):
-        self.at = {0: {}}
+        self.at: dict[int, Any] = {0: {}}
         self.ts = 0
         self.floor = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -55,6 +56,8 @@ def test_any_history_leads_to_what_a_fresh_client_would_see(history):
             case "deliver":
                 for _ in range(how):
                     world.deliver()
+            case _:
+                assert not world.subscribed
     world.settle()
     assert world.closed is None
     assert set(world.books.results) == set(world.subscribed)
@@ -242,7 +245,8 @@ def test_a_client_that_has_seen_more_than_the_server_waits():
 
 def test_arguments_that_are_no_value_fail_the_function_not_the_client():
     world = connected()
-    for args in ([{"$integer": 3}], [], [{}, {}], [{"$x": 1}]):
+    wrong: Any = ([{"$integer": 3}], [], [{}, {}], [{"$x": 1}])
+    for args in wrong:
         world.send(type="Mutation", requestId=0, udfPath="m:add", args=args)
         assert world.closed is None
     assert world.running_mutation.call.arguments_error

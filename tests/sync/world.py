@@ -6,6 +6,9 @@ list of all states, so a Transition that lies about its timestamp is caught.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from camber.sync.effects import (
     Adopt,
     Close,
@@ -22,7 +25,10 @@ from camber.sync.session import Moment, Session
 from camber.values.packed import unpack
 from tests.sync.client import Books, text_of, ts_of
 
-import json
+
+def name_of(call) -> str:
+    arguments: Any = unpack(call.arguments)
+    return arguments["name"]
 
 
 class Result:
@@ -62,7 +68,7 @@ class World:
     """One session, its client, and everything that has happened."""
 
     def __init__(self, *, chunks=False):
-        self.states = [{}]
+        self.states: list[dict[str, int]] = [{}]
         self.session = Session(anonymous="nobody", understands_chunks=chunks)
         self.books = Books()
         self.outbox = []
@@ -134,7 +140,7 @@ class World:
         if not self.running_queries:
             return False
         effect = self.running_queries.pop(at % len(self.running_queries))
-        result = Result(self, unpack(effect.call.arguments)["name"], effect.ts, effect.identity)
+        result = Result(self, name_of(effect.call), effect.ts, effect.identity)
         self.carry_out(self.session.query_finished(effect.run, result, self.moment()))
         return True
 
@@ -155,7 +161,7 @@ class World:
             return False
         if succeeds:
             self.session.mutation_visible()
-            self.write(unpack(effect.call.arguments)["name"])
+            self.write(name_of(effect.call))
             ts = self.newest
             self.running_mutation = None
             self.carry_out(

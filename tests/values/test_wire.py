@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from typing import Any
 
 import msgspec
 import pytest
@@ -98,7 +99,8 @@ def test_the_protocols_own_sizes():
 
 
 def test_nesting():
-    assert [nesting(v) for v in (1, [], {}, [[1]], {"a": [{}]})] == [0, 1, 1, 2, 3]
+    nested: Any = (1, [], {}, [[1]], {"a": [{}]})
+    assert [nesting(value) for value in nested] == [0, 1, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_timestamps():
             decode_timestamp(text)
 
 
-FORMS = {"i": Int64(42), "one": 1, "zero": -0.0, "nan": math.nan, "raw": b"\0\1", "s": "x"}
+FORMS: Any = {"i": Int64(42), "one": 1, "zero": -0.0, "nan": math.nan, "raw": b"\0\1", "s": "x"}
 
 
 def test_the_forms_of_answers():

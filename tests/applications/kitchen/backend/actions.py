@@ -46,3 +46,8 @@ async def fails(ctx: ActionCtx) -> None:
 @action
 async def variable(ctx: ActionCtx, name: str) -> str | None:
     return ctx.env.get(name)
+
+
+@action
+async def slow(ctx: ActionCtx, seconds: float) -> None:
+    await asyncio.sleep(seconds)

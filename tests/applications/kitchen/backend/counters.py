@@ -27,3 +27,12 @@ def increment(ctx: MutationCtx, name: str, by: int = 1) -> int:
 def insert_twice(ctx: MutationCtx, name: str) -> Id[Counter]:
     ctx.db.insert(Counter(name=name))
     return ctx.db.insert(Counter(name=name))
+
+
+@query
+def strict(ctx: QueryCtx, name: str) -> int:
+    """As `read`, but a counter that is not there is an error."""
+    found = ctx.db.query(Counter).with_index(Counter.by_name, name=name).unique()
+    if found is None:
+        raise LookupError(name)
+    return found.value

@@ -36,6 +36,12 @@ export declare const api: {
       { name: string },
       Array<number>
     >;
+    slow: FunctionReference<
+      "action",
+      "public",
+      { seconds: number },
+      null
+    >;
     variable: FunctionReference<
       "action",
       "public",
@@ -57,6 +63,13 @@ export declare const api: {
       Id<"counters">
     >;
     read: FunctionReference<
+      "query",
+      "public",
+      { name: string },
+      number
+    >;
+    /** As `read`, but a counter that is not there is an error. */
+    strict: FunctionReference<
       "query",
       "public",
       { name: string },
@@ -182,6 +195,13 @@ export declare const api: {
       "public",
       { board: string },
       Array<string>
+    >;
+    /** Two notes that belong together, and a count of the pairs: a hot document. */
+    add_pair: FunctionReference<
+      "mutation",
+      "public",
+      { board: string; rank: number },
+      number
     >;
     add_then_fail: FunctionReference<
       "mutation",
