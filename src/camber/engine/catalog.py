@@ -53,9 +53,12 @@ class IndexEntry:
         return encode_key(parts)
 
     def unique_key(self, document: dict[str, Value]) -> bytes | None:
-        """Return what must differ between documents of a unique index; None if a field lacks."""
+        """Return what must differ between documents of a unique index.
+
+        None for a document that is exempt: one that lacks a field, or has null in it, as in SQL.
+        """
         parts = [_at_path(document, path) for path in self.fields]
-        return None if any(part is UNSET for part in parts) else encode_key(parts)
+        return None if any(part is UNSET or part is None for part in parts) else encode_key(parts)
 
 
 def _at_path(document: dict[str, Value], path: str) -> Value:

@@ -611,20 +611,27 @@ class UnionPlan(Plan):
         return f"v.union({', '.join(member.builder for member in self.members)})"
 
     def decode(self, value: Value, names: TableNames) -> Any:
+        problem = None
         for member in self.members:
             try:
                 return member.decode(value, names)
-            except ValidationError:
-                continue
-        raise self.refuse(value)
+            except ValidationError as error:
+                problem = self._told(member, error) or problem
+        raise problem or self.refuse(value)
 
     def encode(self, value: Any, names: TableNames) -> Value:
+        problem = None
         for member in self.members:
             try:
                 return member.encode(value, names)
-            except ValidationError:
-                continue
-        raise self.refuse(value)
+            except ValidationError as error:
+                problem = self._told(member, error) or problem
+        raise problem or self.refuse(value)
+
+    def _told(self, member: Plan, error: ValidationError) -> ValidationError | None:
+        """Return the error of the one member beside null, if there is one: it says more."""
+        beside_null = [each for each in self.members if not isinstance(each, NullPlan)]
+        return error if beside_null == [member] else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,8 @@ class Index:
     Args:
         fields: wire paths, `"a"` or `"a.b"` for a field of a nested object.
         staged: build it, but let nobody query it yet.
-        unique: no two documents may have equal fields; those that lack one are exempt.
+        unique: no two documents may have equal fields; those that lack one, or have None in it,
+            are exempt.
     """
 
     def __init__(self, *fields: str, staged: bool = False, unique: bool = False) -> None:
@@ -456,7 +457,7 @@ class Table(msgspec.Struct, metaclass=TableMeta, frozen=True):
     @property
     def creation_time(self) -> float:
         """Return when the document was inserted, in milliseconds since the Unix epoch."""
-        return cast("float", self._system("_camber_creation_time", "creation_time"))
+        return float(self._system("_camber_creation_time", "creation_time"))
 
     def _system(self, attribute: str, name: str) -> Any:
         value = getattr(self, attribute)

@@ -31,7 +31,11 @@ class StaticFiles:
         return FileResponse(file, headers=headers)
 
     def _file(self, path: str) -> Path:
-        file = (self._folder / path.lstrip("/")).resolve()
-        if "\0" not in path and file.is_relative_to(self._folder) and file.is_file():
-            return file
-        return self._folder / "index.html"
+        page = self._folder / "index.html"
+        try:
+            file = (self._folder / path.lstrip("/")).resolve()
+            is_ours = file.is_relative_to(self._folder) and file.is_file()
+        except (OSError, ValueError):
+            # No file can have such a name: it is too long, or has a zero byte in it.
+            return page
+        return file if is_ours else page
