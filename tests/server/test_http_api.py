@@ -64,8 +64,9 @@ def test_old_clients_get_the_form_they_know(kitchen, client, value):
 def test_arguments_are_an_object_or_a_list_of_one(kitchen):
     for args in ({"value": 1}, [{"value": 1}]):
         assert kitchen.value("query", "values:echo", args) == 1
-    for args in ([], [{}, {}], [3], "x"):
-        answer = kitchen.call("query", "values:echo", args)
+    wrong: tuple[object, ...] = ([], [{}, {}], [3], "x")
+    for each in wrong:
+        answer = kitchen.call("query", "values:echo", each)
         assert "ArgumentValidationError" in answer["errorMessage"]
 
 
@@ -181,8 +182,8 @@ def test_admin_keys(kitchen):
     assert answer["value"] == "hidden"
     identity = {"issuer": "i", "subject": "s", "role": "owner"}
     acting = base64.b64encode(json.dumps(identity).encode()).decode()
-    header = {"Authorization": f"Convex dev:{ADMIN_KEY}:{acting}"}
-    who = kitchen.value("query", "users/profile:get", {}, **header)
+    key = {"Authorization": f"Convex dev:{ADMIN_KEY}:{acting}"}
+    who = kitchen.value("query", "users/profile:get", {}, **key)
     assert who == {**identity, "tokenIdentifier": "i|s"}
 
 
@@ -222,13 +223,14 @@ def test_several_queries_at_one_moment(kitchen, board):
     results = kitchen.post("/api/query_batch", {"queries": queries}).json()["results"]
     assert results[0] == {"status": "success", "value": 0.0}
     assert results[1]["status"] == "error"
-    for bad in (
+    wrong: tuple[object, ...] = (
         {},
         {"queries": 3},
         {"queries": [3]},
         {"queries": [{}]},
         {"queries": [{"path": "a:b"}] * 1001},
-    ):
+    )
+    for bad in wrong:
         assert _code(kitchen.post("/api/query_batch", bad), 400) == "BadJsonBody"
 
 

@@ -28,7 +28,7 @@ from tests.sync.client import Books, text_of, ts_of
 
 def name_of(call) -> str:
     arguments: Any = unpack(call.arguments)
-    return arguments["name"]
+    return str(arguments["name"])
 
 
 class Result:

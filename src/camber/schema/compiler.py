@@ -260,7 +260,7 @@ class Compiler:
                 attribute=name,
                 name=name,
                 plan=self.compile(annotation, f"{where}, field {cls.__name__}[{name!r}]"),
-                required=name in cls.__required_keys__,
+                required=_is_required(cls, name, annotation),
             )
             for name, annotation in self.hints(cls, where).items()
         )
@@ -312,6 +312,14 @@ class _StrictObjectPlan(ObjectPlan):
         if not isinstance(value, dict):
             raise self.refuse(value)
         return self.encode_plain(value, names)
+
+
+def _is_required(typed_dict: Any, name: str, annotation: Any) -> bool:
+    # Resolved annotations first: of those written as text the class itself knows nothing.
+    origin = get_origin(annotation)
+    if origin in {typing.Required, typing.NotRequired}:
+        return origin is typing.Required
+    return name in typed_dict.__required_keys__
 
 
 def _union(members: list[Plan]) -> Plan:

@@ -41,6 +41,9 @@ class Int64(int):
     def __repr__(self) -> str:
         return f"Int64({int(self)})"
 
+    def __str__(self) -> str:
+        return int.__repr__(self)
+
 
 class InvalidValue(DeveloperError):
     """Something that cannot be stored or sent: says where in the value, what, and why."""

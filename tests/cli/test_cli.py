@@ -1,0 +1,208 @@
+"""The command line, as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from tests.functions.projects import write_project
+from tests.servers import ADMIN_KEY, KITCHEN, Server
+
+
+def camber(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "camber", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+def test_run_calls_a_function(own_kitchen):
+    project = own_kitchen.project
+    done = camber("run", "notes:add", '{"board": "b", "rank": 2}', "--dir", project)
+    assert done.returncode == 0
+    assert re.fullmatch(r'"[a-z0-9]{31,37}"\n', done.stdout)
+    assert done.stderr == "[LOG] 'adding' 2.0\n"
+    done = camber("run", "notes:secret", "--dir", project)
+    assert json.loads(done.stdout) == "hidden"
+    for arguments, told in (
+        (("errors:app_error",), 'Uncaught ConvexError: {"code":"FULL"'),
+        (("nowhere:nothing",), "Could not find function for 'nowhere:nothing'"),
+        (("../x:y",), "is no function path"),
+        (("notes:list", "{"), "the arguments are not JSON"),
+        (("notes:list", "[]"), "a JSON object"),
+        (("notes:secret", "{}", "--admin-key", "kitchen|no"), "not valid for this deployment"),
+        (("notes:secret", "{}", "--url", "http://127.0.0.1:1"), "does not answer"),
+    ):
+        done = camber("run", *arguments, "--dir", project)
+        assert done.returncode == 1
+        assert told in done.stderr, done.stderr
+
+
+def test_run_can_watch(own_kitchen):
+    watching = subprocess.Popen(
+        [
+            sys.executable, "-m", "camber", "run", "--watch", "notes:count", '{"board": "b"}',
+            "--dir", str(own_kitchen.project),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert watching.stdout is not None
+    assert watching.stdout.readline() == "0\n"
+    own_kitchen.value("mutation", "notes:add", {"board": "b", "rank": 1})
+    assert watching.stdout.readline() == "1\n"
+    watching.kill()
+    watching.wait()
+    watching.stdout.close()
+
+
+def test_dev_tells_front_ends_where_it_is(own_kitchen):
+    file = own_kitchen.project / ".env.local"
+    lines = dict(line.split("=", 1) for line in file.read_text().splitlines())
+    assert lines["VITE_CONVEX_URL"] == f'"{own_kitchen.url}"'
+    assert lines["CONVEX_SELF_HOSTED_URL"] == f'"{own_kitchen.url}"'
+    assert lines["CONVEX_SELF_HOSTED_ADMIN_KEY"] == f'"{ADMIN_KEY}"'
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    generated = own_kitchen.project / "backend" / "_generated"
+    assert {f.name for f in generated.iterdir()} == {"api.js", "api.d.ts", "dataModel.d.ts"}
+
+
+def test_dev_keeps_what_else_is_in_env_local(tmp_path):
+    write_project(tmp_path / "p", a="from camber import *")
+    (tmp_path / "p" / ".env.local").write_text("MINE=1\nVITE_CONVEX_URL=old\n")
+    with Server(tmp_path / "p", tmp_path / "data"):
+        text = (tmp_path / "p" / ".env.local").read_text()
+    assert text.startswith("MINE=1\n")
+    assert "old" not in text
+
+
+def test_dev_serves_the_last_good_release(own_kitchen):
+    value = lambda: own_kitchen.value("query", "values:kinds", {"value": 1})  # noqa: E731
+    assert value() == "int"
+    own_kitchen.save("values.py", "return type(value).__name__", "return 'new'")
+    assert value() == "new"
+    own_kitchen.save("values.py", "return 'new'", "return 'newer' +")
+    assert value() == "new"
+    told = next(line for line in reversed(own_kitchen.output) if "Not pushed" in line)
+    assert re.search(r"Not pushed: backend/values\.py:\d+: SyntaxError", told)
+    own_kitchen.save("values.py", "return 'newer' +", "return 'newer'")
+    assert value() == "newer"
+
+
+def test_dev_starts_without_a_release_and_takes_the_first_good_one(tmp_path):
+    root = write_project(tmp_path / "p", a="import nothing_such")
+    with Server(root, tmp_path / "data") as server:
+        body = {"path": "a:f", "args": {}}
+        answer = server.post("/api/query", body)
+        assert (answer.status_code, answer.json()["code"]) == (503, "BackendIsNotRunning")
+        folder = next(root.glob("functions*"))
+        (folder / "a.py").write_text("from camber import *\n@query\ndef f(ctx) -> int: return 1\n")
+        server.wait_for(re.compile("Pushed 1 function"))
+        assert server.value("query", "a:f", {}) == 1
+
+
+def test_ctrl_c_ends_cleanly_and_data_stays(tmp_path):
+    with Server(KITCHEN, tmp_path / "data") as server:
+        server.value("mutation", "counters:increment", {"name": "x"})
+        server.stop()
+        assert server.status == 0
+        assert "Traceback" not in "".join(server.output)
+        server.start()
+        assert server.value("query", "counters:read", {"name": "x"}) == 1
+
+
+def test_start_refuses_what_dev_forgives(tmp_path):
+    root = write_project(tmp_path, a="x = 1\nimport nothing_such")
+    done = camber("start", root, "--port", 0, "--data", tmp_path / "data")
+    assert done.returncode == 1
+    assert "a.py:2: ModuleNotFoundError" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ports_that_are_taken_are_told_or_moved(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = camber("dev", KITCHEN, "--port", port, "--data", tmp_path / "a")
+        assert done.returncode == 1
+        assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_a_store_serves_one_server(tmp_path):
+    with Server(KITCHEN, tmp_path / "data"):
+        done = camber("start", KITCHEN, "--port", 0, "--data", tmp_path / "data")
+        assert done.returncode == 1
+        assert "open in another server" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("dev", "/nonexistent"), "no pyproject.toml"),
+        (("dev", KITCHEN, "--static", "/nonexistent"), "no index.html"),
+        (("dev", KITCHEN, "--executors", "2"), "not built yet"),
+        (("dev", KITCHEN, "--store", "postgresql://x"), "not built yet"),
+        (("dev", KITCHEN, "--store", "oracle://x"), "names no store"),
+        (("dev", KITCHEN, "--durability", "maybe"), "full or normal"),
+        (("dev", KITCHEN, "--cloud-url", "example.com"), "no origin"),
+        (("deploy",), "deploy is not built yet"),
+        (("env", "set", "A", "b"), "env is not built yet"),
+        (("import", "x.zip", "--replace"), "import is not built yet"),
+    ],
+)
+def test_misuse_is_told_in_a_line(tmp_path, arguments, told):
+    done = camber(*arguments, CAMBER_DATA=str(tmp_path), CAMBER_PORT="0")
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_options_come_from_the_environment_too(tmp_path):
+    server = subprocess.Popen(
+        [sys.executable, "-m", "camber", "start", str(KITCHEN)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "CAMBER_PORT": "0",
+            "CAMBER_DATA": str(tmp_path),
+            "CAMBER_CLOUD_URL": "https://api.example.com",
+            "CAMBER_LOG_FORMAT": "json",
+        },
+    )
+    assert server.stdout is not None
+    lines = [json.loads(server.stdout.readline()) for _ in range(2)]
+    assert lines[1]["url"] == "https://api.example.com"
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(timeout=30) == 0
+    server.stdout.close()
+
+
+def test_codegen(tmp_path):
+    root = write_project(tmp_path, a="from camber import *\n@query\ndef f(ctx) -> int: return 1\n")
+    assert "Wrote" in camber("codegen", root).stdout
+    assert camber("codegen", root).stdout == "Nothing has changed\n"
+
+
+def test_the_secret_is_its_owners_alone(tmp_path):
+    with Server(KITCHEN, tmp_path / "data"):
+        pass
+    secret = tmp_path / "data" / "instance_secret"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    before = secret.read_text()
+    with Server(KITCHEN, tmp_path / "data"):
+        pass
+    assert secret.read_text() == before

@@ -1,0 +1,203 @@
+"""Pushing a release over stored data."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from camber.deployment.deployment import Deployment
+from camber.deployment.project import load_project
+from camber.deployment.settings import DeploymentSettings
+from camber.functions.loading import LoadError
+from camber.identity.identity import Anonymous
+from camber.releases.push import PushFailed
+from camber.runtime.executor import Caller, FunctionCall
+from camber.values.packed import pack, unpack
+from tests.functions.projects import write_project
+
+FUNCTIONS = """
+    from typing import Any
+    from camber import *
+
+    @mutation
+    def put(ctx: MutationCtx, table: str, fields: dict[str, Any]) -> str:
+        return ctx.db.insert(table, fields)
+
+    @query
+    def by(ctx: QueryCtx, index: str, value: Any) -> list[Any]:
+        return ctx.db.query("things").with_index(index, {"name": value}).collect()
+
+    @query
+    def all(ctx: QueryCtx) -> list[Any]:
+        return ctx.db.query("things").collect()
+"""
+
+
+def schema(fields, indexes=""):
+    return f"""
+    from camber import *
+
+    class Thing(Table, table="things"):
+        {fields}
+        {indexes}
+    """
+
+
+class Deployed:
+    """A deployment of a project that a test rewrites."""
+
+    def __init__(self, root):
+        self.root = root
+        write_project(root, code=FUNCTIONS)
+        self.project = load_project(root)
+
+    async def __aenter__(self):
+        self.deployment = await Deployment.open(
+            DeploymentSettings(
+                root=self.root, functions=self.project.functions, data=self.root / "data"
+            )
+        )
+        return self
+
+    async def __aexit__(self, *exc):
+        await self.deployment.close()
+
+    async def push(self, **modules):
+        import textwrap
+
+        for name, text in modules.items():
+            (self.project.functions_path / f"{name}.py").write_text(textwrap.dedent(text))
+        return await self.deployment.push()
+
+    async def run(self, kind, path, **args):
+        call = FunctionCall(
+            path=path,
+            arguments=pack(args),
+            identity=Anonymous(),
+            caller=Caller.CLIENT,
+            request_id="",
+        )
+        result = await getattr(self.deployment.runtime, kind)(call)
+        assert result.failure is None, result.failure
+        return unpack(result.packed if kind == "query" else result.value)
+
+
+def deployed(test):
+    """Run a test with a deployment of its own."""
+
+    def run(tmp_path):
+        async def main():
+            async with Deployed(tmp_path) as it:
+                await test(it)
+
+        asyncio.run(main())
+
+    run.__name__ = test.__name__
+    return run
+
+
+@deployed
+async def test_documents_that_do_not_fit_stop_a_push(it):
+    await it.push()
+    id_ = await it.run("mutation", "code:put", table="things", fields={"name": 3})
+    with pytest.raises(PushFailed, match=f"(?s){id_} of table 'things'.*Path: .name"):
+        await it.push(schema=schema("name: str"))
+    # Nothing has changed: what could be written before still can be.
+    await it.run("mutation", "code:put", table="things", fields={"other": 3})
+    with pytest.raises(PushFailed):
+        await it.push(schema=schema("name: int"))
+    report = await it.push(schema=schema("name: int | None = None\n        other: int = 0"))
+    assert report.release == 2
+    assert len(await it.run("query", "code:all")) == 2
+
+
+@deployed
+async def test_indexes_are_built_kept_and_dropped(it):
+    await it.push()
+    for name in ("a", "b", "a"):
+        await it.run("mutation", "code:put", table="things", fields={"name": name})
+    report = await it.push(schema=schema("name: str", "by_name = Index('name')"))
+    assert report.indexes_built == ("things.by_name",)
+    assert len(await it.run("query", "code:by", index="by_name", value="a")) == 2
+    await it.run("mutation", "code:put", table="things", fields={"name": "a"})
+    assert len(await it.run("query", "code:by", index="by_name", value="a")) == 3
+    report = await it.push()
+    assert (report.indexes_built, report.indexes_dropped) == ((), ())
+    report = await it.push(schema=schema("name: str", "by_nom = Index('name')"))
+    assert report.indexes_built == ("things.by_nom",)
+    assert report.indexes_dropped == ("things.by_name",)
+    with pytest.raises(AssertionError, match="IndexNotFoundError"):
+        await it.run("query", "code:by", index="by_name", value="a")
+    assert len(await it.run("query", "code:by", index="by_nom", value="a")) == 3
+
+
+@deployed
+async def test_an_index_over_equal_documents_cannot_be_unique(it):
+    await it.push()
+    ids = [
+        await it.run("mutation", "code:put", table="things", fields={"name": "a"}) for _ in range(2)
+    ]
+    with pytest.raises(PushFailed, match=r"things\.by_name is unique") as refused:
+        await it.push(schema=schema("name: str", "by_name = Index('name', unique=True)"))
+    assert all(id_ in str(refused.value) for id_ in ids)
+    await it.run("mutation", "code:put", table="things", fields={"name": "a"})
+
+
+@deployed
+async def test_a_push_is_seen_by_subscriptions_and_by_writers(it):
+    await it.push()
+    stale = asyncio.Event()
+
+    class Watcher:
+        def invalidated(self, result):
+            stale.set()
+
+    call = FunctionCall(
+        path="code:all",
+        arguments=pack({}),
+        identity=Anonymous(),
+        caller=Caller.CLIENT,
+        request_id="",
+    )
+    runtime = it.deployment.runtime
+    result = await runtime.query(call)
+    runtime.queries.watch(result, Watcher())
+    await it.push(code=FUNCTIONS.replace(".collect()", ".take(0)"))
+    assert stale.is_set()
+    assert unpack((await runtime.query(call)).packed) == []
+    # A transaction that began before the push conflicts with it, and runs again on the new code.
+    transaction = it.deployment.engine.begin("old")
+    it.deployment.releases.serving(transaction)
+    transaction.insert("things", {})
+    finished = transaction.finish()
+    transaction.close()
+    await it.push()
+    from camber.engine.committer import CommitConflict
+
+    with pytest.raises(CommitConflict):
+        await it.deployment.engine.committer.commit(finished)
+
+
+@deployed
+async def test_a_module_that_does_not_load_changes_nothing(it):
+    await it.push()
+    with pytest.raises(LoadError, match=r"broken\.py:1"):
+        await it.push(broken="import nothing_such")
+    await it.run("mutation", "code:put", table="things", fields={})
+    assert len(await it.run("query", "code:all")) == 1
+
+
+@deployed
+async def test_dates_and_enums_that_are_stored_fit_again(it):
+    fields = "at: datetime.datetime\n        kind: Kind"
+    text = schema(fields).replace(
+        "from camber import *",
+        "import datetime, enum\n    from camber import *\n\n    class Kind(enum.Enum):\n        A = 'a'\n",
+    )
+    await it.push()
+    await it.run("mutation", "code:put", table="things", fields={"at": 1000.5, "kind": "a"})
+    await it.push(schema=text)
+    await it.push(schema=text.replace("kind: Kind", "kind: Kind\n        more: int = 0"))
+    (thing,) = await it.run("query", "code:all")
+    assert (thing["at"], thing["kind"], thing["more"]) == (1000.5, "a", 0)
