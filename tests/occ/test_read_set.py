@@ -71,10 +71,18 @@ def test_intervals_that_touch_are_one(recorded):
             assert one.end < other.start
 
 
+# No index key is a prefix of another, and subscriptions count on it: here all have two letters.
+whole_keys = st.sampled_from([key for key in KEYS if len(key) == 2])
+points = whole_keys.map(lambda key: (Interval.point(key), key))
+watched_reads = st.one_of(
+    points, prefixed().filter(lambda read: read[0] != Interval.point(read[1]))
+)
+
+
 @given(
-    st.dictionaries(st.integers(0, 9), st.lists(st.tuples(indexes, prefixed()), max_size=4)),
+    st.dictionaries(st.integers(0, 9), st.lists(st.tuples(indexes, watched_reads), max_size=4)),
     st.lists(st.integers(0, 9), max_size=4),
-    st.lists(st.tuples(indexes, keys), max_size=4),
+    st.lists(st.tuples(indexes, whole_keys), max_size=4),
 )
 def test_subscriptions_find_what_asking_each_would_find(watched, removed, written):
     subscriptions: Subscriptions[int] = Subscriptions()
