@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-reset test setup check-tools check format unit build-chat bench lock
+.PHONY: demo demo-reset test setup check-tools check format unit soak bench lock
 
 demo: setup
 	@$(BIN)/python scripts/demo.py
@@ -44,6 +44,10 @@ format:
 unit:
 	$(BIN)/pytest
 	$(BIN)/pytest examples/chat/tests
+
+# The property tests, for a long while.
+soak: setup
+	$(BIN)/pytest --hypothesis-profile=soak tests/values tests/occ tests/storage tests/engine tests/sync
 
 # ONLY=name runs one benchmark.
 bench: setup

@@ -4,8 +4,12 @@ import os
 import shutil
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import CHAT, KITCHEN, Server
+
+# `make soak`: the property tests, for longer.
+settings.register_profile("soak", max_examples=3000, deadline=None)
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,9 @@ conflict_retries_max: Final = 4
 conflict_backoff_s_min: Final = 0.1
 conflict_backoff_s_max: Final = 2.0
 
+#: Share of a limit beyond which a function's log says so, in percent.
+warning_percent: Final = 80
+
 # Tables and indexes (semantics 2.5).
 
 #: User tables of one deployment.
@@ -121,6 +124,8 @@ mutation_s_max: Final = 60.0
 transition_chunk_bytes_max: Final = 5_000_000
 #: UTF-8 bytes of the reason of a close frame (RFC 6455 5.5.1).
 close_reason_bytes_max: Final = 123
+#: Frames that wait to be sent to one client before nothing more is taken in from it.
+frames_unsent_max: Final = 2000
 #: Queries of one connection that run at once.
 queries_concurrent_max: Final = 20
 #: Queries in one `/api/query_batch`.

@@ -44,7 +44,7 @@ def test_a_transaction_sees_its_own_writes_and_nobody_elses(tmp_path, store):
     run(main())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(deadline=None)
 @given(
     stored=st.lists(st.integers(0, 9), max_size=6, unique=True),
     operations=st.lists(
@@ -222,7 +222,7 @@ def test_what_a_transaction_depends_on(tmp_path, reading, writing, conflicts):
     assert run(main()) == conflicts
 
 
-@settings(max_examples=40, deadline=None)
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans()), min_size=1, max_size=10

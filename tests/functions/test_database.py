@@ -354,3 +354,18 @@ def test_pages_end_before_a_limit_does(app, run, monkeypatch):
     exact = "db.query('wide').filter(lambda d: d['n'] < 3).paginate(PaginationOpts(num_items=3))"
     found = app.query("code:reading", code=exact)
     assert (len(found["page"]), found["isDone"]) == (3, False)
+
+
+def test_a_function_that_nears_a_limit_says_so(app, run, monkeypatch):
+    from camber import limits
+    from camber.functions.definition import FunctionKind
+
+    run("[db.insert('near', {'n': n}) for n in range(9)]")
+    monkeypatch.setattr(limits, "documents_read_max", 10)
+    _, call = app._core.call(
+        "code:reading", (), {"code": "db.query('near').count()"}, app._identity
+    )
+    done = app._core.wait(app._core.deployment.runtime.run(call, FunctionKind.QUERY))
+    assert done.log_lines == (
+        "[WARN] warning:TooManyDocumentsRead code:reading used 9 of 10; beyond that it fails",
+    )

@@ -201,3 +201,15 @@ async def test_dates_and_enums_that_are_stored_fit_again(it):
     await it.push(schema=text.replace("kind: Kind", "kind: Kind\n        more: int = 0"))
     (thing,) = await it.run("query", "code:all")
     assert (thing["at"], thing["kind"], thing["more"]) == (1000.5, "a", 0)
+
+
+@deployed
+async def test_an_index_on_a_default_is_noted_where_documents_lack_it(it):
+    await it.push()
+    await it.run("mutation", "code:put", table="things", fields={"name": "a"})
+    report = await it.push(
+        schema=schema("name: str\n        rank: int = 3", "by_rank = Index('rank')")
+    )
+    (note,) = report.notes
+    assert "index things.by_rank: 1 stored documents lack 'rank'" in note
+    assert (await it.push()).notes == ()

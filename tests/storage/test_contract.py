@@ -128,7 +128,7 @@ bounds = st.one_of(
 
 
 @pytest.mark.parametrize("name", STORES)
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(
     operations=operations, start=bounds, end=st.one_of(st.none(), bounds), limit=st.integers(1, 4)
 )

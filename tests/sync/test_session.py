@@ -27,7 +27,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(st.lists(steps, max_size=40))
 def test_any_history_leads_to_what_a_fresh_client_would_see(history):
     """Whatever happens in whatever order: one moment at a time, and in the end the newest."""

@@ -179,7 +179,7 @@ def _summary(report: PushReport) -> str:
     ):
         if names:
             parts.append(f"{what}: {', '.join(names)}")
-    return "; ".join(parts)
+    return "\n".join(["; ".join(parts), *(f"Note: {note}" for note in report.notes)])
 
 
 def write_env_local(root: Path, cloud_url: str, admin_key: str) -> None:

@@ -28,7 +28,7 @@ from camber.schema.plan import (
     StringPlan,
     UnionPlan,
 )
-from camber.values.value import UNSET, Int64
+from camber.values.value import Int64
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*\Z")
 _SIMPLE: Mapping[type[Plan], str] = {
@@ -106,9 +106,8 @@ class Types:
         return f"{{ {'; '.join(parts)} }}" if parts else "{}"
 
     def _field(self, field: FieldPlan, direction: Direction) -> str:
-        has_default = field.factory is not None or field.default is not UNSET
         optional = not field.required
-        if direction is Direction.RESULT and has_default:
+        if direction is Direction.RESULT and field.has_default:
             optional = False
         mark = "?" if optional else ""
         return f"{_name(field.name)}{mark}: {self.type_of(field.plan, direction)}"

@@ -378,9 +378,7 @@ class Transaction:
 
     def finish(self) -> FinishedTransaction:
         """Return what to commit. Scans that are still open record what they consumed."""
-        for scan in list(self._open_scans.values()):
-            self._record_scan(scan, scan.consumed())
-        self._check_intervals()
+        self.check_limits()
         return FinishedTransaction(
             begin_ts=self.begin_ts,
             reads=self.reads,
@@ -391,6 +389,16 @@ class Transaction:
             ),
             source=self.source,
         )
+
+    def check_limits(self) -> None:
+        """Raise if the reads so far, those of open scans included, are more than allowed.
+
+        Raises:
+            DeveloperError: too many index ranges were read.
+        """
+        for scan in list(self._open_scans.values()):
+            self._record_scan(scan, scan.consumed())
+        self._check_intervals()
 
     def close(self) -> None:
         """End the snapshot. Rows of scans that are still open cannot be read any more."""
@@ -553,6 +561,21 @@ class Transaction:
     def usage(self) -> Usage:
         """Return what has been read so far; pages end before a limit does (semantics 3.6)."""
         return Usage(documents_read=self._documents_read, bytes_read=self._bytes_read)
+
+    def warnings(self) -> list[str]:
+        """Return a line for each limit of which more than four fifths are used (semantics 4.10)."""
+        used = (
+            ("TooManyDocumentsRead", self._documents_read, limits.documents_read_max),
+            ("TooManyBytesRead", self._bytes_read, limits.bytes_read_max),
+            ("TooManyReads", self.reads.interval_count, limits.read_intervals_max),
+            ("TooManyWrites", self._documents_written, limits.documents_written_max),
+            ("TooManyBytesWritten", self._bytes_written, limits.bytes_written_max),
+        )
+        return [
+            f"warning:{code} {self.source} used {amount} of {most}; beyond that it fails"
+            for code, amount, most in used
+            if amount * 100 > most * limits.warning_percent
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

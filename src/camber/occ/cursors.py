@@ -84,6 +84,9 @@ class CursorCipher:
     def _open(self, text: str, purpose: bytes) -> Cursor:
         try:
             sealed = base64.b64decode(text, altchars=b"-_", validate=True)
+            # One text for each cursor: base64 alone would let the spare bits of its end vary.
+            if base64.urlsafe_b64encode(sealed).decode() != text:
+                raise ValueError(text)
             plain = self._siv.decrypt(sealed, [purpose])
         except (binascii.Error, ValueError, InvalidTag):
             reason = "it was not made by this deployment, or was changed"

@@ -7,6 +7,7 @@ see, and says which table, document and field stood in its way.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -44,6 +45,8 @@ class PushReport:
     tables_created: tuple[str, ...]
     indexes_built: tuple[str, ...]
     indexes_dropped: tuple[str, ...]
+    #: What the author should know, though it stands in nobody's way.
+    notes: tuple[str, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class _Plan:
     built: list[str] = field(default_factory=list)
     dropped: list[IndexEntry] = field(default_factory=list)
     dropped_names: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 async def push(engine: Engine, releases: Releases, application: Application) -> PushReport:
@@ -82,6 +86,7 @@ async def push(engine: Engine, releases: Releases, application: Application) -> 
         tables_created=tuple(plan.tables_created),
         indexes_built=tuple(plan.built),
         indexes_dropped=tuple(plan.dropped_names),
+        notes=tuple(plan.notes),
     )
 
 
@@ -100,7 +105,7 @@ def _prepare(engine: Engine, application: Application) -> _Plan:
                 plan.tables_created.append(declared.name)
         for declared in application.tables.values():
             if validators.get(declared.name) != _validator_text(declared):
-                _validate_table(transaction, declared)
+                plan.notes += _validate_table(transaction, declared)
         next_index = _next_index_id(transaction.catalog)
         for table in transaction.user_tables():
             next_index = _plan_indexes(engine, plan, table, application, next_index)
@@ -139,9 +144,18 @@ def _write_release(transaction: Transaction, number: int, application: Applicati
             transaction.replace(id_, document)
 
 
-def _validate_table(transaction: Transaction, declared: DeclaredTable) -> None:
+def _validate_table(transaction: Transaction, declared: DeclaredTable) -> list[str]:
+    """Check all stored documents of a table; return what its author should know of them."""
     table = transaction.table(declared.name)
     assert table is not None
+    # Indexed as missing, whatever default they are read with.
+    defaulted = {
+        path: index.name
+        for index in declared.indexes
+        for path in index.fields
+        if any(f.name == path and f.has_default for f in declared.plan.fields)
+    }
+    lacking: Counter[str] = Counter()
     for document in _documents(transaction.snapshot, table):
         fields = {name: value for name, value in document.items() if not name.startswith("_")}
         try:
@@ -153,6 +167,12 @@ def _validate_table(transaction: Transaction, declared: DeclaredTable) -> None:
                 "makes a field optional), or change the document first."
             )
             raise PushFailed(msg) from error
+        lacking.update(path for path in defaulted if path not in fields)
+    return [
+        f"index {declared.name}.{defaulted[path]}: {count} stored documents lack {path!r}; they "
+        "are read with its default, and indexed as missing until they are written again"
+        for path, count in lacking.items()
+    ]
 
 
 def _plan_indexes(

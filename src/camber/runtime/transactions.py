@@ -124,8 +124,10 @@ class TransactionRunner:
             return _Outcome(execution, log, failure=self.texts.refused(error, call.request_id))
         try:
             value = execution.invoke(function, keywords, log, pagination, depth=0)
-            # The limits are checked again: the last reads may have gone beyond one.
-            transaction.finish()
+            # The last reads may have gone beyond a limit.
+            transaction.check_limits()
+            for warning in transaction.warnings():
+                log.line("WARN", warning)
         except _Refused as refused:
             failure = self.texts.refused(refused.error, call.request_id)
             return _Outcome(execution, log, failure=failure)

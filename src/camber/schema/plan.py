@@ -459,6 +459,11 @@ class FieldPlan:
     default: Any = UNSET
     factory: Callable[[], Any] | None = None
 
+    @property
+    def has_default(self) -> bool:
+        """Return whether a missing field is read as something else than missing."""
+        return self.factory is not None or self.default is not UNSET
+
     def missing(self) -> Any:
         """Return what user code sees of a missing field."""
         return self.default if self.factory is None else self.factory()

@@ -189,7 +189,7 @@ class DeclaredTable:
                         attribute=f.attribute,
                         name=f.name,
                         plan=f.plan,
-                        required=f.required or _has_default(f),
+                        required=f.required or f.has_default,
                         default=f.default,
                         factory=f.factory,
                     )
@@ -324,10 +324,6 @@ class DeclaredTable:
             return msgspec.msgpack.Decoder(self.cls, ext_hook=ext_hook)
         except (TypeError, NameError):
             return None
-
-
-def _has_default(f: FieldPlan) -> bool:
-    return f.factory is not None or f.default is not UNSET
 
 
 def _is_plain(plan: Plan) -> bool:

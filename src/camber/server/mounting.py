@@ -17,8 +17,9 @@ def asgi(path: str | Path, *, data: str | Path | None = None) -> ASGIApp:
     """Return an ASGI application that serves the project at `path`.
 
     It opens the deployment with the first request, since hosts tell mounted applications nothing
-    of their start, and closes it when the process ends. `data` is where it keeps its data,
-    `.camber` in the project unless it is given. One process may serve a project at a time.
+    of their start. Served by itself it closes it at the end; mounted, its store is closed by the
+    end of the process, which loses nothing. `data` is where it keeps its data, `.camber` in the
+    project unless it is given. One process may serve a project at a time.
 
     Raises:
         ProjectError: `path` is no project.
@@ -39,10 +40,12 @@ class _Mounted:
     def __init__(self, settings: DeploymentSettings) -> None:
         self._settings = settings
         self._opening: asyncio.Task[ASGIApp] | None = None
+        self._deployment: Deployment | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _acknowledge_lifespan(receive, send)
+            await self._close()
             return
         if self._opening is None or (self._opening.done() and self._opening.exception()):
             # Held here, not by the request: a client that leaves must not undo the opening.
@@ -57,7 +60,13 @@ class _Mounted:
         except BaseException:
             await deployment.close()
             raise
+        self._deployment = deployment
         return api_application(deployment)
+
+    async def _close(self) -> None:
+        deployment, self._deployment, self._opening = self._deployment, None, None
+        if deployment is not None:
+            await deployment.close()
 
 
 async def _acknowledge_lifespan(receive: Receive, send: Send) -> None:

@@ -110,6 +110,8 @@ class SyncSocket:
         self._session_id: str | None = None
         self._outbox: deque[Send | Close] = deque()
         self._outbox_filled = asyncio.Event()
+        self._outbox_has_room = asyncio.Event()
+        self._outbox_has_room.set()
         self._watchers: dict[int, _QueryWatcher] = {}
         self._queries_running = asyncio.Semaphore(limits.queries_concurrent_max)
         self._last_sent = self._host.monotonic()
@@ -155,6 +157,8 @@ class SyncSocket:
                 return
             if self._session.is_closed:
                 continue
+            # A client that sends and does not read must not fill our memory with answers.
+            await self._outbox_has_room.wait()
             text = message.get("text")
             if text is None:
                 error = RequestError(
@@ -201,6 +205,8 @@ class SyncSocket:
                 case Send() | Close():
                     self._outbox.append(effect)
                     self._outbox_filled.set()
+                    if len(self._outbox) >= limits.frames_unsent_max:
+                        self._outbox_has_room.clear()
                 case RunQuery():
                     self._host.spawn(f"query {effect.call.path}", self._run_query(effect))
                 case RunMutation():
@@ -373,10 +379,12 @@ class SyncSocket:
             self._outbox_filled.clear()
             while self._outbox:
                 item = self._outbox.popleft()
+                self._outbox_has_room.set()
                 if isinstance(item, Close):
                     await _quietly(self._websocket.close(item.code, _reason(item.reason)))
                     return
                 if not await self._send(item):
+                    self._outbox_has_room.set()
                     return
 
     async def _send(self, item: Send) -> bool:
