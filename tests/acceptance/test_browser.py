@@ -50,6 +50,7 @@ def _shouted(message: Message) -> Message:
             chat.save("messages.py", loud, plain),
         ),
     }
+    steps["turn"] = lambda: chat.save("messages.py", 'order("desc")', 'order("asc")')
     run_script("edit.mjs", chat, steps=steps, CHROMIUM=chromium)
     told = next(line for line in chat.output if "Not pushed" in line)
     assert "backend/messages.py:14: ModuleNotFoundError" in told

@@ -16,6 +16,15 @@ await main(() =>
     await ask("mend");
     await page.getByText("Every window shows it at once").waitFor();
     assert.deepEqual((await bodies(page)).slice(1), before);
+
+    // What the README proposes: the order of the page itself changes, so its cursors do not hold.
+    const newest = await bodies(page);
+    await ask("turn");
+    await page.waitForFunction(
+      (first) => document.querySelector(".message .body")?.textContent === first,
+      newest.at(-1),
+    );
+    assert.deepEqual(await bodies(page), newest.reverse());
     assert.deepEqual(problems, []);
   }),
 );

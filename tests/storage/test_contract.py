@@ -64,6 +64,7 @@ class _Model:
         self.at: dict[int, Any] = {0: {}}
         self.ts = 0
         self.floor = 0
+        self.history: dict[int, int] = {}
 
     def commit(self, changes):
         now = dict(self.at[self.ts])
@@ -91,6 +92,12 @@ class _Model:
                 now[table, id_] = value
         self.ts += 1
         self.at[self.ts] = now
+        self.history[self.ts] = sum(
+            len(change.id)
+            + (0 if change.before is None else len(change.before))
+            + sum(len(key) for e in change.entries for key in (e.removed, e.added) if key)
+            for change in written
+        )
         return Commit(ts=self.ts, changes=tuple(written), source=f"commit {self.ts}")
 
     def scan(self, ts, table, index, interval, order):
@@ -147,6 +154,8 @@ def test_a_store_says_of_every_timestamp_what_was_so(name, operations, start, en
                     assert taken == len(gone)
                     model.floor = gone[-1] if gone else model.floor
                 assert store.newest_ts() == model.ts
+                kept = [size for ts, size in model.history.items() if ts > model.floor]
+                assert store.history_bytes() == sum(kept)
             for ts in range(model.floor, model.ts + 1):
                 _check_equal(store, model, ts, Interval(start, end), limit)
                 _check_equal(store, model, ts, ALL, 100)

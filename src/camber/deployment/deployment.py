@@ -65,7 +65,11 @@ class Deployment:
         )
         self._maintenance = host.spawn(
             "maintenance",
-            Maintenance(engine=self.engine, history_retention_s=settings.history_retention_s).run(),
+            Maintenance(
+                engine=self.engine,
+                history_retention_s=settings.history_retention_s,
+                history_bytes_max=settings.history_bytes_max,
+            ).run(),
         )
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 
 from camber import limits
@@ -13,6 +14,8 @@ from camber.engine.transaction import Transaction
 from camber.occ.interval import Interval, Order
 from camber.values.keys import encode_key
 from camber.values.packed import unpack
+
+_log = logging.getLogger("camber.maintenance")
 
 #: Between two rounds.
 _PAUSE_S = 10.0
@@ -26,20 +29,31 @@ _NS = 1_000_000_000
 class Maintenance:
     """Trims one deployment, round after round, until it is cancelled."""
 
-    def __init__(self, *, engine: Engine, history_retention_s: float) -> None:
+    def __init__(
+        self, *, engine: Engine, history_retention_s: float, history_bytes_max: int
+    ) -> None:
         self._engine = engine
         self._history_ns = int(history_retention_s * _NS)
+        self._history_bytes_max = history_bytes_max
 
     async def run(self) -> None:
         """Go on until cancelled."""
         while True:
             await self._engine.host.sleep(_PAUSE_S)
-            await self.round()
+            try:
+                await self.round()
+            # A full disk today is no reason to forget nothing tomorrow.
+            except Exception:
+                _log.exception("maintenance failed; it is tried again")
 
     async def round(self) -> None:
         """Forget everything that is due."""
         before = self._engine.host.now_ns() - self._history_ns
         while await self._engine.trim(before=before, commits_max=_TRIM_COMMITS) == _TRIM_COMMITS:
+            pass
+        while self._engine.store.history_bytes() > self._history_bytes_max and (
+            await self._engine.trim(before=self._engine.newest_ts, commits_max=_TRIM_COMMITS)
+        ):
             pass
         while await self._forget_session_requests():
             pass

@@ -50,4 +50,5 @@ class DeploymentSettings:
     cloud_url: str = "http://127.0.0.1:3210"
     site_url: str = "http://127.0.0.1:3211"
     history_retention_s: float = limits.history_retention_s
+    history_bytes_max: int = limits.history_bytes_max
     environment: dict[str, str] = field(default_factory=dict)

@@ -32,6 +32,8 @@ class MemoryStore:
         self._log: list[LoggedCommit] = []
         self._newest: Timestamp = 0
         self._floor: Timestamp = 0
+        #: What each logged commit adds to history.
+        self._history: list[int] = []
 
     def snapshot(self, ts: Timestamp | None = None) -> MemorySnapshot:
         """Return the newest snapshot, or the one at exactly `ts`."""
@@ -60,6 +62,7 @@ class MemoryStore:
                             self._put(entry.index, entry.removed, commit.ts, None)
                         if entry.added is not None:
                             self._put(entry.index, entry.added, commit.ts, b"")
+                self._history.append(commit.history_bytes())
                 self._log.append(
                     LoggedCommit(ts=commit.ts, source=commit.source, writes=commit.index_writes())
                 )
@@ -87,6 +90,7 @@ class MemoryStore:
                 return 0
             self._floor = old[-1].ts
             self._log = self._log[len(old) :]
+            self._history = self._history[len(old) :]
             for revisions_by_key in self._indexes.values():
                 for key, revisions in list(revisions_by_key.items()):
                     kept = _kept(revisions, self._floor)
@@ -95,6 +99,11 @@ class MemoryStore:
                     else:
                         del revisions_by_key[key]
             return len(old)
+
+    def history_bytes(self) -> int:
+        """Return about how many bytes of history are kept."""
+        with self._lock:
+            return sum(self._history)
 
     def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
         """Write the entries of a new index, for the documents that there are now."""
@@ -115,11 +124,11 @@ class MemoryStore:
         return _value_at(self._indexes.get(index, {}).get(key, []), ts)
 
     def _scan(self, index: IndexId, interval: Interval, ts: Timestamp) -> list[bytes]:
-        return [
-            key
-            for key, revisions in self._indexes.get(index, {}).items()
-            if interval.contains(key) and _value_at(revisions, ts) is not None
-        ]
+        revisions = self._indexes.get(index)
+        if revisions is None or interval.is_empty:
+            return []
+        keys = revisions.irange(interval.start, interval.end, inclusive=(True, False))
+        return [key for key in keys if _value_at(revisions[key], ts) is not None]
 
 
 class MemorySnapshot:

@@ -63,6 +63,15 @@ class Commit:
     changes: tuple[DocumentChange, ...]
     source: str
 
+    def history_bytes(self) -> int:
+        """Return about how much history the commit adds: what it superseded, and its keys."""
+        return sum(
+            len(change.id)
+            + len(change.before or b"")
+            + sum(len(e.removed or b"") + len(e.added or b"") for e in change.entries)
+            for change in self.changes
+        )
+
     def index_writes(self) -> IndexWrites:
         """Return every index key that the commit touched, old and new."""
         writes: dict[IndexId, set[bytes]] = {}
@@ -138,6 +147,9 @@ class Store(Protocol):
         Takes the oldest `commits_max` commits at most, never the newest one, and returns how many
         it took.
         """
+
+    def history_bytes(self) -> int:
+        """Return about how many bytes of history are kept."""
 
     def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
         """Write the entries of a new index, for the documents that there are now."""

@@ -75,14 +75,18 @@ INSERT INTO documents_history (table_id, key, ts, before) VALUES (?1, ?2, ?3, ?4
 INSERT INTO entries_history (index_id, key, ts, present) VALUES (?1, ?2, ?3, ?4)
 
 -- name: add_commit
-INSERT INTO commits (ts, source, writes) VALUES (?1, ?2, ?3)
+INSERT INTO commits (ts, source, writes, history_bytes) VALUES (?1, ?2, ?3, ?4)
 
 -- name: tail
 SELECT ts, source, writes FROM commits WHERE ts > ?1 ORDER BY ts
 
 -- name: oldest_commits
-SELECT ts, writes FROM commits
+SELECT ts, writes, history_bytes FROM commits
 WHERE ts <= ?1 AND ts < (SELECT max(ts) FROM commits) ORDER BY ts LIMIT ?2
+
+-- name: history_bytes
+-- Read once, when the store is opened.
+SELECT coalesce(sum(history_bytes), 0) FROM commits
 
 -- name: delete_commits
 DELETE FROM commits WHERE ts <= ?1

@@ -27,4 +27,7 @@ CREATE TABLE entries_history (
 ) WITHOUT ROWID;
 
 -- When, by which function, and which keys: all that is needed to follow the log and to trim.
-CREATE TABLE commits (ts INTEGER PRIMARY KEY, source TEXT NOT NULL, writes BLOB NOT NULL);
+-- history_bytes is about how much it added to history.
+CREATE TABLE commits (
+  ts INTEGER PRIMARY KEY, source TEXT NOT NULL, writes BLOB NOT NULL, history_bytes INTEGER NOT NULL
+);

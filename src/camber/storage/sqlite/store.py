@@ -79,6 +79,7 @@ class SqliteStore:
             _prepare(self._writer, path)
             self._writer.execute(f"PRAGMA synchronous = {durability.value}")
             self._newest: Timestamp = _one(self._writer, "newest")
+            self._history_bytes: int = _one(self._writer, "history_bytes")
         except apsw.Error as error:
             self._lock_file.close()
             raise StoreUnusable(
@@ -131,6 +132,7 @@ class SqliteStore:
         with _transaction(self._writer):
             batch.write(self._writer)
         self._newest = commits[-1].ts
+        self._history_bytes += batch.history_bytes
 
     def newest_ts(self) -> Timestamp:
         """Return the timestamp of the newest commit; 0 if there is none."""
@@ -159,7 +161,7 @@ class SqliteStore:
             return 0
         places = [
             (index, key, ts)
-            for ts, writes in rows
+            for ts, writes, _ in rows
             for index, keys in _unpack_writes(writes).items()
             for key in keys
         ]
@@ -175,7 +177,12 @@ class SqliteStore:
             )
             self._writer.execute(_SQL["delete_commits"], (floor,))
             self._writer.execute(_SQL["set_floor"], (floor,))
+        self._history_bytes -= sum(row[2] for row in rows)
         return len(rows)
+
+    def history_bytes(self) -> int:
+        """Return about how many bytes of history are kept."""
+        return self._history_bytes
 
     def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
         """Write the entries of a new index, for the documents that there are now."""
@@ -299,7 +306,8 @@ class _Batch:
         self._entries: dict[tuple[IndexId, bytes], bool] = {}
         self._documents_history: list[tuple[int, bytes, Timestamp, bytes | None]] = []
         self._entries_history: list[tuple[IndexId, bytes, Timestamp, int]] = []
-        self._commits: list[tuple[Timestamp, str, bytes]] = []
+        self._commits: list[tuple[Timestamp, str, bytes, int]] = []
+        self.history_bytes = 0
 
     def add(self, commit: Commit) -> None:
         for change in commit.changes:
@@ -315,7 +323,10 @@ class _Batch:
                 if entry.added is not None:
                     self._entries[entry.index, entry.added] = True
                     self._entries_history.append((entry.index, entry.added, commit.ts, 0))
-        self._commits.append((commit.ts, commit.source, _pack_writes(commit.index_writes())))
+        added = commit.history_bytes()
+        self.history_bytes += added
+        writes = _pack_writes(commit.index_writes())
+        self._commits.append((commit.ts, commit.source, writes, added))
 
     def write(self, connection: apsw.Connection) -> None:
         documents = self._documents.items()
