@@ -43,7 +43,7 @@ class Maintenance:
             try:
                 await self.round()
             # A full disk today is no reason to forget nothing tomorrow.
-            except Exception:
+            except Exception:  # noqa: BLE001  # told in the log
                 _log.exception("maintenance failed; it is tried again")
 
     async def round(self) -> None:
