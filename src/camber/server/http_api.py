@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import unquote
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -119,7 +118,7 @@ class HttpApi:
 
     async def _run(self, request: Request) -> Response:
         identity = self._identity(request)
-        parts = [unquote(part) for part in request.path_params["path"].split("/")]
+        parts = request.path_params["path"].split("/")
         if len(parts) < 2 or not all(parts):
             msg = "name a function: /api/run/<module>/<function>"
             raise BadRequest(msg, code="MissingIdentifier")

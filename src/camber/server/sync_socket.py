@@ -406,7 +406,8 @@ class SyncSocket:
                 await self._host.sleep(limits.socket_ping_s - silent)
                 continue
             self._last_sent = self._host.monotonic()
-            self._carry_out([Send(frames=(frames.PING,))])
+            if not self._outbox:
+                self._carry_out([Send(frames=(frames.PING,))])
 
 
 def _reason(reason: str) -> str:
