@@ -8,8 +8,10 @@ from hypothesis import settings
 
 from tests.servers import CHAT, KITCHEN, Server
 
-# `make soak`: the property tests, for longer.
+# No deadlines: machines are noisy. `make soak` runs the property tests for longer.
+settings.register_profile("ours", max_examples=300, deadline=None)
 settings.register_profile("soak", max_examples=3000, deadline=None)
+settings.load_profile("ours")
 
 
 @pytest.fixture(scope="session")

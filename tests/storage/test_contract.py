@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from camber.errors import OutOfRetention
@@ -135,7 +135,6 @@ bounds = st.one_of(
 
 
 @pytest.mark.parametrize("name", STORES)
-@settings(deadline=None)
 @given(
     operations=operations, start=bounds, end=st.one_of(st.none(), bounds), limit=st.integers(1, 4)
 )

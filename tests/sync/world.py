@@ -74,6 +74,7 @@ class World:
         self.outbox = []
         self.running_queries = []
         self.running_mutation = None
+        self.committed_ts = None
         self.running_actions = []
         self.watched = {}
         self.verify = None
@@ -155,14 +156,22 @@ class World:
         if stale:
             self.carry_out(self.session.invalidated(self.moment()))
 
+    def commit_mutation(self):
+        """The running mutation's commit becomes visible; its result is still on its way."""
+        if self.running_mutation is None or self.committed_ts is not None:
+            return False
+        self.session.mutation_visible()
+        self.write(name_of(self.running_mutation.call))
+        self.committed_ts = self.newest
+        return True
+
     def finish_mutation(self, succeeds=True):
         effect = self.running_mutation
         if effect is None:
             return False
-        if succeeds:
-            self.session.mutation_visible()
-            self.write(name_of(effect.call))
-            ts = self.newest
+        if succeeds or self.committed_ts is not None:
+            self.commit_mutation()
+            ts, self.committed_ts = self.committed_ts, None
             self.running_mutation = None
             self.carry_out(
                 self.session.mutation_succeeded(effect.request_id, b"null", ts, (), self.moment())
