@@ -74,9 +74,10 @@ class World:
         self.outbox = []
         self.running_queries = []
         self.running_mutation = None
-        self.committed_ts = None
+        self.committed_ts: Any = None
         self.running_actions = []
         self.watched = {}
+        self.results: list[Result] = []
         self.verify = None
         self.closed = None
         self.subscribed = {}
@@ -142,18 +143,18 @@ class World:
             return False
         effect = self.running_queries.pop(at % len(self.running_queries))
         result = Result(self, name_of(effect.call), effect.ts, effect.identity)
+        self.results.append(result)
         self.carry_out(self.session.query_finished(effect.run, result, self.moment()))
         return True
 
     def write(self, name):
         """Somebody commits; results that it touches are told."""
         self.states.append({**self.states[-1], name: self.states[-1].get(name, 0) + 1})
-        stale = False
-        for result in [*self.watched.values()]:
-            if result.name == name and result.valid_until is None:
-                result.valid_until = self.newest
-                stale = True
-        if stale:
+        # Results end whether somebody watches them or not; only those who watch are told.
+        ended = [r for r in self.results if r.name == name and r.valid_until is None]
+        for result in ended:
+            result.valid_until = self.newest
+        if any(watched in ended for watched in self.watched.values()):
             self.carry_out(self.session.invalidated(self.moment()))
 
     def commit_mutation(self):
