@@ -99,6 +99,7 @@ def test_annotations_may_look_ahead(tmp_path):
         ({"a": HEAD + "@query\ndef f(ctx: QueryCtx) -> object(): ..."}, "a.py", ""),
         ({"a": HEAD + "@query\ndef f(): ..."}, "a.py:2", "the first parameter"),
         ({"a": HEAD + "@query\ndef f(ctx, *args): ..."}, "a.py:2", r"\*args"),
+        ({"a": HEAD + "@query\ndef f(ctx, x, /): ..."}, "a.py:2", "sent by name"),
         ({"a": HEAD + "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .b import T\n@query\ndef f(ctx, x: 'T'): ..."}, "a.py:5", "'T'.*TYPE_CHECKING"),
         ({"a": HEAD + "@query\n@query\ndef f(ctx): ..."}, "a.py", "twice"),
         ({"a": HEAD + "@query(name='1x')\ndef f(ctx): ..."}, "a.py", "cannot name a function"),

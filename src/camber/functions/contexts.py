@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from camber.functions.calls import ActionCalls, Callee, TransactionCalls
 from camber.functions.database import DatabaseReader, DatabaseWriter
@@ -209,20 +209,22 @@ class ActionCtx(_ActionContext):
         """
         return await self._calls.mutation(callee, args, kwargs)  # type: ignore[no-any-return]
 
+    @overload
     async def run_action(
-        self,
-        callee: Callee[P, Awaitable[R]] | Callee[P, R],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
+        self, callee: Callee[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    @overload
+    async def run_action(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    async def run_action(self, callee: Callee[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run another action and return its result.
 
         Raises:
             AppError: the action raised one.
             FunctionError: it failed otherwise.
         """
-        return await self._calls.action(callee, args, kwargs)  # type: ignore[no-any-return]
+        return await self._calls.action(callee, args, kwargs)
 
     async def vector_search(
         self,
@@ -253,17 +255,17 @@ class SyncActionCtx(_ActionContext):
             self._calls.mutation(callee, args, kwargs)
         )
 
+    @overload
     def run_action(
-        self,
-        callee: Callee[P, Awaitable[R]] | Callee[P, R],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
+        self, callee: Callee[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    @overload
+    def run_action(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def run_action(self, callee: Callee[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run another action and return its result."""
-        return self._calls.block(  # type: ignore[no-any-return]
-            self._calls.action(callee, args, kwargs)
-        )
+        return self._calls.block(self._calls.action(callee, args, kwargs))
 
     def vector_search(
         self,

@@ -52,6 +52,9 @@ class ArgumentsPlan:
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 msg = f"{place}: arguments are sent by name; *{parameter.name} cannot be"
                 raise AnnotationError(msg)
+            if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+                msg = f"{place}: arguments are sent by name; only the context stands before '/'"
+                raise AnnotationError(msg)
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 rest = compiler.compile(annotation, place)
                 continue

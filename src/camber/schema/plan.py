@@ -346,6 +346,8 @@ class LiteralPlan(Plan):
         return self.value
 
     def encode(self, value: Any, names: TableNames) -> Value:
+        if type(value) is int and isinstance(self.value, Int64) and value == self.value:
+            return self.value
         return self.decode(value, names)  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,85 @@
+"""An application as its author's type checker sees it.
+
+Judged by mypy alone, in `make check`: `assert_type` says what is inferred, and each ignored error
+must be one, since unused ignores are errors.
+"""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from camber import (
+    ActionCtx,
+    Id,
+    Index,
+    MutationCtx,
+    Page,
+    PaginationOpts,
+    QueryCtx,
+    SyncActionCtx,
+    Table,
+    action,
+    gt,
+    mutation,
+    query,
+)
+from camber.testing import TestApp
+
+
+class Channel(Table, table="channels"):
+    name: str
+
+    by_name = Index("name")
+
+
+class Message(Table, table="messages"):
+    channel: Id[Channel]
+    body: str
+    likes: int = 0
+
+
+@query
+def recent(ctx: QueryCtx, channel: Id[Channel], limit: int = 50) -> list[Message]:
+    found = ctx.db.query(Channel).with_index(Channel.by_name, name=gt("a")).order("desc")
+    assert_type(found.first(), Channel | None)
+    assert_type(ctx.db.get(channel), Channel | None)
+    return ctx.db.query(Message).filter(lambda m: m.likes > 3).take(limit)
+
+
+@query
+def page(ctx: QueryCtx, opts: PaginationOpts) -> Page[str]:
+    found = ctx.db.query(Message).paginate(opts)
+    assert_type(found, Page[Message])
+    return found.map(lambda message: message.body)
+
+
+@mutation
+def send(ctx: MutationCtx, channel: Id[Channel], body: str) -> Id[Message]:
+    assert_type(ctx.db.insert(Message(channel=channel, body=body)), Id[Message])
+    assert_type(ctx.run_query(recent, channel=channel), list[Message])
+    ctx.run_query(recent, chanel=channel)  # type: ignore[call-arg]  # misspelt
+    ctx.run_query(recent, channel=3)  # type: ignore[arg-type]  # no id
+    ctx.run_query("messages:list", anything="goes")
+    Message(channel=channel)  # type: ignore[call-arg]  # no body
+    Message(channel=channel, body="x").body = "y"  # type: ignore[misc]  # frozen
+    return ctx.db.insert(Message(channel=channel, body=body))
+
+
+@action
+async def summarize(ctx: ActionCtx, channel: Id[Channel]) -> int:
+    assert_type(await ctx.run_mutation(send, channel=channel, body="x"), Id[Message])
+    assert_type(await ctx.run_action(summarize, channel=channel), int)
+    assert_type(await ctx.run_action(summarize_plainly, channel=channel), int)
+    return 1
+
+
+@action
+def summarize_plainly(ctx: SyncActionCtx, channel: Id[Channel]) -> int:
+    assert_type(ctx.run_query(recent, channel=channel), list[Message])
+    return ctx.run_action(summarize, channel=channel)
+
+
+def in_a_test(app: TestApp, channel: Id[Channel]) -> None:
+    assert_type(app.query(recent, channel=channel), list[Message])
+    assert_type(app.mutation(send, channel=channel, body="x"), Id[Message])
+    assert_type(app.subscribe(recent, channel=channel).value, list[Message])
