@@ -14,7 +14,7 @@ import re
 import types
 import typing
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol, get_args, get_origin
 
 import msgspec
@@ -210,8 +210,15 @@ class Compiler:
             return {name: getattr(value, name) for name in struct.__struct_fields__}
 
         plan = self._object(struct, lambda fields: struct(**fields), take)
+        plan.fields = self.struct_fields(struct, where)
+        return plan
+
+    def struct_fields(
+        self, struct: type[msgspec.Struct], where: str, hidden: Collection[str] = ()
+    ) -> tuple[FieldPlan, ...]:
+        """Return the plans of a struct's fields, but for those of the attributes `hidden`."""
         hints = self.hints(struct, where)
-        plan.fields = tuple(
+        return tuple(
             self.field(
                 attribute=info.name,
                 name=info.encode_name,
@@ -222,8 +229,8 @@ class Compiler:
                 where=f"{where}, field {struct.__name__}.{info.name}",
             )
             for info in msgspec.structs.fields(struct)
+            if info.name not in hidden
         )
-        return plan
 
     def _dataclass(self, cls: Any, where: str) -> ObjectPlan:
         def take(value: Any) -> Mapping[str, Any] | None:

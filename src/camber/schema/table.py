@@ -142,20 +142,7 @@ class DeclaredTable:
         # The annotations of a class that was resolved before may name classes of other modules.
         plan = ObjectPlan(self.cls.__name__, self._make, self._take)
         plan.extra = None if self.strict else _EXTRA
-        hints = compiler.hints(self.cls, self.where)
-        plan.fields = tuple(
-            compiler.field(
-                attribute=info.name,
-                name=info.encode_name,
-                annotation=hints[info.name],
-                default=UNSET if info.default is msgspec.NODEFAULT else info.default,
-                factory=None if info.default_factory is msgspec.NODEFAULT else info.default_factory,
-                has_default=info.default is not msgspec.NODEFAULT,
-                where=f"{self.where}, field {info.name}",
-            )
-            for info in msgspec.structs.fields(self.cls)
-            if info.name not in _HIDDEN
-        )
+        plan.fields = compiler.struct_fields(self.cls, self.where, _HIDDEN)
         self._plan = plan
         self._document_plan = None
         self._decoder = self._fast_decoder()
