@@ -221,3 +221,8 @@ def test_missing_fields_are_left_out():
 def test_msgspec_alone_would_lose_values():
     # Why `encode_value` is the only way to JSON.
     assert msgspec.json.encode(math.nan) == b"null"
+
+
+def test_what_is_too_large_is_described_rather_than_shown():
+    with pytest.raises(InvalidValue, match=r": an array of 8193 elements at \.a is too long"):
+        canonical({"a": [0] * 8193})

@@ -23,6 +23,7 @@ from camber.values.value import (
     UNSET,
     Int64,
     InvalidValue,
+    Phrase,
     Value,
     canonical,
     canonical_float,
@@ -79,6 +80,8 @@ class ValidationError(DeveloperError):
 def _shown(value: object) -> str:
     if value is UNSET:
         return "undefined"
+    if isinstance(value, Phrase):
+        return value
     try:
         text = encode_value(canonical(value)).decode()
     except (InvalidValue, TypeError):

@@ -45,6 +45,15 @@ class Int64(int):
         return int.__repr__(self)
 
 
+class Phrase(str):
+    """Words in the place of a value that is too large to be shown."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 class InvalidValue(DeveloperError):
     """Something that cannot be stored or sent: says where in the value, what, and why."""
 
@@ -147,7 +156,7 @@ def _array(
     if len(value) > limits.array_length_max:
         raise InvalidValue(
             path,
-            f"an array of {len(value)} elements",
+            Phrase(f"an array of {len(value)} elements"),
             f"is too long: an array may have {limits.array_length_max} (ArrayTooLong)",
         )
     return [_canonical(item, (*path, at), nesting - 1) for at, item in enumerate(value)]
@@ -159,7 +168,7 @@ def _object(value: dict[Any, Any], path: tuple[str | int, ...], nesting: int) ->
     if len(value) > limits.object_fields_max:
         raise InvalidValue(
             path,
-            f"an object of {len(value)} fields",
+            Phrase(f"an object of {len(value)} fields"),
             f"is too large: an object may have {limits.object_fields_max} (TooManyFieldsError)",
         )
     result: dict[str, Value] = {}

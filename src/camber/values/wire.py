@@ -24,6 +24,7 @@ from camber.values.value import (
     FLOAT64_INTEGER_MAX,
     Int64,
     InvalidValue,
+    Phrase,
     Value,
     canonical_float,
     check_field_name,
@@ -114,11 +115,11 @@ def _from_wire(json: object, path: tuple[str | int, ...], nesting: int) -> Value
     if kind is list:
         items = cast("list[Any]", json)
         if nesting <= 0:
-            raise InvalidValue(path, "a value", _too_nested())
+            raise InvalidValue(path, Phrase("a value"), _too_nested())
         if len(items) > limits.array_length_max:
             raise InvalidValue(
                 path,
-                f"an array of {len(items)} elements",
+                Phrase(f"an array of {len(items)} elements"),
                 f"is too long: an array may have {limits.array_length_max} (ArrayTooLong)",
             )
         return [_from_wire(item, (*path, at), nesting - 1) for at, item in enumerate(items)]
@@ -158,11 +159,11 @@ def _object(json: dict[str, Any], path: tuple[str | int, ...], nesting: int) -> 
         if name == "$bytes":
             return _base64(item, name, path)
     if nesting <= 0:
-        raise InvalidValue(path, "a value", _too_nested())
+        raise InvalidValue(path, Phrase("a value"), _too_nested())
     if len(json) > limits.object_fields_max:
         raise InvalidValue(
             path,
-            f"an object of {len(json)} fields",
+            Phrase(f"an object of {len(json)} fields"),
             f"is too large: an object may have {limits.object_fields_max} (TooManyFieldsError)",
         )
     result: dict[str, Value] = {}
