@@ -178,6 +178,24 @@ def test_the_cache_is_bounded_and_keeps_what_is_watched(tmp_path, monkeypatch):
     with_gate(tmp_path, test)
 
 
+def test_a_result_can_be_watched_though_the_cache_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "query_cache_bytes_max", 100)
+
+    class Watcher:
+        def invalidated(self, result):
+            pass
+
+    async def test(engine, gate, queries):
+        for number in range(10):
+            result = await queries.run(call(path=f"q:f{number}"), engine.newest_ts)
+            # Were it gone already, its session would ask again, and again.
+            assert result.valid_until is None
+            queries.watch(result, Watcher())
+        assert gate.runs == 10
+
+    with_gate(tmp_path, test)
+
+
 def test_a_run_that_breaks_is_told_to_all_who_wait(tmp_path):
     async def test(engine, gate, queries):
         async def broken(call, ts):

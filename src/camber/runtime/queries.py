@@ -27,6 +27,9 @@ from camber.runtime.results import QueryResult, Watcher
 from camber.storage.store import Commit
 from camber.values.timestamp import Timestamp
 
+#: Cached results that are looked at for each new one while the cache is too large.
+_EVICTION_STEPS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class _Request:
@@ -94,14 +97,6 @@ class Queries:
         if not result.watchers and result.failure is not None:
             self._forget(result)
 
-    def clear(self) -> None:
-        """Make every result stale: the functions themselves have changed."""
-        newest = self._engine.newest_ts
-        stale = list(self._keys)
-        for result in stale:
-            self._expire(result, newest + 1)
-        _notify(stale)
-
     def _lookup(self, request: _Request, who: str, ts: Timestamp) -> QueryResult | None:
         for key in ((request, who), (request, None)):
             result = self._cache.get(key)
@@ -162,7 +157,7 @@ class Queries:
                 request.component,
             )
             self._store((pinned, who), result)
-        self._evict()
+        self._evict(result)
 
     def _store(self, key: _Key, result: QueryResult) -> None:
         previous = self._cache.pop(key, None)
@@ -173,14 +168,21 @@ class Queries:
         self._cache[key] = result
         self._keys[result].add(key)
 
-    def _evict(self) -> None:
-        """Drop what was not asked for longest and nobody watches."""
-        if self._cached_bytes <= limits.query_cache_bytes_max:
-            return
-        for result in list(self._cache.values()):
-            if self._cached_bytes <= limits.query_cache_bytes_max:
+    def _evict(self, newest: QueryResult) -> None:
+        """Drop what was not asked for longest and nobody watches; never the newest result.
+
+        Whoever has just asked for that one is about to watch it.
+
+        A few steps for each new result, so that none pays for a sweep of all: what is watched
+        moves to the end, out of the way of the next steps.
+        """
+        for _ in range(_EVICTION_STEPS):
+            if self._cached_bytes <= limits.query_cache_bytes_max or not self._cache:
                 return
-            if not result.watchers and result in self._keys:
+            key, result = next(iter(self._cache.items()))
+            if result.watchers or result is newest:
+                self._cache.move_to_end(key)
+            else:
                 self._forget(result)
 
     def _forget(self, result: QueryResult) -> None:
