@@ -18,8 +18,6 @@ object_fields_max: Final = 1024
 field_name_length_max: Final = 1024
 #: Nesting of a value that is an argument or a result.
 value_nesting_max: Final = 64
-#: Size of one value anywhere inside the server.
-value_bytes_max: Final = 32 * 1024 * 1024
 #: Nesting of a stored document.
 document_nesting_max: Final = 16
 #: Size of a stored document, system fields included.

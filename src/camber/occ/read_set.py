@@ -74,11 +74,6 @@ class ReadSet:
                         return index, key
         return None
 
-    def merge(self, other: ReadSet) -> None:
-        """Add everything that `other` looked at."""
-        for index, read in other.items():
-            self.record(index, read.interval, prefix=read.prefix)
-
     def pack(self) -> bytes:
         """Return the read set as bytes, for a frame between processes."""
         rows = [

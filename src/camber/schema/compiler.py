@@ -56,14 +56,6 @@ class NamedTable(Protocol):
     name: str
 
 
-class SelfCompiling(Protocol):
-    """A type that makes its own plan, such as a page of results."""
-
-    @classmethod
-    def __camber_plan__(cls, arguments: tuple[Any, ...], compiler: Compiler, where: str) -> Plan:
-        """Return the plan for `cls[arguments]`."""
-
-
 _SIMPLE: Mapping[Any, Plan] = {
     str: StringPlan(),
     int: IntegerPlan(),

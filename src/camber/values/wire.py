@@ -87,16 +87,6 @@ def decode_json(text: bytes | str) -> Any:
         raise BadJson(f"not valid JSON: {error}") from None
 
 
-def parse_value(text: bytes | str) -> Value:
-    """Return the value that a JSON text encodes losslessly.
-
-    Raises:
-        BadJson: it is not JSON.
-        InvalidValue: it is JSON but encodes no value.
-    """
-    return from_wire(decode_json(text))
-
-
 def from_wire(json: object) -> Value:
     """Return the value that decoded JSON encodes losslessly, in canonical form."""
     return _from_wire(json, (), limits.value_nesting_max)
