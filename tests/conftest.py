@@ -4,13 +4,14 @@ import os
 import shutil
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.servers import CHAT, KITCHEN, Server
 
 # No deadlines: machines are noisy. `make soak` runs the property tests for longer.
-settings.register_profile("ours", max_examples=300, deadline=None)
-settings.register_profile("soak", max_examples=3000, deadline=None)
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ours", _PATIENT, max_examples=300)
+settings.register_profile("soak", _PATIENT, max_examples=3000)
 settings.load_profile("ours")
 
 
