@@ -274,6 +274,7 @@ def test_any_origin_may_call(kitchen):
     assert response.headers["access-control-allow-headers"] == "content-type,x-mine"
     assert response.headers["access-control-max-age"] == "86400"
     assert "POST" in response.headers["access-control-allow-methods"]
+    assert httpx.options(f"{kitchen.url}/api/query").status_code == 200
 
 
 def test_the_small_routes(kitchen):

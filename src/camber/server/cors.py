@@ -24,10 +24,12 @@ class Cors:
             await self._application(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+        if scope["method"] == "OPTIONS":
             start = MutableHeaders()
             _allow(headers, start)
             start["Content-Length"] = "0"
+            start["Access-Control-Allow-Methods"] = _METHODS
+            start["Access-Control-Max-Age"] = _MAX_AGE_S
             await send({"type": "http.response.start", "status": 200, "headers": start.raw})
             await send({"type": "http.response.body", "body": b""})
             return
@@ -48,9 +50,6 @@ def _allow(request: Headers, response: MutableHeaders) -> None:
         return
     response["Access-Control-Allow-Origin"] = origin
     response["Access-Control-Allow-Credentials"] = "true"
-    if "access-control-request-method" in request:
-        response["Access-Control-Allow-Methods"] = _METHODS
-        response["Access-Control-Max-Age"] = _MAX_AGE_S
-        asked = request.get("access-control-request-headers")
-        if asked is not None:
-            response["Access-Control-Allow-Headers"] = asked
+    asked = request.get("access-control-request-headers")
+    if asked is not None:
+        response["Access-Control-Allow-Headers"] = asked
