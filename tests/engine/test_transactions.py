@@ -418,3 +418,31 @@ def test_intervals_of_an_index_are_prefixes(tmp_path):
             assert [d["_id"] for d in found] == [ids[1]]
 
     run(main())
+
+
+def test_nobody_else_commits_while_the_engine_is_held(tmp_path):
+    async def main():
+        async with opened(tmp_path) as engine:
+            insert = lambda: write(engine, lambda tx: tx.insert("t", {}))  # noqa: E731
+            await insert()
+            held = False
+            published: list[tuple[bool, str]] = []
+            engine.on_publish(lambda commits: published.extend((held, c.source) for c in commits))
+            outside = []
+            for _ in range(3):
+                async with engine.hold() as hold:
+                    held = True
+                    outside += [asyncio.ensure_future(insert()) for _ in range(3)]
+                    for _ in range(3):
+                        await asyncio.sleep(0)
+                    transaction = engine.begin("inside")
+                    transaction.insert("t", {})
+                    await hold.commit(transaction.finish())
+                    transaction.close()
+                    held = False
+            await asyncio.gather(*outside)
+            assert {source for is_held, source in published if is_held} == {"inside"}
+            # Those who waited have committed after all: inserts read nothing that was written.
+            assert len(read(engine, lambda tx: rows(tx, "t"))) == 1 + 3 + 9
+
+    run(main())

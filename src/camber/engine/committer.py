@@ -111,7 +111,9 @@ class Committer:
         """
         if not transaction.changes:
             return transaction.begin_ts
-        await self._open.wait()
+        # Again and again: somebody else may have closed the door before we got through it.
+        while not self._open.is_set():
+            await self._open.wait()
         return await self._submit(transaction, visible)
 
     async def _submit(
