@@ -12,6 +12,7 @@ errors are put together on the way out, so that success pays nothing for them.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -89,26 +90,26 @@ def _shown(value: object) -> str:
     return text if len(text) <= 1000 else text[:1000] + "…"
 
 
-class Plan:
+class Plan(ABC):
     """What one annotation accepts."""
 
     @property
+    @abstractmethod
     def json(self) -> dict[str, Any]:
         """Return the validator's JSON (semantics 2.1)."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def builder(self) -> str:
         """Return the validator as Convex's builder writes it, for people."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, value: Value, names: TableNames) -> Any:
         """Return what user code sees of a wire value, or raise `ValidationError`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, value: Any, names: TableNames) -> Value:
         """Return the wire value of what user code gave, or raise `ValidationError`."""
-        raise NotImplementedError
 
     def refuse(self, value: object, reason: str = "") -> ValidationError:
         """Return the error for a value that does not match."""
