@@ -334,3 +334,28 @@ def test_a_page_is_served_beside_the_api(tmp_path):
         assert get("/version").text != "<!doctype html>the page"
         assert get("/api/nowhere").status_code == 404
         assert server.value("query", "values:echo", {"value": 1}) == 1
+
+
+def test_admins_can_ask_for_the_functions_there_are(kitchen):
+    key = {"Authorization": f"Convex {ADMIN_KEY}"}
+    spec = kitchen.value("query", "_system/cli/modules:apiSpec", {}, **key)
+    by_name = {each["identifier"]: each for each in spec if "identifier" in each}
+    assert by_name["notes.js:count"] == {
+        "identifier": "notes.js:count",
+        "functionType": "Query",
+        "visibility": {"kind": "public"},
+        "args": {
+            "type": "object",
+            "value": {"board": {"fieldType": {"type": "string"}, "optional": False}},
+        },
+        "returns": {"type": "number"},
+    }
+    assert by_name["notes.js:secret"]["visibility"] == {"kind": "internal"}
+    assert {"functionType": "HttpAction", "method": "POST", "path": "/hook"} in spec
+    url = kitchen.value("query", "_system/cli/convexUrl:cloudUrl", {}, **key)
+    assert url == kitchen.url
+    for path in ("_system/cli/modules:apiSpec", "_system/nowhere:x"):
+        answer = kitchen.call("query", path, {})
+        assert f"Could not find public function for '{path}'" in answer["errorMessage"]
+    answer = kitchen.call("query", "_system/nowhere:x", {}, **key)
+    assert "Could not find function for '_system/nowhere:x'" in answer["errorMessage"]

@@ -28,7 +28,13 @@ from camber.functions.logs import Log, capturing
 from camber.functions.pagination import PaginationState
 from camber.identity.identity import Identity, UserIdentity, user_of
 from camber.occ.cursors import CursorCipher
-from camber.runtime.executor import FunctionCall, MutationExecuted, QueryExecuted, SessionRequest
+from camber.runtime.executor import (
+    Caller,
+    FunctionCall,
+    MutationExecuted,
+    QueryExecuted,
+    SessionRequest,
+)
 from camber.runtime.failures import FailureTexts
 from camber.runtime.invocation import (
     Serving,
@@ -40,7 +46,8 @@ from camber.runtime.invocation import (
     resolve,
 )
 from camber.runtime.results import Failure, QueryResult
-from camber.values.packed import unpack
+from camber.runtime.system_functions import SYSTEM_PREFIX, run_system_query, system_query
+from camber.values.packed import pack, unpack
 from camber.values.value import Int64, Value
 
 
@@ -117,6 +124,11 @@ class TransactionRunner:
             test_hooks=self.test_hooks,
         )
         log = Log()
+        if call.path.startswith(SYSTEM_PREFIX) and call.caller is Caller.ADMIN:
+            found = system_query(call.path) if kind is FunctionKind.QUERY else None
+            if found is not None:
+                value = pack(run_system_query(found, application, self.urls))
+                return _Outcome(execution, log, value=value)
         try:
             function = admitted(application, call, kind)
             keywords = bound(function, call.arguments, transaction)
