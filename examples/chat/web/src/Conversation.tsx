@@ -1,5 +1,9 @@
-import { optimisticallyUpdateValueInPaginatedQuery } from "convex/react";
-import { insertAtTop, useMutation, usePaginatedQuery } from "convex/react";
+import {
+  insertAtTop,
+  optimisticallyUpdateValueInPaginatedQuery,
+  useMutation,
+  usePaginatedQuery,
+} from "convex/react";
 import { type FormEvent, type KeyboardEvent, useState } from "react";
 import { api } from "../../backend/_generated/api.js";
 import type { Doc, Id } from "../../backend/_generated/dataModel.js";
