@@ -197,6 +197,17 @@ def test_codegen(tmp_path):
     assert camber("codegen", root).stdout == "Nothing has changed\n"
 
 
+def test_data_that_cannot_be_used_is_told(tmp_path):
+    (tmp_path / "instance_secret").write_text("not hex")
+    done = camber("start", KITCHEN, "--port", 0, "--data", tmp_path)
+    assert (done.returncode, "should hold 32 bytes in hex" in done.stderr) == (1, True)
+    assert (tmp_path / "instance_secret").read_text() == "not hex"
+    (tmp_path / "file").write_text("")
+    done = camber("start", KITCHEN, "--port", 0, "--data", tmp_path / "file" / "below")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
 def test_the_secret_is_its_owners_alone(tmp_path):
     with Server(KITCHEN, tmp_path / "data"):
         pass

@@ -341,6 +341,8 @@ class _reporting:  # noqa: N801  # used as a statement
             self._console.complain(str(error))
         elif isinstance(error, CamberError):
             self._console.complain(error.sentence)
+        elif isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError):
+            self._console.complain(str(error))
         else:
             return
         raise typer.Exit(1)

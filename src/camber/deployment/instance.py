@@ -7,10 +7,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from camber.errors import CamberError
 from camber.host import Host
 
 _SECRET_BYTES = 32
 _FILE = "instance_secret"
+
+
+class InstanceUnusable(CamberError):
+    """A secret that cannot be read; nothing was changed."""
+
+    code = "InstanceUnusable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ def open_instance(data: Path, name: str, host: Host) -> Instance:
     """Return the instance whose secret lies under `data`; it is made the first time.
 
     Raises:
-        ValueError: the file is there but holds no secret.
+        InstanceUnusable: the file is there but holds no secret.
     """
     file = data / _FILE
     try:
@@ -33,10 +40,18 @@ def open_instance(data: Path, name: str, host: Host) -> Instance:
     except FileNotFoundError:
         text = host.random_bytes(_SECRET_BYTES).hex()
         _write_once(file, text)
-    secret = bytes.fromhex(text)
+    except UnicodeDecodeError:
+        text = ""
+    try:
+        secret = bytes.fromhex(text)
+    except ValueError:
+        secret = b""
     if len(secret) != _SECRET_BYTES:
-        msg = f"{file} should hold {_SECRET_BYTES} bytes in hex and has {len(secret)}"
-        raise ValueError(msg)
+        msg = (
+            f"{file} should hold {_SECRET_BYTES} bytes in hex, and does not. Restore it from a "
+            "backup; or remove it for a new secret, which ends admin keys made from the old one"
+        )
+        raise InstanceUnusable(msg)
     return Instance(instance_name(name), secret)
 
 
