@@ -210,3 +210,11 @@ def test_python_values_go_in_and_come_out(app):
     assert app.query("code:when", at) == at + datetime.timedelta(seconds=1)
     color = app.query("code:color", x="red")
     assert app.query("code:color", color) is color
+
+
+def test_a_type_that_holds_itself_is_described_once(app):
+    inner = {"type": "array", "value": {"type": "any"}}
+    function = app._core.application.functions["code:node"]
+    (field,) = function.arguments.json["value"].values()
+    assert field["fieldType"]["value"]["children"]["fieldType"] == inner
+    assert "children: v.optional(v.array(v.any()))" in function.arguments.fields[0].plan.builder

@@ -151,9 +151,9 @@ async def _watch(
 async def _push(deployment: Deployment, project: Project, console: Console) -> None:
     """Push what is there now; say why it cannot be, and let the last good release serve on."""
     try:
-        application = await deployment.load()
-        report = await deployment.push_application(application)
-        _write_types(application, project)
+        release = await deployment.load()
+        report = await deployment.push_release(release)
+        _write_types(release.application, project)
     except LoadError as error:
         trace = f"\n{error.trace.rstrip()}" if error.trace else ""
         console.complain(f"Not pushed: {error}{trace}", place=error.place)
@@ -170,7 +170,7 @@ def _write_types(application: Application, project: Project) -> None:
 
 
 def _summary(report: PushReport) -> str:
-    count = len(report.application.functions)
+    count = len(report.analysis.functions)
     parts = [f"Pushed {count} function{'' if count == 1 else 's'}"]
     for what, names in (
         ("new tables", report.tables_created),

@@ -13,7 +13,7 @@ from camber.deployment.settings import MEMORY, DeploymentSettings, Redaction, Te
 from camber.engine import system_tables
 from camber.engine.engine import Engine
 from camber.errors import CamberError
-from camber.functions.loading import Application, load_application
+from camber.functions.loading import load_application
 from camber.host import Host, RealHost
 from camber.identity.admin_keys import AdminKeys
 from camber.occ.cursors import CursorCipher
@@ -21,6 +21,7 @@ from camber.occ.interval import Interval, Order
 from camber.releases.push import PushReport, push
 from camber.releases.releases import Releases
 from camber.runtime.failures import FailureTexts
+from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.runtime import Runtime
 from camber.storage.memory import MemoryStore
 from camber.storage.store import Store
@@ -100,17 +101,18 @@ class Deployment:
             LoadError: a module does not load.
             PushFailed: stored documents do not fit. Either way the last good release serves on.
         """
-        return await self.push_application(await self.load())
+        return await self.push_release(await self.load())
 
-    async def load(self) -> Application:
+    async def load(self) -> InProcessRelease:
         """Import the functions folder afresh, on a thread."""
-        return await asyncio.to_thread(
+        application = await asyncio.to_thread(
             load_application, self.settings.root, self.settings.functions
         )
+        return InProcessRelease(application)
 
-    async def push_application(self, application: Application) -> PushReport:
-        """Make a loaded application the serving release."""
-        return await push(self.engine, self.releases, application)
+    async def push_release(self, release: LoadedRelease) -> PushReport:
+        """Make a loaded release the serving one."""
+        return await push(self.engine, self.releases, release)
 
     async def set_environment_variable(self, name: str, value: str | None) -> Timestamp:
         """Set a deployment variable; None removes it. Queries that read it run again."""

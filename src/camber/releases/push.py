@@ -15,11 +15,10 @@ from camber.engine import system_tables
 from camber.engine.catalog import Catalog, IndexEntry, IndexState, TableEntry
 from camber.engine.engine import Engine, Hold
 from camber.engine.transaction import Transaction
-from camber.errors import CamberError
-from camber.functions.loading import Application
+from camber.functions.analysis import AnalysedIndex, AnalysedTable, Analysis
 from camber.occ.interval import ALL, Interval, Order
 from camber.releases.releases import RELEASE_ID, Releases, release_number
-from camber.schema.table import DeclaredTable
+from camber.runtime.release import LoadedRelease
 from camber.storage.store import Snapshot
 from camber.values.ids import encode_id
 from camber.values.packed import unpack
@@ -40,7 +39,7 @@ class PushFailed(Exception):
 class PushReport:
     """What a push did."""
 
-    application: Application
+    analysis: Analysis
     release: int
     tables_created: tuple[str, ...]
     indexes_built: tuple[str, ...]
@@ -62,26 +61,31 @@ class _Plan:
     notes: list[str] = field(default_factory=list)
 
 
-async def push(engine: Engine, releases: Releases, application: Application) -> PushReport:
-    """Make `application` the serving release.
+async def push(engine: Engine, releases: Releases, release: LoadedRelease) -> PushReport:
+    """Make `release` the serving one.
 
     Raises:
         PushFailed: a stored document does not fit the new schema, or an index cannot be built.
     """
     async with engine.hold() as hold:
-        plan = await engine.on_writer(_prepare, engine, application)
+        transaction = engine.begin("push")
+        plan = _Plan(transaction=transaction, release=release_number(transaction) + 1)
         try:
-            releases.prepare(plan.release, application)
+            stale = await engine.on_writer(_create_tables, plan, release.analysis)
+            for table in stale:
+                plan.notes += await _validate_table(transaction, table, release)
+            await engine.on_writer(_prepare, engine, plan, release.analysis)
+            releases.prepare(plan.release, release)
             await _switch(hold, plan)
         except BaseException:
             releases.withdraw(plan.release)
             raise
         finally:
-            plan.transaction.close()
+            transaction.close()
         for index in plan.dropped:
             await engine.drop_index(index.id)
     return PushReport(
-        application=application,
+        analysis=release.analysis,
         release=plan.release,
         tables_created=tuple(plan.tables_created),
         indexes_built=tuple(plan.built),
@@ -94,26 +98,28 @@ async def _switch(hold: Hold, plan: _Plan) -> None:
     await hold.commit(plan.transaction.finish())
 
 
-def _prepare(engine: Engine, application: Application) -> _Plan:
-    transaction = engine.begin("push")
-    try:
-        plan = _Plan(transaction=transaction, release=release_number(transaction) + 1)
-        validators = _known_validators(transaction)
-        for declared in application.tables.values():
-            if transaction.catalog.by_name(declared.name) is None:
-                transaction.create_table(declared.name)
-                plan.tables_created.append(declared.name)
-        for declared in application.tables.values():
-            if validators.get(declared.name) != _validator_text(declared):
-                plan.notes += _validate_table(transaction, declared)
-        next_index = _next_index_id(transaction.catalog)
-        for table in transaction.user_tables():
-            next_index = _plan_indexes(engine, plan, table, application, next_index)
-        _write_release(transaction, plan.release, application)
-    except BaseException:
-        transaction.close()
-        raise
-    return plan
+def _create_tables(plan: _Plan, analysis: Analysis) -> list[AnalysedTable]:
+    """Create the declared tables that are missing; return those to validate."""
+    transaction = plan.transaction
+    validators = _known_validators(transaction)
+    for declared in analysis.tables.values():
+        if transaction.catalog.by_name(declared.name) is None:
+            transaction.create_table(declared.name)
+            plan.tables_created.append(declared.name)
+    return [
+        declared
+        for declared in analysis.tables.values()
+        if validators.get(declared.name) != _validator_text(declared)
+    ]
+
+
+def _prepare(engine: Engine, plan: _Plan, analysis: Analysis) -> None:
+    transaction = plan.transaction
+    next_index = _next_index_id(transaction.catalog)
+    for table in transaction.user_tables():
+        declared = analysis.tables.get(table.name)
+        next_index = _plan_indexes(engine, plan, table, declared, next_index)
+    _write_release(transaction, plan.release, analysis)
 
 
 def _known_validators(transaction: Transaction) -> dict[str, str]:
@@ -127,14 +133,14 @@ def _known_validators(transaction: Transaction) -> dict[str, str]:
     return {name: str(text) for name, text in validators.items()}
 
 
-def _validator_text(declared: DeclaredTable) -> str:
-    return json.dumps(declared.json, sort_keys=True)
+def _validator_text(declared: AnalysedTable) -> str:
+    return json.dumps(declared.validator, sort_keys=True)
 
 
-def _write_release(transaction: Transaction, number: int, application: Application) -> None:
+def _write_release(transaction: Transaction, number: int, analysis: Analysis) -> None:
     fields: dict[str, Value] = {"number": number}
     validators: dict[str, Value] = {
-        table.name: _validator_text(table) for table in application.tables.values()
+        table.name: _validator_text(table) for table in analysis.tables.values()
     }
     known: dict[str, Value] = {"validators": validators}
     for id_, document in ((RELEASE_ID, fields), (_VALIDATORS_ID, known)):
@@ -144,30 +150,26 @@ def _write_release(transaction: Transaction, number: int, application: Applicati
             transaction.replace(id_, document)
 
 
-def _validate_table(transaction: Transaction, declared: DeclaredTable) -> list[str]:
+async def _validate_table(
+    transaction: Transaction, declared: AnalysedTable, release: LoadedRelease
+) -> list[str]:
     """Check all stored documents of a table; return what its author should know of them."""
     table = transaction.table(declared.name)
     assert table is not None
-    # Indexed as missing, whatever default they are read with.
-    defaulted = {
-        path: index.name
-        for index in declared.indexes
-        for path in index.fields
-        if any(f.name == path and f.has_default for f in declared.plan.fields)
-    }
+    numbers = {entry.name: entry.number for entry in transaction.catalog.tables()}
+    numbers |= {entry.name: entry.number for entry in transaction.user_tables()}
     lacking: Counter[str] = Counter()
-    for document in _documents(transaction.snapshot, table):
-        fields = {name: value for name, value in document.items() if not name.startswith("_")}
-        try:
-            declared.check_stored(fields, transaction)
-        except CamberError as error:
+    for batch in _batches(transaction.snapshot, table):
+        check = await release.check(declared.name, batch, numbers)
+        if check.misfit is not None:
             msg = (
-                f"the stored document {document['_id']!s} of table {declared.name!r} does not fit "
-                f"the new schema: {error.sentence}\nChange the schema so that it fits (a default "
-                "makes a field optional), or change the document first."
+                f"the stored document {check.misfit.id} of table {declared.name!r} does not fit "
+                f"the new schema: {check.misfit.reason}\nChange the schema so that it fits (a "
+                "default makes a field optional), or change the document first."
             )
-            raise PushFailed(msg) from error
-        lacking.update(path for path in defaulted if path not in fields)
+            raise PushFailed(msg)
+        lacking.update(check.lacking)
+    defaulted = {path: index.name for index in declared.indexes for path in index.defaulted}
     return [
         f"index {declared.name}.{defaulted[path]}: {count} stored documents lack {path!r}; they "
         "are read with its default, and indexed as missing until they are written again"
@@ -176,12 +178,17 @@ def _validate_table(transaction: Transaction, declared: DeclaredTable) -> list[s
 
 
 def _plan_indexes(
-    engine: Engine, plan: _Plan, table: TableEntry, application: Application, next_index: int
+    engine: Engine,
+    plan: _Plan,
+    table: TableEntry,
+    declared: AnalysedTable | None,
+    next_index: int,
 ) -> int:
     """Build what a table lacks, note what it has too much; return the next free index id."""
     transaction = plan.transaction
-    declared = application.tables.get(table.name)
-    wanted = {} if declared is None else {index.name: index for index in declared.indexes}
+    wanted: dict[str, AnalysedIndex] = (
+        {} if declared is None else {index.name: index for index in declared.indexes}
+    )
     existing = {
         index.name: index
         for index in table.indexes.values()
@@ -189,7 +196,7 @@ def _plan_indexes(
     }
     for name, index in existing.items():
         want = wanted.get(name)
-        if want is None or tuple(want.fields) != index.fields or want.unique != index.unique:
+        if want is None or want.fields != index.fields or want.unique != index.unique:
             transaction.delete(_index_document_id(index.id))
             plan.dropped.append(index)
             plan.dropped_names.append(f"{table.name}.{name}")
@@ -199,7 +206,7 @@ def _plan_indexes(
         index = IndexEntry(
             id=next_index,
             name=want.name,
-            fields=tuple(want.fields),
+            fields=want.fields,
             unique=want.unique,
             state=IndexState.STAGED if want.staged else IndexState.ENABLED,
         )
@@ -247,13 +254,18 @@ def _keys(snapshot: Snapshot, table: TableEntry, index: IndexEntry) -> Iterator[
 
 
 def _documents(snapshot: Snapshot, table: TableEntry) -> Iterator[dict[str, Value]]:
+    for batch in _batches(snapshot, table):
+        for packed in batch:
+            document = unpack(packed)
+            assert isinstance(document, dict)
+            yield document
+
+
+def _batches(snapshot: Snapshot, table: TableEntry) -> Iterator[list[bytes]]:
     rest = ALL
     while True:
         rows = snapshot.scan(table.number, table.indexes["by_id"].id, rest, Order.ASC, _BATCH_ROWS)
-        for row in rows:
-            document = unpack(row.packed)
-            assert isinstance(document, dict)
-            yield document
+        yield [row.packed for row in rows]
         if len(rows) < _BATCH_ROWS:
             return
         rest = Interval(rows[-1].key + b"\0", None)

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from camber.engine import system_tables
 from camber.engine.transaction import Transaction
 from camber.errors import FeatureUnavailable
-from camber.functions.loading import Application
+from camber.runtime.release import LoadedRelease
 from camber.values.packed import unpack
 
 #: Releases whose code is kept for functions that began on them.
@@ -24,38 +24,38 @@ class Releases:
     """The loaded releases of this process, by number."""
 
     def __init__(self) -> None:
-        self._applications: OrderedDict[int, Application] = OrderedDict()
+        self._loaded: OrderedDict[int, LoadedRelease] = OrderedDict()
 
-    def prepare(self, number: int, application: Application) -> None:
-        """Keep an application ready for snapshots that name its number."""
-        self._applications[number] = application
-        while len(self._applications) > _KEPT:
-            self._applications.popitem(last=False)
+    def prepare(self, number: int, release: LoadedRelease) -> None:
+        """Keep a release ready for snapshots that name its number."""
+        self._loaded[number] = release
+        while len(self._loaded) > _KEPT:
+            self._loaded.popitem(last=False)
 
     def withdraw(self, number: int) -> None:
-        """Forget an application whose push failed."""
-        self._applications.pop(number, None)
+        """Forget a release whose push failed."""
+        self._loaded.pop(number, None)
 
     @property
-    def newest(self) -> Application | None:
-        """Return the application that was prepared last."""
-        return next(reversed(self._applications.values()), None)
+    def newest(self) -> LoadedRelease | None:
+        """Return the release that was prepared last."""
+        return next(reversed(self._loaded.values()), None)
 
-    def serving(self, transaction: Transaction) -> Application:
-        """Return the application that serves at the transaction's snapshot; recorded as read.
+    def serving(self, transaction: Transaction) -> LoadedRelease:
+        """Return the release that serves at the transaction's snapshot; recorded as read.
 
         A snapshot from before this process ran gets the newest one: its own code is gone.
 
         Raises:
             FeatureUnavailable: nothing has been pushed yet.
         """
-        application = self._applications.get(release_number(transaction)) or self.newest
-        if application is None:
+        release = self._loaded.get(release_number(transaction)) or self.newest
+        if release is None:
             raise FeatureUnavailable(
                 "no functions are loaded yet: the first push has not succeeded. "
                 "The server's output says why"
             )
-        return application
+        return release
 
 
 def release_number(transaction: Transaction) -> int:

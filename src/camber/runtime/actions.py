@@ -23,6 +23,7 @@ from camber.runtime.failures import FailureTexts
 from camber.runtime.invocation import (
     Serving,
     admitted,
+    application_of,
     bound,
     encoded_arguments,
     encoded_result,
@@ -101,7 +102,7 @@ class ActionRunner:
     def _application(self, source: str) -> Application:
         transaction = self.engine.begin(source)
         try:
-            return self.releases.serving(transaction)
+            return application_of(self.releases.serving(transaction))
         finally:
             transaction.close()
 

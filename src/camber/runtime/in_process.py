@@ -14,7 +14,7 @@ from camber.occ.cursors import CursorCipher
 from camber.runtime.actions import THREADS_MAX, ActionRunner, FunctionRunner
 from camber.runtime.executor import FunctionCall, MutationExecuted, QueryExecuted, SessionRequest
 from camber.runtime.failures import FailureTexts
-from camber.runtime.invocation import Serving, find
+from camber.runtime.invocation import Serving, application_of, find
 from camber.runtime.results import ActionResult
 from camber.runtime.transactions import TransactionRunner
 from camber.values.timestamp import Timestamp
@@ -72,7 +72,7 @@ class InProcessExecutor:
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none."""
         with closing(self._engine.begin("which function")) as transaction:
-            function = find(self._releases.serving(transaction), call)
+            function = find(application_of(self._releases.serving(transaction)), call)
         return None if function is None else function.kind
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from camber.functions.database import Query
 from camber.functions.definition import Function, FunctionKind, Visibility
 from camber.functions.loading import Application
 from camber.runtime.executor import Caller, FunctionCall
+from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.schema.plan import TableNames, ValidationError
 from camber.values.packed import pack, unpack
 from camber.values.paths import FunctionPath
@@ -41,8 +42,18 @@ _PACKED_TO_COUNTED = 9
 class Serving(Protocol):
     """Knows which release serves."""
 
-    def serving(self, transaction: Transaction) -> Application:
-        """Return the application that serves at the transaction's snapshot."""
+    def serving(self, transaction: Transaction) -> LoadedRelease:
+        """Return the release that serves at the transaction's snapshot; recorded as read.
+
+        Raises:
+            FeatureUnavailable: nothing has been pushed yet.
+        """
+
+
+def application_of(release: LoadedRelease) -> Application:
+    """Return the application of a release that was loaded in this process."""
+    assert isinstance(release, InProcessRelease), f"{release!r} runs elsewhere"
+    return release.application
 
 
 def find(application: Application, call: FunctionCall) -> Function[..., Any] | None:

@@ -7,17 +7,35 @@ are told of a push.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from camber.functions.loading import Application
+from camber.engine.transaction import Transaction
+from camber.functions.analysis import Analysis
+from camber.functions.pagination import PaginationState
+from camber.occ.cursors import CursorCipher
 from camber.values.paths import FunctionPath
 from camber.values.value import Value, canonical
 
 #: Paths of system functions start so; no module of an application can.
 SYSTEM_PREFIX: Final = "_system/"
 
-#: What a system query is computed from: the serving application, and the deployment's URLs.
-SystemQuery: TypeAlias = Callable[[Application, Mapping[str, str]], Any]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemCall:
+    """What a system query is computed from. What it reads of `transaction` is recorded as ever."""
+
+    arguments: Mapping[str, Value]
+    transaction: Transaction
+    #: What the serving release declares.
+    analysis: Analysis
+    #: The deployment's URLs.
+    urls: Mapping[str, str]
+    cursors: CursorCipher
+    pagination: PaginationState
+
+
+SystemQuery: TypeAlias = Callable[[SystemCall], Any]
 
 
 def system_query(path: str) -> SystemQuery | None:
@@ -25,37 +43,32 @@ def system_query(path: str) -> SystemQuery | None:
     return _QUERIES.get(path)
 
 
-def run_system_query(
-    found: SystemQuery, application: Application, urls: Mapping[str, str]
-) -> Value:
+def run_system_query(found: SystemQuery, call: SystemCall) -> Value:
     """Return what a system query says."""
-    return canonical(found(application, urls))
+    return canonical(found(call))
 
 
-def _api_spec(application: Application, urls: Mapping[str, str]) -> list[dict[str, Any]]:
+def _api_spec(call: SystemCall) -> list[dict[str, Any]]:
     """Every function of the application with its validators, then its HTTP routes."""
-    del urls
     functions = [
         {
             "identifier": FunctionPath.parse(key).canonical,
             "functionType": function.kind.value.capitalize(),
             "visibility": {"kind": function.visibility.value},
-            "args": function.arguments.json,
-            "returns": function.returns.json,
+            "args": function.arguments,
+            "returns": function.returns,
         }
-        for key, function in sorted(application.functions.items())
+        for key, function in sorted(call.analysis.functions.items())
     ]
-    routes = () if application.http is None else application.http.routes
     return functions + [
         {"functionType": "HttpAction", "method": route.method, "path": route.path}
-        for route in routes
+        for route in call.analysis.routes
     ]
 
 
-def _cloud_url(application: Application, urls: Mapping[str, str]) -> str:
+def _cloud_url(call: SystemCall) -> str:
     """The origin that clients see."""
-    del application
-    return urls["CONVEX_CLOUD_URL"]
+    return call.urls["CONVEX_CLOUD_URL"]
 
 
 _QUERIES: Final[Mapping[str, SystemQuery]] = {

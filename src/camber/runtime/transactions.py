@@ -39,14 +39,21 @@ from camber.runtime.failures import FailureTexts
 from camber.runtime.invocation import (
     Serving,
     admitted,
+    application_of,
     bound,
     check_may_call,
     encoded_arguments,
     encoded_result,
     resolve,
 )
+from camber.runtime.release import LoadedRelease
 from camber.runtime.results import Failure, QueryResult
-from camber.runtime.system_functions import SYSTEM_PREFIX, run_system_query, system_query
+from camber.runtime.system_functions import (
+    SYSTEM_PREFIX,
+    SystemCall,
+    run_system_query,
+    system_query,
+)
 from camber.values.packed import pack, unpack
 from camber.values.value import Int64, Value
 
@@ -65,9 +72,9 @@ class TransactionRunner:
 
     def query(self, call: FunctionCall, transaction: Transaction) -> QueryExecuted:
         """Run a query and return its result with what it read."""
-        application = self.releases.serving(transaction)
+        release = self.releases.serving(transaction)
         pagination = PaginationState(journal_in=call.journal)
-        outcome = self._run(call, transaction, application, FunctionKind.QUERY, pagination)
+        outcome = self._run(call, transaction, release, FunctionKind.QUERY, pagination)
         result = QueryResult(
             ts=transaction.begin_ts,
             packed=outcome.value,
@@ -89,14 +96,12 @@ class TransactionRunner:
         A session request that has committed before is answered from its record, which this
         transaction has then read: one that commits meanwhile is a conflict.
         """
-        application = self.releases.serving(transaction)
+        release = self.releases.serving(transaction)
         if session is not None:
             recorded = _recorded(transaction, session)
             if recorded is not None:
                 return recorded
-        outcome = self._run(
-            call, transaction, application, FunctionKind.MUTATION, PaginationState()
-        )
+        outcome = self._run(call, transaction, release, FunctionKind.MUTATION, PaginationState())
         log_lines = self.texts.log_lines(outcome.log.lines)
         if session is not None and outcome.value is not None:
             _record(transaction, session, outcome.value, log_lines)
@@ -111,10 +116,11 @@ class TransactionRunner:
         self,
         call: FunctionCall,
         transaction: Transaction,
-        application: Application,
+        release: LoadedRelease,
         kind: FunctionKind,
         pagination: PaginationState,
     ) -> _Outcome:
+        application = application_of(release)
         execution = _Execution(
             transaction=transaction,
             application=application,
@@ -127,7 +133,15 @@ class TransactionRunner:
         if call.path.startswith(SYSTEM_PREFIX) and call.caller is Caller.ADMIN:
             found = system_query(call.path) if kind is FunctionKind.QUERY else None
             if found is not None:
-                value = pack(run_system_query(found, application, self.urls))
+                system = SystemCall(
+                    arguments=_system_arguments(call),
+                    transaction=transaction,
+                    analysis=release.analysis,
+                    urls=self.urls,
+                    cursors=self.cursors,
+                    pagination=pagination,
+                )
+                value = pack(run_system_query(found, system))
                 return _Outcome(execution, log, value=value)
         try:
             function = admitted(application, call, kind)
@@ -153,6 +167,12 @@ class TransactionRunner:
             return _Outcome(execution, log, failure=self.texts.thrown(error, call.request_id))
         execution.raise_system_error()
         return _Outcome(execution, log, value=value)
+
+
+def _system_arguments(call: FunctionCall) -> Mapping[str, Value]:
+    """Return the arguments of a system query; whatever else was sent is none."""
+    arguments = unpack(call.arguments) if call.arguments else {}
+    return arguments if isinstance(arguments, dict) else {}
 
 
 @dataclass(slots=True)

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -475,6 +477,10 @@ class FieldPlan:
         return self.default if self.factory is None else self.factory()
 
 
+#: The object plans that are being described: a type that holds itself is described once.
+_DESCRIBED: ContextVar[frozenset[int]] = ContextVar("described", default=frozenset())
+
+
 @dataclass(slots=True)
 class ObjectPlan(Plan):
     """An object with exactly these fields; `make` builds what user code sees of it.
@@ -497,20 +503,37 @@ class ObjectPlan(Plan):
     def json(self) -> dict[str, Any]:
         if self.extra is not None:
             return {"type": "any"}
-        return {
-            "type": "object",
-            "value": {
-                f.name: {"fieldType": f.plan.json, "optional": not f.required} for f in self.fields
-            },
-        }
+        with self._described() as again:
+            if again:
+                return {"type": "any"}
+            return {
+                "type": "object",
+                "value": {
+                    f.name: {"fieldType": f.plan.json, "optional": not f.required}
+                    for f in self.fields
+                },
+            }
 
     @property
     def builder(self) -> str:
-        parts = [
-            f"{f.name}: {f.plan.builder if f.required else f'v.optional({f.plan.builder})'}"
-            for f in self.fields
-        ]
-        return f"v.object({{{', '.join(parts)}}})"
+        with self._described() as again:
+            if again:
+                return "v.any()"
+            parts = [
+                f"{f.name}: {f.plan.builder if f.required else f'v.optional({f.plan.builder})'}"
+                for f in self.fields
+            ]
+            return f"v.object({{{', '.join(parts)}}})"
+
+    @contextmanager
+    def _described(self) -> Iterator[bool]:
+        """Yield whether the plan is being described already: validators cannot be recursive."""
+        described = _DESCRIBED.get()
+        token = _DESCRIBED.set(described | {id(self)})
+        try:
+            yield id(self) in described
+        finally:
+            _DESCRIBED.reset(token)
 
     def decode(self, value: Value, names: TableNames) -> Any:
         return self.make(self.decode_fields(value, names))

@@ -19,6 +19,7 @@ from camber.functions.loading import Application, Freshness, load_application
 from camber.identity.identity import Anonymous, Identity, User, UserIdentity
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.invocation import encoded_arguments, resolve
+from camber.runtime.release import InProcessRelease
 from camber.runtime.results import Failure, QueryResult
 from camber.testing.clock import ControlledHost
 from camber.values.packed import unpack
@@ -149,7 +150,7 @@ class _Core:
 
     async def _open(self, settings: DeploymentSettings, application: Application) -> Deployment:
         deployment = await Deployment.open(settings, ControlledHost())
-        await deployment.push_application(application)
+        await deployment.push_release(InProcessRelease(application))
         return deployment
 
     def wait(self, coroutine: Coroutine[Any, Any, R]) -> R:

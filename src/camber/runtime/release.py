@@ -1,0 +1,109 @@
+"""One release of user code, loaded where it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from camber.errors import CamberError
+from camber.functions.analysis import Analysis, analyse
+from camber.functions.loading import Application
+from camber.values.packed import unpack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Misfit:
+    """The first stored document that does not fit a declared table, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCheck:
+    """What came of holding stored documents against a declared table.
+
+    `lacking` counts the documents that lack an indexed field which has a default, by field.
+    """
+
+    misfit: Misfit | None = None
+    lacking: Mapping[str, int] = field(default_factory=dict)
+
+
+class LoadedRelease(Protocol):
+    """A release that can run. Whoever loaded it closes it."""
+
+    @property
+    def analysis(self) -> Analysis:
+        """Return what the release declares."""
+
+    async def check(
+        self, table: str, documents: Sequence[bytes], numbers: Mapping[str, int]
+    ) -> TableCheck:
+        """Hold packed documents, system fields included, against a declared table.
+
+        `numbers` has the number of every table, those that the release adds included. Ends with
+        the first document that does not fit.
+        """
+
+    async def close(self) -> None:
+        """Let go of the code; what still runs on it ends first."""
+
+
+class InProcessRelease:
+    """A release whose modules are this process's own."""
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+        self.analysis = analyse(application)
+
+    async def check(
+        self, table: str, documents: Sequence[bytes], numbers: Mapping[str, int]
+    ) -> TableCheck:
+        """Hold packed documents against a declared table, on a thread."""
+        return await asyncio.to_thread(check_documents, self.application, table, documents, numbers)
+
+    async def close(self) -> None:
+        """Do nothing: functions that still run hold their modules."""
+
+
+def check_documents(
+    application: Application, table: str, documents: Sequence[bytes], numbers: Mapping[str, int]
+) -> TableCheck:
+    """Hold packed documents against a table of a loaded application."""
+    declared = application.tables[table]
+    names = _TableNumbers(numbers)
+    defaulted = {
+        path
+        for index in declared.indexes
+        for path in index.fields
+        if any(f.name == path and f.has_default for f in declared.plan.fields)
+    }
+    lacking: Counter[str] = Counter()
+    for packed in documents:
+        document = unpack(packed)
+        assert isinstance(document, dict)
+        fields = {name: value for name, value in document.items() if not name.startswith("_")}
+        try:
+            declared.check_stored(fields, names)
+        except CamberError as error:
+            return TableCheck(misfit=Misfit(id=str(document["_id"]), reason=error.sentence))
+        lacking.update(path for path in defaulted if path not in fields)
+    return TableCheck(lacking=lacking)
+
+
+class _TableNumbers:
+    """Names and numbers of tables, as validators ask for them."""
+
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        self._numbers = numbers
+        self._names = {number: name for name, number in numbers.items()}
+
+    def number(self, name: str) -> int | None:
+        return self._numbers.get(name)
+
+    def name(self, number: int) -> str | None:
+        return self._names.get(number)
