@@ -29,6 +29,9 @@ class Host(Protocol):
     def monotonic(self) -> float:
         """Return seconds since some fixed point; never goes back."""
 
+    def thread_seconds(self) -> float:
+        """Return the processor time that the calling thread has used."""
+
     def random_bytes(self, count: int) -> bytes:
         """Return `count` bytes fit for ids, tokens and keys."""
 
@@ -76,6 +79,9 @@ class RealHost:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def thread_seconds(self) -> float:
+        return time.thread_time()
 
     def random_bytes(self, count: int) -> bytes:
         return secrets.token_bytes(count)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from sortedcontainers import SortedDict
 
@@ -133,7 +133,8 @@ class Transaction:
         self.source = source
         self._snapshot = snapshot
         self._entropy = entropy
-        self._now_ns = now_ns
+        #: The wall clock when the transaction began.
+        self.now_ns = now_ns
         self._pending: dict[str, _Pending] = {}
         self._undo: list[tuple[str, _Pending | None]] = []
         self._created_tables: dict[str, TableEntry] = {}
@@ -333,7 +334,7 @@ class Transaction:
         table = self.table(table_name) or self.create_table(table_name)
         known = id is not None
         if id is None:
-            internal = new_internal_id(self._entropy.random_bytes(14), self._now_ns)
+            internal = new_internal_id(self._entropy.random_bytes(14), self.now_ns)
             id = encode_id(table.number, internal)
         creation_time = self._next_creation_time
         self._next_creation_time = math.nextafter(creation_time, math.inf)
@@ -559,8 +560,13 @@ class Transaction:
 
     @property
     def usage(self) -> Usage:
-        """Return what has been read so far; pages end before a limit does (semantics 3.6)."""
-        return Usage(documents_read=self._documents_read, bytes_read=self._bytes_read)
+        """Return what was used so far; pages end before a limit does (semantics 3.6)."""
+        return Usage(
+            documents_read=self._documents_read,
+            bytes_read=self._bytes_read,
+            documents_written=self._documents_written,
+            bytes_written=self._bytes_written,
+        )
 
     def warnings(self) -> list[str]:
         """Return a line for each limit of which more than four fifths are used (semantics 4.10)."""
@@ -580,10 +586,15 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a transaction has read of user tables."""
+    """What a transaction has read and written of user tables."""
 
     documents_read: int
     bytes_read: int
+    documents_written: int
+    bytes_written: int
+
+
+NOTHING_USED: Final = Usage(documents_read=0, bytes_read=0, documents_written=0, bytes_written=0)
 
 
 def _comes_first(own: bytes, stored: bytes, order: Order) -> bool:

@@ -1,5 +1,8 @@
 """Log lines: `ctx.log`, and what user code prints.
 
+A line is structured where it is made: level, the parts that were logged, when. Callers get its
+text (`[LOG] 'sent' 3`), the operator's log all of it.
+
 `print` is replaced once for the process; which function a line belongs to is known by a context
 variable, so that functions on several threads and tasks keep apart and everything else prints as
 before.
@@ -10,20 +13,49 @@ from __future__ import annotations
 import builtins
 import contextvars
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
+
+import msgspec
 
 from camber import limits
 
 _TRUNCATED = " (truncated due to length)"
+_OVERFLOW = "Log overflow: further lines of this execution are dropped"
+
+Level = Literal["DEBUG", "INFO", "LOG", "WARN", "ERROR"]
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line that user code logged. `messages` are what was logged, each shown as text."""
+
+    level: Level
+    messages: tuple[str, ...]
+    timestamp_ms: int
+    is_truncated: bool = False
+
+    @property
+    def text(self) -> str:
+        """Return the line as callers see it (protocol 5.6)."""
+        end = _TRUNCATED if self.is_truncated else ""
+        return f"[{self.level}] {' '.join(self.messages)}{end}"
 
 
 class Log:
-    """The log lines of one execution; `ctx.log` of its context."""
+    """The log lines of one execution; `ctx.log` of its context.
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
+    `lines` are the execution's own and go to the operator's log. `texts` go to the caller: the
+    same, and the lines of functions that were run from here.
+    """
+
+    def __init__(
+        self, now_ns: Callable[[], int], tell: Callable[[LogLine], None] | None = None
+    ) -> None:
+        self.lines: list[LogLine] = []
+        self.texts: list[str] = []
+        self._now_ns = now_ns
+        self._tell = tell
 
     def debug(self, *values: Any, **fields: Any) -> None:
         """Write a `[DEBUG]` line."""
@@ -41,40 +73,67 @@ class Log:
         """Write an `[ERROR]` line."""
         self._write("ERROR", values, fields)
 
-    def extend(self, lines: list[str]) -> None:
-        """Take over the lines of a nested call."""
-        for line in lines:
+    def _write(self, level: Level, values: tuple[Any, ...], fields: dict[str, Any]) -> None:
+        parts = [shown(value) for value in values]
+        parts += [f"{name}={shown(value)}" for name, value in fields.items()]
+        self.line(level, parts)
+
+    def line(self, level: Level, messages: Iterable[str]) -> None:
+        """Write one line of finished parts."""
+        self._append(_line(level, tuple(messages), self._now_ms()))
+
+    def include(self, log: Log) -> None:
+        """Take over the lines of a call that was part of this very execution."""
+        for line in log.lines:
             self._append(line)
 
-    def _write(self, level: str, values: tuple[Any, ...], fields: dict[str, Any]) -> None:
-        parts = [_shown(value) for value in values]
-        parts += [f"{name}={_shown(value)}" for name, value in fields.items()]
-        self.line(level, " ".join(parts))
+    def show(self, texts: Iterable[str]) -> None:
+        """Show the caller the lines of a call that was an execution of its own."""
+        for text in texts:
+            self._show(text)
 
-    def line(self, level: str, text: str) -> None:
-        """Write one line of finished text."""
-        self._append(f"[{level}] {_cut(text)}")
+    def _append(self, line: LogLine) -> None:
+        if len(self.lines) >= limits.log_lines_max:
+            return
+        if len(self.lines) == limits.log_lines_max - 1:
+            line = _line("WARN", (_OVERFLOW,), line.timestamp_ms)
+        self.lines.append(line)
+        self._show(line.text)
+        if self._tell is not None:
+            self._tell(line)
 
-    def _append(self, line: str) -> None:
-        if len(self.lines) < limits.log_lines_max - 1:
-            self.lines.append(line)
-        elif len(self.lines) == limits.log_lines_max - 1:
-            self.lines.append("[WARN] Log overflow: further lines of this execution are dropped")
+    def _show(self, text: str) -> None:
+        if len(self.texts) < limits.log_lines_max - 1:
+            self.texts.append(text)
+        elif len(self.texts) == limits.log_lines_max - 1:
+            self.texts.append(f"[WARN] {_OVERFLOW}")
+
+    def _now_ms(self) -> int:
+        return self._now_ns() // 1_000_000
 
 
-def _shown(value: Any) -> str:
+def _line(level: Level, messages: tuple[str, ...], timestamp_ms: int) -> LogLine:
+    text = " ".join(messages)
+    if not text.isascii():
+        # A half of a pair has no place in UTF-8, and what shows a value is user code.
+        messages = tuple(part.encode(errors="replace").decode() for part in messages)
+    # Four bytes are the most that a character takes: the common short line is not encoded.
+    if len(text) * 4 > limits.log_line_bytes_max:
+        encoded = text.encode(errors="replace")
+        if len(encoded) > limits.log_line_bytes_max:
+            kept = encoded[: limits.log_line_bytes_max - len(_TRUNCATED)].decode(errors="ignore")
+            return LogLine(
+                level=level, messages=(kept,), timestamp_ms=timestamp_ms, is_truncated=True
+            )
+    return LogLine(level=level, messages=messages, timestamp_ms=timestamp_ms)
+
+
+def shown(value: Any) -> str:
+    """Return a logged value as text."""
     if isinstance(value, str):
         # As the official runtime shows strings: in single quotes unless they contain one.
         return repr(str(value))
     return repr(value)
-
-
-def _cut(text: str) -> str:
-    encoded = text.encode(errors="replace")
-    if len(encoded) <= limits.log_line_bytes_max:
-        return text
-    room = limits.log_line_bytes_max - len(_TRUNCATED)
-    return encoded[:room].decode(errors="ignore") + _TRUNCATED
 
 
 _current: contextvars.ContextVar[Log | None] = contextvars.ContextVar("camber_log", default=None)
@@ -107,8 +166,9 @@ def install_print() -> None:
         if log is None or file not in {None, sys.stdout}:
             original(*values, sep=sep, end=end, file=file, flush=flush)
             return
-        separator = " " if sep is None else sep
-        log.line("LOG", separator.join(_shown(value) for value in values))
+        parts = [shown(value) for value in values]
+        # Another separator is part of what was printed: the line is one message then.
+        log.line("LOG", parts if sep is None or sep == " " else [sep.join(parts)])
 
     print_.__camber__ = True  # type: ignore[attr-defined]
     builtins.print = print_  # type: ignore[assignment]  # the two overloads in one

@@ -18,7 +18,7 @@ from camber.functions.environment import Environment
 from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
 from camber.identity.identity import user_of
-from camber.runtime.executor import Caller, FunctionCall
+from camber.runtime.executor import Caller, FunctionCall, Origin, Progress
 from camber.runtime.failures import FailureTexts
 from camber.runtime.invocation import (
     Serving,
@@ -69,11 +69,11 @@ class ActionRunner:
     #: Threads for actions that are plain functions.
     threads: concurrent.futures.Executor
 
-    async def run(self, call: FunctionCall) -> ActionResult:
-        """Run an action to its end."""
+    async def run(self, call: FunctionCall, progress: Progress) -> ActionResult:
+        """Run an action to its end; tell `progress` each line, where it is logged."""
         application = self._application(call.path)
         names = self.engine.catalog
-        log = Log()
+        log = Log(self.engine.host.now_ns, progress)
         try:
             function = admitted(application, call, FunctionKind.ACTION)
             keywords = bound(function, call.arguments, names)
@@ -96,7 +96,7 @@ class ActionRunner:
             return self._result(None, self.texts.refused(error, call.request_id), log)
 
     def _result(self, value: bytes | None, failure: Failure | None, log: Log) -> ActionResult:
-        lines = self.texts.log_lines(log.lines)
+        lines = self.texts.log_lines(log.texts)
         return ActionResult(value=value, failure=failure, log_lines=lines)
 
     def _application(self, source: str) -> Application:
@@ -181,6 +181,9 @@ class _Calls:
             identity=self.call.identity,
             caller=Caller.APPLICATION,
             request_id=self.call.request_id,
+            origin=Origin.ACTION,
+            parent_execution_id=self.call.execution_id,
+            traceparent=self.call.traceparent,
         )
         running = self.actions.runner.run(call, kind)
         done = asyncio.run_coroutine_threadsafe(running, self.actions.server_loop)
@@ -188,7 +191,7 @@ class _Calls:
             completed = await asyncio.wrap_future(done)
         except RequestError as error:
             raise FunctionError(f"{function.path} failed: {error}") from error
-        self.log.extend(list(completed.log_lines))
+        self.log.show(completed.log_lines)
         failure = completed.failure
         if failure is not None and failure.data is not None:
             raise AppError(unpack(failure.data))

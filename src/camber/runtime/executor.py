@@ -6,15 +6,17 @@ and written, the log lines, and whether the identity was read. It never writes t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from camber.engine.transaction import FinishedTransaction
 from camber.functions.definition import FunctionKind
+from camber.functions.logs import LogLine
 from camber.identity.identity import Identity
 from camber.occ.read_set import ReadSet
-from camber.runtime.results import ActionResult, Failure, QueryResult
+from camber.runtime.results import ActionResult, Failure, QueryResult, Run
 from camber.values.timestamp import Timestamp
 
 
@@ -27,6 +29,18 @@ class Caller(Enum):
     ADMIN = "admin"
     #: A function of the application itself, or the server.
     APPLICATION = "application"
+
+
+class Origin(Enum):
+    """What a call came from, as the log of functions has it (protocol 8.5)."""
+
+    SYNC_WORKER = "SyncWorker"
+    HTTP_API = "HttpApi"
+    HTTP_ENDPOINT = "HttpEndpoint"
+    TESTER = "Tester"
+    CRON = "Cron"
+    SCHEDULER = "Scheduler"
+    ACTION = "Action"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +58,10 @@ class FunctionCall:
     `path` is a function's key (`messages:send`); `arguments` is a packed value, an object unless
     the caller got it wrong; `journal` only matters to queries. Arguments that encode no value at
     all are empty, and `arguments_error` says why.
+
+    What follows is for the operator: `execution_id` is set for actions, so that what they call can
+    name it as its `parent_execution_id`; `traceparent` is the W3C header of the span that the
+    call is part of.
     """
 
     path: str
@@ -54,6 +72,14 @@ class FunctionCall:
     journal: str | None = None
     component_path: str = ""
     arguments_error: str | None = None
+    origin: Origin = Origin.HTTP_API
+    execution_id: str | None = None
+    parent_execution_id: str | None = None
+    traceparent: str | None = None
+
+
+#: Takes a line that a running action has logged; on the loop of whoever asked for the action.
+Progress: TypeAlias = Callable[[LogLine], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +89,7 @@ class QueryExecuted:
     result: QueryResult
     reads: ReadSet
     read_identity: bool
+    run: Run = Run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +105,7 @@ class MutationExecuted:
     log_lines: tuple[str, ...]
     transaction: FinishedTransaction
     recorded_ts: Timestamp | None = None
+    run: Run = Run()
 
 
 class Executor(Protocol):
@@ -95,8 +123,8 @@ class Executor(Protocol):
     ) -> MutationExecuted:
         """Run a mutation at the newest snapshot; its record for `session` is part of its writes."""
 
-    async def action(self, call: FunctionCall) -> ActionResult:
-        """Run an action to its end."""
+    async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
+        """Run an action to its end; tell `progress` each line as it is logged."""
 
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none for the caller."""

@@ -50,10 +50,12 @@ class FailureTexts:
         self, request_id: str, headline: str, frames: Iterable[str], data: bytes | None
     ) -> Failure:
         first = f"[Request ID: {request_id}] Server Error"
-        if self.redact:
-            return Failure(message=first, data=data, headline=headline)
-        lines = [first, headline, *(f"    at {frame}" for frame in frames)]
-        return Failure(message="\n".join(lines) + "\n", data=data, headline=headline)
+        frames = tuple(frames)
+        message = first
+        if not self.redact:
+            lines = [first, headline, *(f"    at {frame}" for frame in frames)]
+            message = "\n".join(lines) + "\n"
+        return Failure(message=message, data=data, headline=headline, frames=frames)
 
     def _frames(self, error: BaseException) -> list[str]:
         if self.root is None:

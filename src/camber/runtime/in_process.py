@@ -9,10 +9,16 @@ from contextlib import closing
 
 from camber.engine.engine import Engine
 from camber.functions.definition import FunctionKind
-from camber.functions.logs import install_print
+from camber.functions.logs import LogLine, install_print
 from camber.occ.cursors import CursorCipher
 from camber.runtime.actions import THREADS_MAX, ActionRunner, FunctionRunner
-from camber.runtime.executor import FunctionCall, MutationExecuted, QueryExecuted, SessionRequest
+from camber.runtime.executor import (
+    FunctionCall,
+    MutationExecuted,
+    Progress,
+    QueryExecuted,
+    SessionRequest,
+)
 from camber.runtime.failures import FailureTexts
 from camber.runtime.invocation import Serving, application_of, find
 from camber.runtime.results import ActionResult
@@ -38,7 +44,12 @@ class InProcessExecutor:
         self._engine = engine
         self._releases = releases
         self._transactions = TransactionRunner(
-            releases=releases, cursors=cursors, texts=texts, urls=urls, test_hooks=test_hooks
+            host=engine.host,
+            releases=releases,
+            cursors=cursors,
+            texts=texts,
+            urls=urls,
+            test_hooks=test_hooks,
         )
         self._transaction_thread = engine.host.worker("camber-transactions")
         self._action_thread = engine.host.loop_thread("camber-actions")
@@ -65,9 +76,16 @@ class InProcessExecutor:
         """Run a mutation at the newest snapshot."""
         return await self._transaction_thread.run(self._mutation, call, session)
 
-    async def action(self, call: FunctionCall) -> ActionResult:
-        """Run an action to its end."""
-        return await self._action_thread.run(self._actions.run(call))
+    async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
+        """Run an action to its end; tell `progress` each line as it is logged."""
+        loop = asyncio.get_running_loop()
+
+        def tell(line: LogLine) -> None:
+            # An action that outlives its server logs to nobody.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(progress, line)
+
+        return await self._action_thread.run(self._actions.run(call, tell))
 
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none."""

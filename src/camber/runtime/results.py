@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from camber.engine.transaction import NOTHING_USED, Usage
+from camber.functions.logs import LogLine
 from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
 from camber.values.wire import encode_json, encode_value
@@ -23,8 +25,16 @@ class Failure:
 
     message: str
     data: bytes | None
-    #: The line that names the error, for functions that called this one; never sent to clients.
+    #: The line that names the error, for functions that called this one and for the operator's
+    #: log; never sent to clients.
     headline: str
+    #: Where it was raised: the application's own frames, innermost first; for the same log.
+    frames: tuple[str, ...] = ()
+
+    @property
+    def full_text(self) -> str:
+        """Return all there is to tell, for whoever operates the server."""
+        return "\n".join([self.headline, *(f"    at {frame}" for frame in self.frames)])
 
     @property
     def comparable(self) -> tuple[str, bytes | None]:
@@ -35,6 +45,19 @@ class Failure:
     def data_json(self) -> bytes | None:
         """Return the data's lossless JSON."""
         return None if self.data is None else encode_value(unpack(self.data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How a run of a function went, for the operator's log. Callers are not told.
+
+    `log_lines` are whole whether or not callers may see them. `user_s` is the processor time of
+    the function itself.
+    """
+
+    log_lines: tuple[LogLine, ...] = ()
+    usage: Usage = NOTHING_USED
+    user_s: float = 0.0
 
 
 class Watcher(Protocol):
@@ -57,6 +80,7 @@ class QueryResult:
         "failure",
         "journal",
         "log_lines",
+        "logged",
         "packed",
         "ts",
         "valid_until",
@@ -71,12 +95,15 @@ class QueryResult:
         failure: Failure | None,
         log_lines: tuple[str, ...],
         journal: str | None,
+        logged: tuple[LogLine, ...] = (),
     ) -> None:
         self.ts = ts
         self.packed = packed
         self.failure = failure
         self.log_lines = log_lines
         self.journal = journal
+        #: The log lines as the operator's log has them, for each time that this is given out.
+        self.logged = logged
         self.valid_until: Timestamp | None = None
         self.watchers: set[Watcher] = set()
         self._json: bytes | None = None
@@ -124,7 +151,8 @@ class QueryResult:
     @property
     def size_bytes(self) -> int:
         """Return about how much memory the result takes."""
-        return 512 + 2 * len(self.packed or b"") + sum(map(len, self.log_lines))
+        lines = sum(len(text) for line in self.logged for text in line.messages)
+        return 512 + 2 * len(self.packed or b"") + sum(map(len, self.log_lines)) + lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +167,12 @@ class MutationResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionResult:
-    """An action's packed value, or its failure."""
+    """An action's packed value, or its failure.
+
+    Its lines have been told one by one while it ran: `run` has none.
+    """
 
     value: bytes | None
     failure: Failure | None
     log_lines: tuple[str, ...]
+    run: Run = Run()

@@ -77,7 +77,7 @@ class Runtime:
 
     async def action(self, call: FunctionCall) -> ActionResult:
         """Run an action to its end."""
-        return await self.executor.action(call)
+        return await self.executor.action(call, lambda line: None)
 
     async def run(self, call: FunctionCall, kind: FunctionKind) -> Done:
         """Run a function as `kind` and return what came out."""

@@ -26,6 +26,7 @@ from camber.functions.environment import Environment
 from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
 from camber.functions.pagination import PaginationState
+from camber.host import Host
 from camber.identity.identity import Identity, UserIdentity, user_of
 from camber.occ.cursors import CursorCipher
 from camber.runtime.executor import (
@@ -47,7 +48,7 @@ from camber.runtime.invocation import (
     resolve,
 )
 from camber.runtime.release import LoadedRelease
-from camber.runtime.results import Failure, QueryResult
+from camber.runtime.results import Failure, QueryResult, Run
 from camber.runtime.system_functions import (
     SYSTEM_PREFIX,
     SystemCall,
@@ -62,6 +63,7 @@ from camber.values.value import Int64, Value
 class TransactionRunner:
     """Runs a query or mutation in a transaction that it is handed. Blocking, on any one thread."""
 
+    host: Host
     releases: Serving
     cursors: CursorCipher
     texts: FailureTexts
@@ -79,13 +81,15 @@ class TransactionRunner:
             ts=transaction.begin_ts,
             packed=outcome.value,
             failure=outcome.failure,
-            log_lines=self.texts.log_lines(outcome.log.lines),
+            log_lines=self.texts.log_lines(outcome.log.texts),
             journal=pagination.journal_out,
+            logged=tuple(outcome.log.lines),
         )
         return QueryExecuted(
             result=result,
             reads=transaction.finish().reads,
             read_identity=outcome.execution.read_identity,
+            run=outcome.run(transaction),
         )
 
     def mutation(
@@ -102,7 +106,7 @@ class TransactionRunner:
             if recorded is not None:
                 return recorded
         outcome = self._run(call, transaction, release, FunctionKind.MUTATION, PaginationState())
-        log_lines = self.texts.log_lines(outcome.log.lines)
+        log_lines = self.texts.log_lines(outcome.log.texts)
         if session is not None and outcome.value is not None:
             _record(transaction, session, outcome.value, log_lines)
         return MutationExecuted(
@@ -110,9 +114,23 @@ class TransactionRunner:
             failure=outcome.failure,
             log_lines=log_lines,
             transaction=transaction.finish(),
+            run=outcome.run(transaction),
         )
 
     def _run(
+        self,
+        call: FunctionCall,
+        transaction: Transaction,
+        release: LoadedRelease,
+        kind: FunctionKind,
+        pagination: PaginationState,
+    ) -> _Outcome:
+        started_s = self.host.thread_seconds()
+        outcome = self._outcome(call, transaction, release, kind, pagination)
+        outcome.user_s = self.host.thread_seconds() - started_s
+        return outcome
+
+    def _outcome(
         self,
         call: FunctionCall,
         transaction: Transaction,
@@ -129,7 +147,8 @@ class TransactionRunner:
             urls=self.urls,
             test_hooks=self.test_hooks,
         )
-        log = Log()
+        # A transaction has one moment, and its lines are of that.
+        log = Log(lambda: transaction.now_ns)
         if call.path.startswith(SYSTEM_PREFIX) and call.caller is Caller.ADMIN:
             found = system_query(call.path) if kind is FunctionKind.QUERY else None
             if found is not None:
@@ -153,7 +172,7 @@ class TransactionRunner:
             # The last reads may have gone beyond a limit.
             transaction.check_limits()
             for warning in transaction.warnings():
-                log.line("WARN", warning)
+                log.line("WARN", [warning])
         except _Refused as refused:
             failure = self.texts.refused(refused.error, call.request_id)
             return _Outcome(execution, log, failure=failure)
@@ -181,6 +200,12 @@ class _Outcome:
     log: Log
     value: bytes | None = None
     failure: Failure | None = None
+    user_s: float = 0.0
+
+    def run(self, transaction: Transaction) -> Run:
+        """Return how it went, for the operator."""
+        lines = tuple(self.log.lines)
+        return Run(log_lines=lines, usage=transaction.usage, user_s=self.user_s)
 
 
 class _Refused(Exception):  # carries an error to where it is told
@@ -304,7 +329,7 @@ class _NestedCalls:
                 f"{limits.call_depth_max} deep"
             )
             raise DeveloperError(msg, code="MaximumCallDepthExceeded")
-        log = Log()
+        log = Log(lambda: transaction.now_ns)
         is_mutation = kind is FunctionKind.MUTATION
         try:
             packed = encoded_arguments(function, args, kwargs, transaction)
@@ -316,7 +341,7 @@ class _NestedCalls:
         except Exception as error:
             raise nested_error(error, function.path) from error
         finally:
-            self.log.extend(log.lines)
+            self.log.include(log)
         return function.returns.decode(unpack(value), transaction)
 
 

@@ -20,7 +20,7 @@ from camber.identity.authorization import (
     identity_of_token,
 )
 from camber.identity.identity import Admin, Anonymous, Identity
-from camber.runtime.executor import FunctionCall, SessionRequest
+from camber.runtime.executor import FunctionCall, Origin, SessionRequest
 from camber.runtime.results import MutationResult, QueryResult
 from camber.runtime.runtime import session_request_id
 from camber.server.client_version import ClientVersion
@@ -359,6 +359,7 @@ class SyncSocket:
             arguments_error=call.arguments_error,
             identity=identity,
             caller=caller_of(identity),
+            origin=Origin.SYNC_WORKER,
             request_id=request_id,
             component_path=call.component_path if isinstance(identity, Admin) else "",
             journal=journal,
