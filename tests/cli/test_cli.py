@@ -152,12 +152,9 @@ def test_a_store_serves_one_server(tmp_path):
     ("arguments", "told"),
     [
         (("dev", "/nonexistent"), "no pyproject.toml"),
-        (("dev", KITCHEN, "--static", "/nonexistent"), "no index.html"),
         (("dev", KITCHEN, "--executors", "2"), "not built yet"),
         (("dev", KITCHEN, "--store", "postgresql://x"), "not built yet"),
         (("dev", KITCHEN, "--store", "oracle://x"), "names no store"),
-        (("dev", KITCHEN, "--durability", "maybe"), "full or normal"),
-        (("dev", KITCHEN, "--cloud-url", "example.com"), "no origin"),
         (("deploy",), "deploy is not built yet"),
         (("env", "set", "A", "b"), "env is not built yet"),
         (("import", "x.zip", "--replace"), "import is not built yet"),
@@ -167,6 +164,25 @@ def test_misuse_is_told_in_a_line(tmp_path, arguments, told):
     done = camber(*arguments, CAMBER_DATA=str(tmp_path), CAMBER_PORT="0")
     assert done.returncode == 1
     assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("dev", "--static", "/nonexistent"), "no index.html in /nonexistent"),
+        (("dev", "--durability", "maybe"), "'maybe' is not one of"),
+        (("start", "--cloud-url", "example.com"), "no origin such as"),
+        (("start", "--port", "70000"), "less than or equal to 65535"),
+        (("start", "--log-format", "xml"), "'xml' is not one of"),
+        (("dev", "--no-such-option"), "No such option"),
+        (("nothing-such",), "No such command"),
+    ],
+)
+def test_options_that_cannot_be_end_with_2(arguments, told):
+    done = camber(*arguments)
+    assert done.returncode == 2
+    assert told in " ".join(done.stderr.replace("│", "").split())
     assert "Traceback" not in done.stderr
 
 

@@ -11,88 +11,24 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from camber.cli.client import CallFailed, call, target_of, watch
-from camber.cli.console import Console, LogFormat, configure_logging
+from camber.cli.console import Console, configure_logging
+from camber.cli.reporting import reporting
 from camber.cli.serve import Serve, Urls, run_dev, run_start
+from camber.cli.server_options import Directory, ServerOptions, StartOptions, with_options
 from camber.codegen.files import write_generated
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import load_project
-from camber.deployment.settings import DeploymentSettings, Durability, Redaction, TestHooks
 from camber.errors import CamberError
-from camber.functions.loading import LoadError, load_application
-from camber.releases.push import PushFailed
+from camber.functions.loading import load_application
 from camber.version import VERSION
 
 app = typer.Typer(
     name="camber",
     help="A reactive backend in Python.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
-
-_PORT = 3210
-_SITE_PORT = 3211
-
-Directory = Annotated[Path, typer.Argument(metavar="[DIR]", help="The project's folder.")]
-
-
-def _option(*names: str, help: str, env: str) -> Any:
-    return typer.Option(*names, help=help, envvar=f"CAMBER_{env}")
-
-
-Host = Annotated[str, _option("--host", help="The address to listen on.", env="HOST")]
-Port = Annotated[
-    int | None, _option("--port", help="Client API and sockets; 3210 by default.", env="PORT")
-]
-SitePort = Annotated[
-    int | None,
-    _option("--site-port", help="HTTP actions; the port after --port.", env="SITE_PORT"),
-]
-CloudUrl = Annotated[
-    str | None, _option("--cloud-url", help="The API's origin for clients.", env="CLOUD_URL")
-]
-SiteUrl = Annotated[
-    str | None, _option("--site-url", help="The site's origin for clients.", env="SITE_URL")
-]
-Data = Annotated[
-    Path | None,
-    _option("--data", help="The store, files and secret; DIR/.camber by default.", env="DATA"),
-]
-StoreUrl = Annotated[
-    str | None, _option("--store", help="sqlite:PATH; under --data by default.", env="STORE")
-]
-DurabilityOption = Annotated[
-    str,
-    _option(
-        "--durability",
-        help="full: commits survive the loss of power; normal: that of the process.",
-        env="DURABILITY",
-    ),
-]
-AdminKey = Annotated[
-    str | None,
-    _option("--admin-key", help="An admin key to accept beside the made one.", env="ADMIN_KEY"),
-]
-Executors = Annotated[
-    int,
-    _option("--executors", help="Processes that run functions; 0 for none.", env="EXECUTORS"),
-]
-Static = Annotated[
-    Path | None, _option("--static", help="A built front end to serve.", env="STATIC")
-]
-Redact = Annotated[
-    bool,
-    _option(
-        "--redact-errors/--no-redact-errors",
-        help="Whether clients see what went wrong inside functions.",
-        env="REDACT_ERRORS",
-    ),
-]
-Log = Annotated[LogFormat, _option("--log-format", help="text or json.", env="LOG_FORMAT")]
-Hooks = Annotated[
-    bool,
-    _option("--test-hooks", help="Let functions raise system errors, for tests.", env="TEST_HOOKS"),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -106,99 +42,32 @@ def _root(
 
 
 @app.command()
-def dev(
-    directory: Directory = Path(),
-    host: Host = "127.0.0.1",
-    port: Port = None,
-    site_port: SitePort = None,
-    cloud_url: CloudUrl = None,
-    site_url: SiteUrl = None,
-    data: Data = None,
-    store: StoreUrl = None,
-    durability: DurabilityOption = "full",
-    admin_key: AdminKey = None,
-    executors: Executors = 0,
-    static: Static = None,
-    redact_errors: Redact = False,  # noqa: FBT002
-    log_format: Log = LogFormat.TEXT,
-    test_hooks: Hooks = False,  # noqa: FBT002
-) -> None:
+@with_options
+def dev(options: ServerOptions) -> None:
     """Serve a project, and push again on every save."""
-    console = Console(log_format)
-    configure_logging(log_format)
-    with _reporting(console):
-        _refuse_executors(executors)
-        serve = _serve(
-            directory,
-            host=host,
-            port=port,
-            site_port=site_port,
-            cloud_url=cloud_url,
-            site_url=site_url,
-            static=static,
-            settings={
-                "data": data,
-                "store": store,
-                "durability": _durability(durability),
-                "admin_key": admin_key,
-                "redaction": Redaction.ON if redact_errors else Redaction.OFF,
-                "test_hooks": TestHooks.ON if test_hooks else TestHooks.OFF,
-            },
-            any_port=port is None and site_port is None,
-        )
+    console = Console(options.log_format)
+    configure_logging(options.log_format)
+    with reporting(console):
+        serve = _serve(options, any_port=options.port is None and options.site_port is None)
         run_dev(serve, console, _announcer(console))
 
 
 @app.command()
-def start(
-    directory: Directory = Path(),
-    host: Host = "127.0.0.1",
-    port: Port = None,
-    site_port: SitePort = None,
-    cloud_url: CloudUrl = None,
-    site_url: SiteUrl = None,
-    data: Data = None,
-    store: StoreUrl = None,
-    durability: DurabilityOption = "full",
-    admin_key: AdminKey = None,
-    executors: Executors = 0,
-    static: Static = None,
-    redact_errors: Redact = True,  # noqa: FBT002
-    log_format: Log = LogFormat.TEXT,
-    test_hooks: Hooks = False,  # noqa: FBT002
-) -> None:
+@with_options
+def start(options: StartOptions) -> None:
     """Serve a project in production."""
-    console = Console(log_format)
-    configure_logging(log_format)
-    with _reporting(console):
-        _refuse_executors(executors)
-        serve = _serve(
-            directory,
-            host=host,
-            port=port,
-            site_port=site_port,
-            cloud_url=cloud_url,
-            site_url=site_url,
-            static=static,
-            settings={
-                "data": data,
-                "store": store,
-                "durability": _durability(durability),
-                "admin_key": admin_key,
-                "redaction": Redaction.ON if redact_errors else Redaction.OFF,
-                "test_hooks": TestHooks.ON if test_hooks else TestHooks.OFF,
-            },
-            any_port=False,
-        )
-        run_start(serve, console, _announcer(console))
+    console = Console(options.log_format)
+    configure_logging(options.log_format)
+    with reporting(console):
+        run_start(_serve(options, any_port=False), console, _announcer(console))
 
 
 @app.command()
-def codegen(directory: Directory = Path()) -> None:
+def codegen(directory: Directory = None) -> None:
     """Write the typed files for front ends."""
     console = Console()
-    with _reporting(console):
-        project = load_project(directory)
+    with reporting(console):
+        project = load_project(directory or Path())
         application = load_application(project.root, project.functions)
         folders = [project.root / folder for folder in project.generated]
         changed = write_generated(application, folders)
@@ -221,7 +90,7 @@ def run(
 ) -> None:
     """Run a function of a running deployment."""
     console = Console()
-    with _reporting(console):
+    with reporting(console):
         args = _arguments(arguments)
         target = target_of(directory, url, admin_key)
         if watching:
@@ -255,60 +124,26 @@ def _refuse_executors(executors: int) -> None:
         raise CamberError(msg, code="NotImplemented")
 
 
-def _durability(name: str) -> Durability:
-    try:
-        return Durability[name.upper()]
-    except KeyError:
-        msg = f"--durability is full or normal, not {name!r}"
-        raise CamberError(msg, code="InvalidOption") from None
-
-
-def _serve(
-    directory: Path,
-    *,
-    host: str,
-    port: int | None,
-    site_port: int | None,
-    cloud_url: str | None,
-    site_url: str | None,
-    static: Path | None,
-    settings: dict[str, Any],
-    any_port: bool,
-) -> Serve:
-    project = load_project(directory)
+def _serve(options: ServerOptions, *, any_port: bool) -> Serve:
+    _refuse_executors(options.executors)
+    project = load_project(options.directory or Path())
     if not project.functions_path.is_dir():
         msg = f"the functions folder {project.functions!r} is not in {project.root}"
         raise CamberError(msg, code="ProjectError")
-    if static is not None and not (static / "index.html").is_file():
-        msg = f"--static {static}: there is no index.html; build the front end first"
-        raise CamberError(msg, code="InvalidOption")
-    data = settings.pop("data") or project.root / ".camber"
-    chosen = _PORT if port is None else port
-    following = 0 if chosen == 0 else chosen + 1
+    port, site_port = options.ports()
     return Serve(
         project=project,
-        settings=DeploymentSettings(
-            root=project.root,
-            functions=project.functions,
-            name=project.name,
-            data=data,
-            **settings,
+        settings=options.settings(
+            root=project.root, functions=project.functions, name=project.name
         ),
-        host=host,
-        port=chosen,
-        site_port=following if site_port is None else site_port,
+        host=options.host,
+        port=port,
+        site_port=site_port,
         any_port=any_port,
-        cloud_url=_origin(cloud_url, "--cloud-url"),
-        site_url=_origin(site_url, "--site-url"),
-        static=static,
+        cloud_url=options.cloud_url,
+        site_url=options.site_url,
+        static=options.static,
     )
-
-
-def _origin(url: str | None, option: str) -> str | None:
-    if url is not None and not url.startswith(("http://", "https://")):
-        msg = f"{option} {url!r} is no origin such as https://api.example.com"
-        raise CamberError(msg, code="InvalidOption")
-    return None if url is None else url.rstrip("/")
 
 
 def _announcer(console: Console) -> Callable[[Deployment, Urls], None]:
@@ -321,31 +156,6 @@ def _announcer(console: Console) -> Callable[[Deployment, Urls], None]:
         )
 
     return announce
-
-
-class _reporting:  # noqa: N801  # used as a statement
-    """Tell errors of the user's in one line, and end with status 1."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            raise typer.Exit(130)
-        if isinstance(error, LoadError):
-            self._console.complain(f"{error}\n{error.trace.rstrip()}".rstrip())
-        elif isinstance(error, PushFailed):
-            self._console.complain(str(error))
-        elif isinstance(error, CamberError):
-            self._console.complain(error.sentence)
-        elif isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError):
-            self._console.complain(str(error))
-        else:
-            return
-        raise typer.Exit(1)
 
 
 def _not_built(name: str, what: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from camber.deployment.instance import Instance, open_instance, temporary_instance
 from camber.deployment.maintenance import Maintenance
 from camber.deployment.settings import MEMORY, DeploymentSettings, Redaction, TestHooks
+from camber.deployment.source import ReleaseSource, folder_source
 from camber.engine import system_tables
 from camber.engine.engine import Engine
 from camber.errors import CamberError
@@ -94,20 +95,29 @@ class Deployment:
             await deployment.set_environment_variable(name, value)
         return deployment
 
-    async def push(self) -> PushReport:
-        """Load the functions folder and make it the serving release.
+    async def push(self, source: ReleaseSource | None = None) -> PushReport:
+        """Load a release's sources and make it the serving one; by default the settings' folder.
 
         Raises:
             LoadError: a module does not load.
-            PushFailed: stored documents do not fit. Either way the last good release serves on.
+            DeploymentError: the release cannot run here.
+            PushFailed: stored documents do not fit. In each case the last good release serves on.
         """
-        return await self.push_release(await self.load())
+        return await self.push_release(await self.load(source))
 
-    async def load(self) -> InProcessRelease:
-        """Import the functions folder afresh, on a thread."""
-        application = await asyncio.to_thread(
-            load_application, self.settings.root, self.settings.functions
-        )
+    async def load(self, source: ReleaseSource | None = None) -> InProcessRelease:
+        """Import the functions folder of a release afresh, on a thread."""
+        if source is None:
+            source = await asyncio.to_thread(
+                folder_source, self.settings.root, self.settings.functions
+            )
+        if source.python is not None:
+            msg = (
+                "the release has dependencies of its own, and a server without executors "
+                "(--executors 0) cannot run those: start it with --executors 1 or more"
+            )
+            raise DeploymentError(msg)
+        application = await asyncio.to_thread(load_application, source.root, source.functions)
         return InProcessRelease(application)
 
     async def push_release(self, release: LoadedRelease) -> PushReport:

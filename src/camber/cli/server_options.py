@@ -1,0 +1,238 @@
+"""The options of `camber dev` and `camber start`: each is also a `CAMBER_…` variable."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+from camber.cli.console import LogFormat
+from camber.deployment.settings import DeploymentSettings, Durability, Redaction, TestHooks
+
+Options = TypeVar("Options", bound="ServerOptions")
+
+_NETWORK = "Network"
+_DATA = "Data"
+_RUNNING = "Running"
+
+_PORT = 3210
+
+
+def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
+    variable = names[0].split("/")[0].removeprefix("--").replace("-", "_").upper()
+    return typer.Option(
+        *names, help=help, envvar=f"CAMBER_{variable}", rich_help_panel=panel, **more
+    )
+
+
+def _origin(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("http://", "https://")):
+        msg = f"{url!r} is no origin such as https://api.example.com"
+        raise typer.BadParameter(msg)
+    return None if url is None else url.rstrip("/")
+
+
+def _built(static: Path | None) -> Path | None:
+    if static is not None and not (static / "index.html").is_file():
+        msg = f"there is no index.html in {static}; build the front end first"
+        raise typer.BadParameter(msg)
+    return static
+
+
+Directory = Annotated[
+    Path | None, typer.Argument(metavar="DIR", help="The project's folder; here by default.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """What a server is started with."""
+
+    directory: Directory = None
+    host: Annotated[
+        str, _option("--host", help="The address to listen on.", panel=_NETWORK, metavar="ADDRESS")
+    ] = "127.0.0.1"
+    port: Annotated[
+        int | None,
+        _option(
+            "--port",
+            help="Client API and sockets; 3210 by default, 0 for any.",
+            panel=_NETWORK,
+            metavar="PORT",
+            min=0,
+            max=65535,
+        ),
+    ] = None
+    site_port: Annotated[
+        int | None,
+        _option(
+            "--site-port",
+            help="HTTP actions; the port after --port.",
+            panel=_NETWORK,
+            metavar="PORT",
+            min=0,
+            max=65535,
+        ),
+    ] = None
+    cloud_url: Annotated[
+        str | None,
+        _option(
+            "--cloud-url",
+            help="The API's origin for clients, behind a proxy.",
+            panel=_NETWORK,
+            metavar="URL",
+            callback=_origin,
+        ),
+    ] = None
+    site_url: Annotated[
+        str | None,
+        _option(
+            "--site-url",
+            help="The origin of HTTP actions for clients.",
+            panel=_NETWORK,
+            metavar="URL",
+            callback=_origin,
+        ),
+    ] = None
+    static: Annotated[
+        Path | None,
+        _option(
+            "--static",
+            help="A built front end to serve.",
+            panel=_NETWORK,
+            metavar="DIR",
+            callback=_built,
+        ),
+    ] = None
+    data: Annotated[
+        Path | None,
+        _option(
+            "--data",
+            help="The folder of the store, files and the secret; DIR/.camber by default.",
+            panel=_DATA,
+            metavar="DIR",
+        ),
+    ] = None
+    store: Annotated[
+        str | None,
+        _option(
+            "--store",
+            help="sqlite:PATH; a file under --data by default.",
+            panel=_DATA,
+            metavar="URL",
+        ),
+    ] = None
+    durability: Annotated[
+        Durability,
+        _option(
+            "--durability",
+            help="full: commits survive the loss of power; normal: that of the process.",
+            panel=_DATA,
+            metavar="full|normal",
+            case_sensitive=False,
+        ),
+    ] = Durability.FULL
+    admin_key: Annotated[
+        str | None,
+        _option(
+            "--admin-key",
+            help="A key to accept beside the made one.",
+            panel=_RUNNING,
+            metavar="KEY",
+        ),
+    ] = None
+    executors: Annotated[
+        int,
+        _option(
+            "--executors",
+            help="Processes that run functions; 0 for none.",
+            panel=_RUNNING,
+            metavar="N",
+            min=0,
+        ),
+    ] = 0
+    redact_errors: Annotated[
+        bool,
+        _option(
+            "--redact-errors/--no-redact-errors",
+            help="Hide from clients what went wrong inside functions.",
+            panel=_RUNNING,
+        ),
+    ] = False
+    log_format: Annotated[
+        LogFormat,
+        _option(
+            "--log-format", help="For people or for machines.", panel=_RUNNING, metavar="text|json"
+        ),
+    ] = LogFormat.TEXT
+    test_hooks: Annotated[
+        bool,
+        _option(
+            "--test-hooks", help="Let functions raise system errors, for tests.", panel=_RUNNING
+        ),
+    ] = False
+
+    def ports(self) -> tuple[int, int]:
+        """Return the API's port and the site's; 0 is any free one."""
+        port = _PORT if self.port is None else self.port
+        following = 0 if port == 0 else port + 1
+        return port, following if self.site_port is None else self.site_port
+
+    def settings(self, *, root: Path, functions: str, name: str) -> DeploymentSettings:
+        """Return what the deployment of a project is opened with."""
+        return DeploymentSettings(
+            root=root,
+            functions=functions,
+            name=name,
+            data=self.data or root / ".camber",
+            store=self.store,
+            durability=self.durability,
+            admin_key=self.admin_key,
+            redaction=Redaction.ON if self.redact_errors else Redaction.OFF,
+            test_hooks=TestHooks.ON if self.test_hooks else TestHooks.OFF,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOptions(ServerOptions):
+    """What a production server is started with."""
+
+    redact_errors: Annotated[
+        bool,
+        _option(
+            "--redact-errors/--no-redact-errors",
+            help="Hide from clients what went wrong inside functions.",
+            panel=_RUNNING,
+        ),
+    ] = True
+
+
+def with_options(command: Callable[[Options], None]) -> Callable[..., None]:
+    """Return a command of one dataclass as one of its fields, which is what typer reads."""
+    (parameter,) = inspect.signature(command, eval_str=True).parameters.values()
+    options = parameter.annotation
+    annotations = get_type_hints(options, include_extras=True)
+    annotations["return"] = None
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        command(options(**values))
+
+    run.__annotations__ = annotations
+    vars(run)["__signature__"] = inspect.Signature(
+        [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=annotations[field.name],
+            )
+            for field in fields(options)
+        ]
+    )
+    return run
