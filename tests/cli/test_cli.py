@@ -43,7 +43,10 @@ def test_run_calls_a_function(own_kitchen):
         (("notes:list", "{"), "the arguments are not JSON"),
         (("notes:list", "[]"), "a JSON object"),
         (("notes:secret", "{}", "--admin-key", "kitchen|no"), "not valid for this deployment"),
-        (("notes:secret", "{}", "--url", "http://127.0.0.1:1"), "does not answer"),
+        (("notes:secret", "{}", "--url", "http://127.0.0.1:1"), "no key for http://127.0.0.1:1"),
+        (("notes:secret", "--url", "http://127.0.0.1:1", "--admin-key", "a|b"), "does not answer"),
+        (("notes:secret", "{}", "--identity", "x"), "the identity is not JSON"),
+        (("notes:lits",), "There are: notes:list"),
     ):
         done = camber("run", *arguments, "--dir", project)
         assert done.returncode == 1

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from camber.cli.client import CallFailed, call, target_of, watch
+from camber.cli import run
 from camber.cli.console import Console, configure_logging
 from camber.cli.reporting import reporting
 from camber.cli.serve import Serve, Urls, run_dev, run_start
@@ -77,42 +76,7 @@ def codegen(directory: Directory = None) -> None:
             console.say("Nothing has changed")
 
 
-@app.command()
-def run(
-    function: Annotated[str, typer.Argument(help="A function, such as messages:send.")],
-    arguments: Annotated[str, typer.Argument(help="Its arguments, as a JSON object.")] = "{}",
-    watching: Annotated[  # noqa: FBT002
-        bool, typer.Option("--watch", help="Print a query's result whenever it changes.")
-    ] = False,
-    directory: Annotated[Path, typer.Option("--dir", help="The project's folder.")] = Path(),
-    url: Annotated[str | None, typer.Option("--url", help="The deployment's origin.")] = None,
-    admin_key: Annotated[str | None, typer.Option("--admin-key", help="Its admin key.")] = None,
-) -> None:
-    """Run a function of a running deployment."""
-    console = Console()
-    with reporting(console):
-        args = _arguments(arguments)
-        target = target_of(directory, url, admin_key)
-        if watching:
-            for value in watch(target, function, args):
-                console.say(json.dumps(value, indent=2))
-            return
-        value, log_lines = call(target, function, args)
-        for line in log_lines:
-            console.complain(line)
-        console.say(json.dumps(value, indent=2))
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    try:
-        args = json.loads(text)
-    except json.JSONDecodeError as error:
-        msg = f"the arguments are not JSON: {error}"
-        raise CallFailed(msg) from None
-    if not isinstance(args, dict):
-        msg = f"the arguments are a JSON object, not {text}"
-        raise CallFailed(msg)
-    return args
+app.command("run")(run.run)
 
 
 def _refuse_executors(executors: int) -> None:

@@ -12,6 +12,7 @@ from camber.engine import system_tables
 from camber.engine.transaction import Transaction
 from camber.errors import (
     AppError,
+    ArgumentValidationError,
     CamberError,
     DeveloperError,
     FunctionError,
@@ -49,13 +50,9 @@ from camber.runtime.invocation import (
 )
 from camber.runtime.release import LoadedRelease
 from camber.runtime.results import Failure, QueryResult, Run
-from camber.runtime.system_functions import (
-    SYSTEM_PREFIX,
-    SystemCall,
-    run_system_query,
-    system_query,
-)
-from camber.values.packed import pack, unpack
+from camber.runtime.system_functions.declaring import SYSTEM_PREFIX, SystemCall, SystemQuery
+from camber.runtime.system_functions.registry import find_system_query
+from camber.values.packed import unpack
 from camber.values.value import Int64, Value
 
 
@@ -149,19 +146,26 @@ class TransactionRunner:
         )
         # A transaction has one moment, and its lines are of that.
         log = Log(lambda: transaction.now_ns)
-        if call.path.startswith(SYSTEM_PREFIX) and call.caller is Caller.ADMIN:
-            found = system_query(call.path) if kind is FunctionKind.QUERY else None
-            if found is not None:
-                system = SystemCall(
-                    arguments=_system_arguments(call),
-                    transaction=transaction,
-                    analysis=release.analysis,
-                    urls=self.urls,
-                    cursors=self.cursors,
-                    pagination=pagination,
-                )
-                value = pack(run_system_query(found, system))
-                return _Outcome(execution, log, value=value)
+        system = _system_query(call, kind)
+        if system is not None:
+            given = SystemCall(
+                transaction=transaction,
+                analysis=release.analysis,
+                urls=self.urls,
+                cursors=self.cursors,
+                pagination=pagination,
+            )
+            try:
+                if call.arguments_error is not None:
+                    raise ArgumentValidationError(call.arguments_error)
+                value = system.run(given, call.arguments)
+            except DeveloperError as error:
+                failure = self.texts.refused(error, call.request_id)
+                return _Outcome(execution, log, failure=failure)
+            except AppError as error:
+                failure = self.texts.thrown(error, call.request_id)
+                return _Outcome(execution, log, failure=failure)
+            return _Outcome(execution, log, value=value)
         try:
             function = admitted(application, call, kind)
             keywords = bound(function, call.arguments, transaction)
@@ -188,10 +192,13 @@ class TransactionRunner:
         return _Outcome(execution, log, value=value)
 
 
-def _system_arguments(call: FunctionCall) -> Mapping[str, Value]:
-    """Return the arguments of a system query; whatever else was sent is none."""
-    arguments = unpack(call.arguments) if call.arguments else {}
-    return arguments if isinstance(arguments, dict) else {}
+def _system_query(call: FunctionCall, kind: FunctionKind) -> SystemQuery | None:
+    """Return the system query that a call names; for who is no admin there is none."""
+    if not call.path.startswith(SYSTEM_PREFIX) or call.caller is not Caller.ADMIN:
+        return None
+    if kind is not FunctionKind.QUERY or call.component_path:
+        return None
+    return find_system_query(call.path)
 
 
 @dataclass(slots=True)

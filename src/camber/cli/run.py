@@ -1,0 +1,135 @@
+"""`camber run`: any function of a running deployment."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from camber.cli.client import CallFailed, Client, target_of
+from camber.cli.console import Console
+from camber.cli.options import AdminKey, Directory, Url
+from camber.cli.reporting import reporting
+
+#: Functions that are named beside one that is not there.
+_SUGGESTIONS = 12
+
+
+def run(
+    function: Annotated[str, typer.Argument(help="A function, such as messages:send.")],
+    arguments: Annotated[str, typer.Argument(help="Its arguments, as a JSON object.")] = "{}",
+    watching: Annotated[  # noqa: FBT002
+        bool, typer.Option("--watch", help="Print a query's result whenever it changes.")
+    ] = False,
+    identity: Annotated[
+        str | None,
+        typer.Option("--identity", help="The user to be: a JSON object of claims."),
+    ] = None,
+    directory: Directory = Path(),
+    url: Url = None,
+    admin_key: AdminKey = None,
+) -> None:
+    """Run a function of a running deployment, internal ones too, and print its result as JSON."""
+    console = Console()
+    with reporting(console):
+        args = _json_object(arguments, "the arguments are")
+        acting_as = None if identity is None else _identity(identity)
+        client = Client(target_of(directory, url, admin_key))
+        if watching:
+            _watch(client, function, args, acting_as, console)
+            return
+        try:
+            answer = client.run(function, args, acting_as=acting_as)
+        except CallFailed as error:
+            raise _with_suggestions(client, function, error) from error
+        for line in answer.log_lines:
+            console.complain(line)
+        console.say(shown(answer.value))
+
+
+def _watch(
+    client: Client,
+    function: str,
+    args: Mapping[str, Any],
+    acting_as: Mapping[str, Any] | None,
+    console: Console,
+) -> None:
+    is_first = True
+    for result in client.watch(function, args, acting_as=acting_as):
+        if not isinstance(result, CallFailed):
+            console.say(shown(result))
+        elif is_first:
+            raise _with_suggestions(client, function, result)
+        else:
+            # What a query has met may pass: it goes on being watched.
+            console.complain(result.sentence)
+        is_first = False
+
+
+def shown(value: Any) -> str:
+    """Return encoded JSON for people: indented, integral numbers without a point."""
+    return json.dumps(_without_points(value), indent=2, ensure_ascii=False)
+
+
+def _without_points(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer() and abs(value) <= 2**53 and str(value) != "-0.0":
+            return int(value)
+        case list():
+            return [_without_points(item) for item in value]
+        case dict():
+            return {name: _without_points(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _json_object(text: str, what: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        msg = f'{what} not JSON: {error}. Write an object, as in \'{{"name": "value"}}\''
+        raise CallFailed(msg) from None
+    if not isinstance(found, dict):
+        msg = f"{what} a JSON object, not {text}"
+        raise CallFailed(msg)
+    return found
+
+
+def _identity(text: str) -> dict[str, Any]:
+    """Return the claims of a made-up user; who is not named has a name made of the claims."""
+    claims = _json_object(text, "the identity is")
+    digest = sha256(json.dumps(claims, sort_keys=True).encode()).hexdigest()[:16]
+    subject = claims.get("subject", digest)
+    issuer = claims.get("issuer", "https://camber.test")
+    return {
+        "subject": subject,
+        "issuer": issuer,
+        "tokenIdentifier": f"{issuer}|{subject}",
+        **claims,
+    }
+
+
+def _with_suggestions(client: Client, function: str, error: CallFailed) -> CallFailed:
+    """Return the error with the functions that there are, if it is that there is no such one."""
+    if "Could not find function" not in error.sentence:
+        return error
+    try:
+        spec = client.query("_system/cli/modules:apiSpec")
+    except CallFailed:
+        # A key that may run functions need not be one that may list them.
+        return error
+    names = sorted(
+        item["identifier"].replace(".js:", ":").removesuffix(":default")
+        for item in spec
+        if item["functionType"] != "HttpAction"
+    )
+    near = difflib.get_close_matches(function, names, n=_SUGGESTIONS, cutoff=0.5)
+    listed = ", ".join(near or names[:_SUGGESTIONS])
+    more = "" if near or len(names) <= _SUGGESTIONS else f" and {len(names) - _SUGGESTIONS} more"
+    there = f"There are: {listed}{more}" if names else "The deployment has no functions"
+    return CallFailed(f"{error.sentence}\n{there}", code=error.code)

@@ -1,0 +1,21 @@
+"""All system queries, by path.
+
+A module of queries has its line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from camber.runtime.system_functions import application
+from camber.runtime.system_functions.declaring import SystemQuery
+
+_QUERIES: Final[Mapping[str, SystemQuery]] = {
+    query.path: query for queries in (application.QUERIES,) for query in queries
+}
+
+
+def find_system_query(path: str) -> SystemQuery | None:
+    """Return the system query of a path with its export, or None if there is none."""
+    return _QUERIES.get(path)
