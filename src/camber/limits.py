@@ -68,6 +68,11 @@ indexes_per_table_max: Final = 64
 #: Declared fields of one index.
 index_fields_max: Final = 16
 
+# Releases.
+
+#: Releases that are remembered, and can be gone back to.
+releases_kept: Final = 10
+
 # Pagination (semantics 3.6).
 
 #: Items that one page may ask for.

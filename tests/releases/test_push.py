@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
+from contextlib import closing
 
 import pytest
 
@@ -11,7 +13,8 @@ from camber.deployment.project import load_project
 from camber.deployment.settings import DeploymentSettings
 from camber.functions.loading import LoadError
 from camber.identity.identity import Anonymous
-from camber.releases.push import PushFailed
+from camber.releases.push import PushFailed, PushMode
+from camber.releases.records import ReleaseChanges, ReleaseOrigin, history
 from camber.runtime.executor import Caller, FunctionCall
 from camber.values.packed import pack, unpack
 from tests.functions.projects import write_project
@@ -63,12 +66,17 @@ class Deployed:
     async def __aexit__(self, *exc):
         await self.deployment.close()
 
-    async def push(self, **modules):
-        import textwrap
-
+    def write(self, **modules):
         for name, text in modules.items():
             (self.project.functions_path / f"{name}.py").write_text(textwrap.dedent(text))
+
+    async def push(self, **modules):
+        self.write(**modules)
         return await self.deployment.push()
+
+    def history(self):
+        with closing(self.deployment.engine.begin("test")) as transaction:
+            return history(transaction)
 
     async def run(self, kind, path, **args):
         call = FunctionCall(
@@ -213,3 +221,60 @@ async def test_an_index_on_a_default_is_noted_where_documents_lack_it(it):
     (note,) = report.notes
     assert "index things.by_rank: 1 stored documents lack 'rank'" in note
     assert (await it.push()).notes == ()
+
+
+@deployed
+async def test_the_last_releases_are_remembered(it):
+    await it.push()
+    await it.push(schema=schema("name: str", "by_name = Index('name')"))
+    for number in range(12):
+        await it.deployment.push_release(
+            await it.deployment.load(),
+            origin=ReleaseOrigin(name="deploy", digest=f"d{number}", message="again"),
+        )
+    records = it.history()
+    assert [record.number for record in records] == list(range(14, 4, -1))
+    assert (records[0].digest, records[0].origin, records[0].message) == ("d11", "deploy", "again")
+    assert records[0].changes == ReleaseChanges()
+    # The same sources again are not a step to go back by.
+    await it.deployment.push_release(
+        await it.deployment.load(), origin=ReleaseOrigin(name="start", digest="d11")
+    )
+    assert [record.number for record in it.history()] == [15, *range(13, 4, -1)]
+
+
+@deployed
+async def test_a_record_says_what_a_release_changed(it):
+    report = await it.push()
+    assert report.changes.functions_added == ("code:all", "code:by", "code:put")
+    report = await it.push(
+        schema=schema("name: str", "by_name = Index('name')"),
+        code=FUNCTIONS.replace("def put(", "def place("),
+    )
+    assert report.changes == it.history()[0].changes
+    assert report.changes == ReleaseChanges(
+        functions_added=("code:place",),
+        functions_removed=("code:put",),
+        tables_added=("things",),
+        indexes_added=("things.by_name",),
+    )
+
+
+@deployed
+async def test_a_dry_run_changes_nothing(it):
+    await it.push()
+    await it.run("mutation", "code:put", table="things", fields={"name": 3})
+    before = it.deployment.engine.newest_ts
+    it.write(schema=schema("name: int", "by_name = Index('name')"))
+    release = await it.deployment.load()
+    report = await it.deployment.push_release(release, mode=PushMode.DRY_RUN)
+    assert report.indexes_built == ("things.by_name",)
+    assert report.changes.tables_added == ("things",)
+    it.write(schema=schema("name: str"))
+    release = await it.deployment.load()
+    with pytest.raises(PushFailed, match="does not fit"):
+        await it.deployment.push_release(release, mode=PushMode.DRY_RUN)
+    assert it.deployment.engine.newest_ts == before
+    assert [record.number for record in it.history()] == [1]
+    with pytest.raises(AssertionError, match="IndexNotFoundError"):
+        await it.run("query", "code:by", index="by_name", value=3)

@@ -19,7 +19,8 @@ from camber.host import Host, RealHost
 from camber.identity.admin_keys import AdminKeys
 from camber.occ.cursors import CursorCipher
 from camber.occ.interval import Interval, Order
-from camber.releases.push import PushReport, push
+from camber.releases.push import PushMode, PushReport, push
+from camber.releases.records import ReleaseOrigin
 from camber.releases.releases import Releases
 from camber.runtime.failures import FailureTexts
 from camber.runtime.release import InProcessRelease, LoadedRelease
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from camber.values.timestamp import Timestamp
 
 _DATABASE = "camber.sqlite"
+#: The functions folder beside the server, whose sources nobody keeps.
+_LOCAL = ReleaseOrigin(name="dev")
 
 
 class DeploymentError(CamberError):
@@ -120,9 +123,19 @@ class Deployment:
         application = await asyncio.to_thread(load_application, source.root, source.functions)
         return InProcessRelease(application)
 
-    async def push_release(self, release: LoadedRelease) -> PushReport:
-        """Make a loaded release the serving one."""
-        return await push(self.engine, self.releases, release)
+    async def push_release(
+        self,
+        release: LoadedRelease,
+        *,
+        origin: ReleaseOrigin = _LOCAL,
+        mode: PushMode = PushMode.SWITCH,
+    ) -> PushReport:
+        """Make a loaded release the serving one, or see whether it could be.
+
+        Raises:
+            PushFailed: stored documents do not fit. The last good release serves on.
+        """
+        return await push(self.engine, self.releases, release, origin=origin, mode=mode)
 
     async def set_environment_variable(self, name: str, value: str | None) -> Timestamp:
         """Set a deployment variable; None removes it. Queries that read it run again."""

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 
 from camber.engine import system_tables
 from camber.engine.catalog import Catalog, IndexEntry, IndexState, TableEntry
@@ -17,6 +18,7 @@ from camber.engine.engine import Engine, Hold
 from camber.engine.transaction import Transaction
 from camber.functions.analysis import AnalysedIndex, AnalysedTable, Analysis
 from camber.occ.interval import ALL, Interval, Order
+from camber.releases.records import ReleaseChanges, ReleaseOrigin, write_record
 from camber.releases.releases import RELEASE_ID, Releases, release_number
 from camber.runtime.release import LoadedRelease
 from camber.storage.store import Snapshot
@@ -35,12 +37,23 @@ class PushFailed(Exception):
     """A release could not take over. Says what stood in the way; the last good one serves on."""
 
 
+class PushMode(Enum):
+    """How far a push goes."""
+
+    #: Validate, build, and serve it.
+    SWITCH = "switch"
+    #: Validate and say what would be done; change nothing.
+    DRY_RUN = "dry run"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushReport:
-    """What a push did."""
+    """What a push did, or would do in a dry run. `release` is the number it serves under."""
 
     analysis: Analysis
+    mode: PushMode
     release: int
+    changes: ReleaseChanges
     tables_created: tuple[str, ...]
     indexes_built: tuple[str, ...]
     indexes_dropped: tuple[str, ...]
@@ -54,6 +67,8 @@ class _Plan:
 
     transaction: Transaction
     release: int
+    mode: PushMode
+    changes: ReleaseChanges = field(default_factory=ReleaseChanges)
     tables_created: list[str] = field(default_factory=list)
     built: list[str] = field(default_factory=list)
     dropped: list[IndexEntry] = field(default_factory=list)
@@ -61,7 +76,14 @@ class _Plan:
     notes: list[str] = field(default_factory=list)
 
 
-async def push(engine: Engine, releases: Releases, release: LoadedRelease) -> PushReport:
+async def push(
+    engine: Engine,
+    releases: Releases,
+    release: LoadedRelease,
+    *,
+    origin: ReleaseOrigin,
+    mode: PushMode = PushMode.SWITCH,
+) -> PushReport:
     """Make `release` the serving one.
 
     Raises:
@@ -69,24 +91,27 @@ async def push(engine: Engine, releases: Releases, release: LoadedRelease) -> Pu
     """
     async with engine.hold() as hold:
         transaction = engine.begin("push")
-        plan = _Plan(transaction=transaction, release=release_number(transaction) + 1)
+        plan = _Plan(transaction=transaction, release=release_number(transaction) + 1, mode=mode)
         try:
             stale = await engine.on_writer(_create_tables, plan, release.analysis)
             for table in stale:
                 plan.notes += await _validate_table(transaction, table, release)
-            await engine.on_writer(_prepare, engine, plan, release.analysis)
-            releases.prepare(plan.release, release)
-            await _switch(hold, plan)
+            await engine.on_writer(_prepare, engine, plan, release.analysis, origin)
+            if mode is PushMode.SWITCH:
+                releases.prepare(plan.release, release)
+                await _switch(hold, plan)
         except BaseException:
             releases.withdraw(plan.release)
             raise
         finally:
             transaction.close()
-        for index in plan.dropped:
+        for index in plan.dropped if mode is PushMode.SWITCH else ():
             await engine.drop_index(index.id)
     return PushReport(
         analysis=release.analysis,
+        mode=mode,
         release=plan.release,
+        changes=plan.changes,
         tables_created=tuple(plan.tables_created),
         indexes_built=tuple(plan.built),
         indexes_dropped=tuple(plan.dropped_names),
@@ -113,13 +138,20 @@ def _create_tables(plan: _Plan, analysis: Analysis) -> list[AnalysedTable]:
     ]
 
 
-def _prepare(engine: Engine, plan: _Plan, analysis: Analysis) -> None:
+def _prepare(engine: Engine, plan: _Plan, analysis: Analysis, origin: ReleaseOrigin) -> None:
     transaction = plan.transaction
     next_index = _next_index_id(transaction.catalog)
     for table in transaction.user_tables():
         declared = analysis.tables.get(table.name)
         next_index = _plan_indexes(engine, plan, table, declared, next_index)
     _write_release(transaction, plan.release, analysis)
+    plan.changes = write_record(
+        transaction,
+        number=plan.release,
+        time_ms=engine.host.now_ns() / 1e6,
+        origin=origin,
+        analysis=analysis,
+    )
 
 
 def _known_validators(transaction: Transaction) -> dict[str, str]:
@@ -211,7 +243,8 @@ def _plan_indexes(
             state=IndexState.STAGED if want.staged else IndexState.ENABLED,
         )
         next_index += 1
-        _build(engine, transaction, table, index)
+        if plan.mode is PushMode.SWITCH:
+            _build(engine, transaction, table, index)
         transaction.insert(
             system_tables.INDEXES,
             system_tables.index_document(table, index),

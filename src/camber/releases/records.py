@@ -1,0 +1,155 @@
+"""What is remembered of each release: a document of `_releases`, written by the push itself.
+
+Enough to list the last releases and to go back to one: the digest names its sources, which whoever
+pushed them keeps. Going back is a push like any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from camber import limits
+from camber.engine import system_tables
+from camber.engine.transaction import Transaction
+from camber.functions.analysis import Analysis
+from camber.occ.interval import ALL, Order
+from camber.values.ids import encode_id
+from camber.values.packed import unpack
+from camber.values.value import canonical
+
+#: The first byte of the internal ids of records: other documents of `_releases` have another.
+_RECORD: Final = b"\x02"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseOrigin:
+    """Where a release comes from.
+
+    `name` says who pushed it (`dev`, `start`, `deploy`, `rollback`), `digest` names its sources,
+    and is empty where nobody keeps them; `message` is for people.
+    """
+
+    name: str
+    digest: str = ""
+    message: str = ""
+
+
+class ReleaseChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """How a release differs from the one before it. Indexes are named `table.index`."""
+
+    functions_added: tuple[str, ...] = ()
+    functions_removed: tuple[str, ...] = ()
+    tables_added: tuple[str, ...] = ()
+    tables_removed: tuple[str, ...] = ()
+    indexes_added: tuple[str, ...] = ()
+    indexes_removed: tuple[str, ...] = ()
+
+
+class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One release that has served, or serves."""
+
+    number: int
+    #: When it was switched to, in milliseconds since the Unix epoch.
+    time_ms: float
+    digest: str
+    #: `dev`, `start`, `deploy` or `rollback`.
+    origin: str
+    message: str
+    #: What it declares: paths of functions, names of tables, `table.index`.
+    functions: tuple[str, ...]
+    tables: tuple[str, ...]
+    indexes: tuple[str, ...]
+    changes: ReleaseChanges
+
+
+def history(transaction: Transaction) -> list[ReleaseRecord]:
+    """Return the last releases, the serving one first."""
+    table = transaction.catalog.by_name(system_tables.RELEASES)
+    assert table is not None
+    records = []
+    for row in transaction.scan(table, table.indexes["by_id"], ALL, Order.ASC):
+        document = unpack(row.packed)
+        assert isinstance(document, dict)
+        if "time_ms" in document:
+            records.append(msgspec.convert(document, ReleaseRecord))
+    return sorted(records, key=lambda record: record.number, reverse=True)
+
+
+def write_record(
+    transaction: Transaction,
+    *,
+    number: int,
+    time_ms: float,
+    origin: ReleaseOrigin,
+    analysis: Analysis,
+) -> ReleaseChanges:
+    """Remember a release, and forget those beyond the last few. Return what it changes.
+
+    Sources that are pushed again, as at each start of a server, are remembered once.
+    """
+    before = history(transaction)
+    previous = before[0] if before else None
+    record = ReleaseRecord(
+        number=number,
+        time_ms=time_ms,
+        digest=origin.digest,
+        origin=origin.name,
+        message=origin.message,
+        functions=tuple(sorted(analysis.functions)),
+        tables=tuple(sorted(analysis.tables)),
+        indexes=index_names(analysis),
+        changes=ReleaseChanges(),
+    )
+    changes = _changes(previous, record)
+    again = previous is not None and origin.digest and previous.digest == origin.digest
+    if again:
+        assert previous is not None
+        # What it changed when it was new is what people ask about.
+        record = msgspec.structs.replace(record, changes=previous.changes)
+        forgotten = [previous, *before[limits.releases_kept :]]
+    else:
+        record = msgspec.structs.replace(record, changes=changes)
+        forgotten = before[limits.releases_kept - 1 :]
+    for old in forgotten:
+        transaction.delete(_record_id(old.number))
+    fields = canonical(msgspec.to_builtins(record))
+    assert isinstance(fields, dict)
+    transaction.insert(system_tables.RELEASES, fields, id=_record_id(number))
+    return changes
+
+
+def index_names(analysis: Analysis) -> tuple[str, ...]:
+    """Return the declared indexes of a release, as `table.index`."""
+    return tuple(
+        sorted(
+            f"{table.name}.{index.name}"
+            for table in analysis.tables.values()
+            for index in table.indexes
+        )
+    )
+
+
+def _changes(previous: ReleaseRecord | None, record: ReleaseRecord) -> ReleaseChanges:
+    def added(new: tuple[str, ...], old: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(set(new) - set(old)))
+
+    functions, tables, indexes = (
+        ((), (), ())
+        if previous is None
+        else (previous.functions, previous.tables, previous.indexes)
+    )
+    return ReleaseChanges(
+        functions_added=added(record.functions, functions),
+        functions_removed=added(functions, record.functions),
+        tables_added=added(record.tables, tables),
+        tables_removed=added(tables, record.tables),
+        indexes_added=added(record.indexes, indexes),
+        indexes_removed=added(indexes, record.indexes),
+    )
+
+
+def _record_id(number: int) -> str:
+    return encode_id(system_tables.RELEASES_NUMBER, _RECORD + number.to_bytes(15, "big"))
