@@ -11,6 +11,7 @@ import typer
 
 from camber.cli import run
 from camber.cli.console import Console, configure_logging
+from camber.cli.init import init
 from camber.cli.reporting import reporting
 from camber.cli.serve import Serve, Urls, run_dev, run_start
 from camber.cli.server_options import Directory, ServerOptions, StartOptions, with_options
@@ -38,6 +39,9 @@ def _root(
     if version:
         typer.echo(VERSION)
         raise typer.Exit
+
+
+app.command()(init)
 
 
 @app.command()
@@ -134,7 +138,6 @@ def _not_built(name: str, what: str) -> None:
 
 
 for _name, _what in (
-    ("init", "Make a new project"),
     ("deploy", "Push to a deployment elsewhere"),
     ("env", "Show and set deployment variables"),
     ("data", "Show documents"),
