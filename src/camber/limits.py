@@ -59,6 +59,16 @@ conflict_backoff_s_max: Final = 2.0
 #: Share of a limit beyond which a function's log says so, in percent.
 warning_percent: Final = 80
 
+# Deployment variables (semantics 4.10).
+
+#: Variables of one deployment.
+variables_max: Final = 512
+#: Characters of a variable's name.
+variable_name_length_max: Final = 256
+#: UTF-8 bytes of one value, and of all values.
+variable_value_bytes_max: Final = 8 * 1024
+variables_bytes_max: Final = 512 * 1024
+
 # Tables and indexes (semantics 2.5).
 
 #: User tables of one deployment.

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from camber.deployment.instance import Instance, open_instance, temporary_instance
 from camber.deployment.maintenance import Maintenance
 from camber.deployment.settings import MEMORY, DeploymentSettings, Redaction, TestHooks
 from camber.deployment.source import ReleaseSource, folder_source
-from camber.engine import system_tables
 from camber.engine.engine import Engine
+from camber.engine.variables import (
+    CLOUD_URL,
+    SITE_URL,
+    VariableChange,
+    Variables,
+    variables_key,
+)
+from camber.engine.writing import write
 from camber.errors import CamberError
 from camber.functions.loading import load_application
 from camber.host import Host, RealHost
 from camber.identity.admin_keys import AdminKeys
 from camber.occ.cursors import CursorCipher
-from camber.occ.interval import Interval, Order
 from camber.releases.push import PushMode, PushReport, push
 from camber.releases.records import ReleaseOrigin
 from camber.releases.releases import Releases
@@ -27,11 +32,6 @@ from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.runtime import Runtime
 from camber.storage.memory import MemoryStore
 from camber.storage.store import Store
-from camber.values.keys import encode_key
-from camber.values.packed import unpack
-
-if TYPE_CHECKING:
-    from camber.values.timestamp import Timestamp
 
 _DATABASE = "camber.sqlite"
 #: The functions folder beside the server, whose sources nobody keeps.
@@ -58,6 +58,10 @@ class Deployment:
         self.admin_keys = AdminKeys(
             instance_name=instance.name, secret=instance.secret, configured=settings.admin_key
         )
+        self.variables = Variables(
+            key=variables_key(instance.secret),
+            urls={CLOUD_URL: settings.cloud_url, SITE_URL: settings.site_url},
+        )
         self.runtime = Runtime(
             engine=self.engine,
             releases=self.releases,
@@ -65,7 +69,7 @@ class Deployment:
             texts=FailureTexts(
                 redact=settings.redaction is Redaction.ON, root=settings.root.resolve()
             ),
-            urls={"CONVEX_CLOUD_URL": settings.cloud_url, "CONVEX_SITE_URL": settings.site_url},
+            variables=self.variables,
             test_hooks=settings.test_hooks is TestHooks.ON,
         )
         self._maintenance = host.spawn(
@@ -94,8 +98,9 @@ class Deployment:
         deployment = cls(
             settings=settings, host=host, store=_open_store(settings), instance=instance
         )
-        for name, value in settings.environment.items():
-            await deployment.set_environment_variable(name, value)
+        await deployment.change_variables(
+            VariableChange(name=name, value=value) for name, value in settings.environment.items()
+        )
         return deployment
 
     async def push(self, source: ReleaseSource | None = None) -> PushReport:
@@ -137,32 +142,14 @@ class Deployment:
         """
         return await push(self.engine, self.releases, release, origin=origin, mode=mode)
 
-    async def set_environment_variable(self, name: str, value: str | None) -> Timestamp:
-        """Set a deployment variable; None removes it. Queries that read it run again."""
-        with closing(self.engine.begin("set environment variable")) as transaction:
-            table = transaction.catalog.by_name(system_tables.ENVIRONMENT_VARIABLES)
-            assert table is not None
-            prefix = encode_key([name])
-            rows = list(
-                transaction.scan(
-                    table,
-                    table.indexes["by_name"],
-                    Interval.prefix(prefix),
-                    Order.ASC,
-                    prefix=prefix,
-                    rows=1,
-                )
-            )
-            for row in rows:
-                document = unpack(row.packed)
-                assert isinstance(document, dict)
-                transaction.delete(str(document["_id"]))
-            if value is not None:
-                transaction.insert(
-                    system_tables.ENVIRONMENT_VARIABLES, {"name": name, "value": value}
-                )
-            finished = transaction.finish()
-        return await self.engine.committer.commit(finished)
+    async def change_variables(self, changes: Iterable[VariableChange]) -> None:
+        """Set and remove deployment variables, all or none; what read one of them runs again.
+
+        Raises:
+            BadRequest: one cannot be.
+        """
+        changes = tuple(changes)
+        await write(self.engine, "change variables", lambda tx: self.variables.change(tx, changes))
 
     async def close(self) -> None:
         """End what runs, write what waits, and close the store."""

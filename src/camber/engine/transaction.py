@@ -299,8 +299,23 @@ class Transaction:
         key, packed = overlay.peekitem(at)
         return (key, packed) if scan.interval.contains(key) else None
 
-    def environment(self, name: str) -> str | None:
-        """Return a deployment variable, or None; its absence is recorded too."""
+    def depend_on(self, table: TableEntry) -> None:
+        """Record a whole table as read, without reading it."""
+        self._record(by_id_index(table.number), Interval(b"", None), prefix=b"")
+
+    def count(self, table: TableEntry) -> int:
+        """Return how many documents a table has. The whole table is recorded as read."""
+        self.depend_on(table)
+        index = by_id_index(table.number)
+        scan = _Scan(index, Interval(b"", None), Order.ASC, b"")
+        stored = sum(1 for _ in self._stored_rows(table, scan, _SCAN_ROWS_MAX))
+        own = [pending for pending in self._pending.values() if pending.table == table]
+        appeared = sum(each.before is None and each.after is not None for each in own)
+        vanished = sum(each.before is not None and each.after is None for each in own)
+        return stored + appeared - vanished
+
+    def environment(self, name: str) -> dict[str, Value] | None:
+        """Return the document of a deployment variable, or None; its absence is recorded too."""
         table = self.catalog.by_name(system_tables.ENVIRONMENT_VARIABLES)
         assert table is not None
         prefix = encode_key([name])
@@ -313,9 +328,7 @@ class Transaction:
             rows=1,
         )
         for row in rows:
-            value = unpack(row.packed)
-            assert isinstance(value, dict)
-            return str(value["value"])
+            return _unpacked(row.packed)
         return None
 
     # Writes.

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from camber import limits
 from camber.engine.engine import Engine
+from camber.engine.variables import Variables
 from camber.errors import AppError, DeveloperError, FunctionError, RequestError
 from camber.functions.calls import Callee
 from camber.functions.contexts import ActionCtx, Auth, SyncActionCtx
@@ -63,7 +64,7 @@ class ActionRunner:
     engine: Engine
     releases: Serving
     texts: FailureTexts
-    urls: Mapping[str, str]
+    variables: Variables
     runner: FunctionRunner
     server_loop: asyncio.AbstractEventLoop
     #: Threads for actions that are plain functions.
@@ -130,11 +131,9 @@ class ActionRunner:
         return await loop.run_in_executor(self.threads, run)
 
     def _variable(self, name: str) -> str | None:
-        if name in self.urls:
-            return self.urls[name]
         transaction = self.engine.begin("ctx.env")
         try:
-            return transaction.environment(name)
+            return self.variables.get(transaction, name)
         finally:
             transaction.close()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Mapping
 from contextlib import closing
 
 from camber.engine.engine import Engine
+from camber.engine.variables import Variables
 from camber.functions.definition import FunctionKind
 from camber.functions.logs import LogLine, install_print
 from camber.occ.cursors import CursorCipher
@@ -36,7 +36,7 @@ class InProcessExecutor:
         releases: Serving,
         cursors: CursorCipher,
         texts: FailureTexts,
-        urls: Mapping[str, str],
+        variables: Variables,
         runner: FunctionRunner,
         test_hooks: bool = False,
     ) -> None:
@@ -48,7 +48,7 @@ class InProcessExecutor:
             releases=releases,
             cursors=cursors,
             texts=texts,
-            urls=urls,
+            variables=variables,
             test_hooks=test_hooks,
         )
         self._transaction_thread = engine.host.worker("camber-transactions")
@@ -60,7 +60,7 @@ class InProcessExecutor:
             engine=engine,
             releases=releases,
             texts=texts,
-            urls=urls,
+            variables=variables,
             runner=runner,
             server_loop=asyncio.get_running_loop(),
             threads=self._threads,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import assert_never
 
 from camber.engine.engine import Engine
+from camber.engine.variables import Variables
 from camber.functions.definition import FunctionKind
 from camber.occ.cursors import CursorCipher
 from camber.runtime.executor import Executor, FunctionCall, SessionRequest
@@ -40,7 +41,7 @@ class Runtime:
         releases: Serving,
         cursors: CursorCipher,
         texts: FailureTexts,
-        urls: Mapping[str, str],
+        variables: Variables,
         test_hooks: bool = False,
     ) -> None:
         self._engine = engine
@@ -49,7 +50,7 @@ class Runtime:
             releases=releases,
             cursors=cursors,
             texts=texts,
-            urls=urls,
+            variables=variables,
             runner=self,
             test_hooks=test_hooks,
         )

@@ -10,6 +10,7 @@ from typing import Any, cast
 from camber import limits
 from camber.engine import system_tables
 from camber.engine.transaction import Transaction
+from camber.engine.variables import Variables
 from camber.errors import (
     AppError,
     ArgumentValidationError,
@@ -64,8 +65,7 @@ class TransactionRunner:
     releases: Serving
     cursors: CursorCipher
     texts: FailureTexts
-    #: Variables that every deployment has.
-    urls: Mapping[str, str]
+    variables: Variables
     #: Whether tests may raise system errors.
     test_hooks: bool = False
 
@@ -141,7 +141,7 @@ class TransactionRunner:
             application=application,
             cursors=self.cursors,
             identity=call.identity,
-            urls=self.urls,
+            variables=self.variables,
             test_hooks=self.test_hooks,
         )
         # A transaction has one moment, and its lines are of that.
@@ -151,7 +151,7 @@ class TransactionRunner:
             given = SystemCall(
                 transaction=transaction,
                 analysis=release.analysis,
-                urls=self.urls,
+                variables=self.variables,
                 cursors=self.cursors,
                 pagination=pagination,
             )
@@ -231,7 +231,7 @@ class _Execution:
     application: Application
     cursors: CursorCipher
     identity: Identity
-    urls: Mapping[str, str]
+    variables: Variables
     test_hooks: bool
     read_identity: bool = False
     #: A system error that user code may have swallowed: the run fails with it nevertheless.
@@ -298,7 +298,7 @@ class _Execution:
         return user_of(self.identity)
 
     def _variable(self, name: str) -> str | None:
-        return self.urls.get(name) or self.transaction.environment(name)
+        return self.variables.get(self.transaction, name)
 
 
 @dataclass(frozen=True, slots=True)

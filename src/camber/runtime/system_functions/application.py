@@ -1,12 +1,14 @@
-"""What the serving release declares, and where the deployment is."""
+"""What the serving release declares."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from camber.functions.analysis import AnalysedTable
 from camber.identity.operations import Operation
 from camber.runtime.system_functions.declaring import SystemCall, SystemQuery, system_query
 from camber.values.paths import FunctionPath
+from camber.values.wire import encode_json
 
 
 @system_query("_system/cli/modules:apiSpec", Operation.VIEW_DATA)
@@ -28,10 +30,47 @@ def api_spec(call: SystemCall) -> list[dict[str, Any]]:
     ]
 
 
-@system_query("_system/cli/convexUrl:cloudUrl", Operation.VIEW_DATA)
-def cloud_url(call: SystemCall) -> str:
-    """The origin that clients see."""
-    return call.urls["CONVEX_CLOUD_URL"]
+@system_query("_system/frontend/components:list", Operation.VIEW_DATA)
+def components(call: SystemCall) -> list[dict[str, Any]]:
+    """Every component by its path; the application itself is the root, with an empty one."""
+    del call
+    root: dict[str, Any] = {
+        "id": None,
+        "name": None,
+        "path": "",
+        "args": {},
+        "state": "active",
+        "httpPrefix": None,
+    }
+    return [root]
 
 
-QUERIES: Final[tuple[SystemQuery, ...]] = (api_spec, cloud_url)
+@system_query("_system/frontend/getSchemas:default", Operation.VIEW_DATA)
+def schemas(call: SystemCall) -> dict[str, str]:
+    """The declared tables as a JSON text, in the form of Convex's exported schema."""
+    tables = [
+        {
+            "tableName": table.name,
+            "indexes": _indexes(table, staged=False),
+            "stagedDbIndexes": _indexes(table, staged=True),
+            "searchIndexes": [],
+            "stagedSearchIndexes": [],
+            "vectorIndexes": [],
+            "stagedVectorIndexes": [],
+            "documentType": table.validator,
+        }
+        for _, table in sorted(call.analysis.tables.items())
+    ]
+    schema = {"tables": tables, "schemaValidation": True}
+    return {"active": encode_json(schema).decode()}
+
+
+def _indexes(table: AnalysedTable, *, staged: bool) -> list[dict[str, Any]]:
+    return [
+        {"indexDescriptor": index.name, "fields": list(index.fields)}
+        for index in table.indexes
+        if index.staged is staged
+    ]
+
+
+QUERIES: Final[tuple[SystemQuery, ...]] = (api_spec, components, schemas)

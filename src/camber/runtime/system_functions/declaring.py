@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from camber.engine.transaction import Transaction
+from camber.engine.variables import Variables
 from camber.functions.analysis import Analysis
 from camber.functions.pagination import PaginationState
 from camber.identity.operations import Operation
@@ -29,8 +30,7 @@ class SystemCall:
     transaction: Transaction
     #: What the serving release declares.
     analysis: Analysis
-    #: The deployment's URLs.
-    urls: Mapping[str, str]
+    variables: Variables
     cursors: CursorCipher
     pagination: PaginationState
 
