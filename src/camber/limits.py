@@ -102,6 +102,8 @@ write_log_bytes_max: Final = 50 * 1024 * 1024
 history_retention_s: Final = 3600.0
 #: Default bound on the bytes of history, beyond which the oldest is trimmed first.
 history_bytes_max: Final = 1024 * 1024 * 1024
+#: How far history may outgrow its bound while an export needs it; beyond that the export fails.
+history_pinned_factor_max: Final = 2
 #: How long the result of a client's mutation is kept for a resend, in seconds: two weeks.
 session_request_retention_s: Final = 14 * 24 * 3600.0
 #: Encoded results kept by the query cache.
@@ -143,3 +145,10 @@ frames_unsent_max: Final = 2000
 queries_concurrent_max: Final = 20
 #: Queries in one `/api/query_batch`.
 query_batch_max: Final = 1000
+
+# Exports and imports (protocol 8.6, 8.7).
+
+#: How long a finished export is kept, in seconds: a week.
+export_kept_s: Final = 7 * 24 * 3600.0
+#: Documents of one read of an export.
+export_batch_documents_max: Final = 512

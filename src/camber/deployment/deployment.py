@@ -32,6 +32,7 @@ from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.runtime import Runtime
 from camber.storage.memory import MemoryStore
 from camber.storage.store import Store
+from camber.transfer.transfers import Transfers
 
 _DATABASE = "camber.sqlite"
 #: The functions folder beside the server, whose sources nobody keeps.
@@ -72,6 +73,7 @@ class Deployment:
             variables=self.variables,
             test_hooks=settings.test_hooks is TestHooks.ON,
         )
+        self.transfers = Transfers(engine=self.engine, folder=settings.data)
         self._maintenance = host.spawn(
             "maintenance",
             Maintenance(
@@ -98,6 +100,7 @@ class Deployment:
         deployment = cls(
             settings=settings, host=host, store=_open_store(settings), instance=instance
         )
+        await deployment.transfers.open()
         await deployment.change_variables(
             VariableChange(name=name, value=value) for name, value in settings.environment.items()
         )
@@ -155,6 +158,7 @@ class Deployment:
         """End what runs, write what waits, and close the store."""
         self._maintenance.cancel()
         await asyncio.gather(self._maintenance, return_exceptions=True)
+        await self.transfers.close()
         await self.runtime.close()
         await self.engine.close()
 

@@ -48,6 +48,10 @@ class Maintenance:
 
     async def round(self) -> None:
         """Forget everything that is due."""
+        if self._engine.store.history_bytes() > (
+            self._history_bytes_max * limits.history_pinned_factor_max
+        ):
+            self._engine.unpin()
         before = self._engine.host.now_ns() - self._history_ns
         while await self._engine.trim(before=before, commits_max=_TRIM_COMMITS) == _TRIM_COMMITS:
             pass

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import ParamSpec, TypeVar
 
 from camber.engine import system_tables
@@ -33,6 +33,7 @@ class Engine:
         self._writer = host.worker("camber-writer")
         self.catalog = load_catalog(store)
         self._listeners: list[Published] = []
+        self._pinned: list[Timestamp] = []
         self.committer = Committer(
             host=host,
             store=store,
@@ -91,10 +92,28 @@ class Engine:
         await self._writer.run(self._store.drop_index, index)
 
     async def trim(self, *, before: Timestamp, commits_max: int) -> int:
-        """Forget at most `commits_max` commits' history up to `before`; return how many."""
+        """Forget at most `commits_max` commits' history up to `before`; return how many.
+
+        What a pin keeps stays.
+        """
+        oldest = min([before, *self._pinned])
         return await self._writer.run(
-            lambda: self._store.trim(before=before, commits_max=commits_max)
+            lambda: self._store.trim(before=oldest, commits_max=commits_max)
         )
+
+    @contextmanager
+    def pin(self, ts: Timestamp) -> Iterator[None]:
+        """Keep snapshots at `ts` and later readable within the block; `unpin` may end it sooner."""
+        self._pinned.append(ts)
+        try:
+            yield
+        finally:
+            if ts in self._pinned:
+                self._pinned.remove(ts)
+
+    def unpin(self) -> None:
+        """End all pins: history has grown too large for anybody's sake."""
+        self._pinned.clear()
 
     @property
     def store(self) -> Store:

@@ -31,6 +31,9 @@ RELEASES: Final = "_releases"
 #: Files and scheduled functions, which applications may read.
 STORAGE: Final = "_storage"
 SCHEDULED_FUNCTIONS: Final = "_scheduled_functions"
+#: Snapshot exports and imports: one document each, with its state (protocol 8.3).
+EXPORTS: Final = "_exports"
+IMPORTS: Final = "_snapshot_imports"
 
 _NUMBERS: Final = {
     TABLES: 512,
@@ -40,6 +43,8 @@ _NUMBERS: Final = {
     RELEASES: 516,
     STORAGE: 517,
     SCHEDULED_FUNCTIONS: 518,
+    EXPORTS: 530,
+    IMPORTS: 531,
 }
 
 _INDEXES: Final = {

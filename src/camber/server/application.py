@@ -26,6 +26,7 @@ from camber.server.http_api import HttpApi
 from camber.server.metrics import Metrics
 from camber.server.static_files import StaticFiles
 from camber.server.sync_socket import SessionOwners, SyncSocket
+from camber.server.transfer_api import TransferApi
 
 
 def api_application(deployment: Deployment, *, static: Path | None = None) -> Starlette:
@@ -34,6 +35,7 @@ def api_application(deployment: Deployment, *, static: Path | None = None) -> St
     sockets = _Sockets(deployment, metrics)
     routes: list[BaseRoute] = [
         *HttpApi(deployment, metrics).routes(),
+        *TransferApi(deployment).routes(),
         WebSocketRoute("/api/sync", sockets.unversioned),
         WebSocketRoute("/api/{version}/sync", sockets.versioned),
     ]

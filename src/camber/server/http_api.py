@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -21,6 +21,7 @@ from camber.identity.identity import Admin, Identity
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.results import Failure
 from camber.runtime.runtime import Done
+from camber.server.bodies import json_object, read_body
 from camber.server.client_version import ClientVersion, parse_client_header
 from camber.server.errors import json_response
 from camber.server.metrics import Metrics
@@ -88,7 +89,9 @@ class HttpApi:
         async def endpoint(request: Request) -> Response:
             identity = self._identity(request)
             client = _client(request)
-            ask = self._ask(request, await _json_body(request), identity, client)
+            ask = self._ask(
+                request, await json_object(request, limits.http_body_bytes_max), identity, client
+            )
             return await self._answer(ask, kind)
 
         return endpoint
@@ -112,7 +115,7 @@ class HttpApi:
         if not isinstance(identity, Admin):
             msg = "/api/function needs an admin key: `Authorization: Convex <admin key>`"
             raise RequestError(msg, code="BadDeployKey", kind=ErrorKind.FORBIDDEN)
-        body = await _json_body(request)
+        body = await json_object(request, limits.http_body_bytes_max)
         ask = self._ask(request, body, identity, _client(request))
         return await self._answer(ask, self._kind(ask.call))
 
@@ -122,7 +125,7 @@ class HttpApi:
         if len(parts) < 2 or not all(parts):
             msg = "name a function: /api/run/<module>/<function>"
             raise BadRequest(msg, code="MissingIdentifier")
-        body = await _json_body(request)
+        body = await json_object(request, limits.http_body_bytes_max)
         body["path"] = f"{'/'.join(parts[:-1])}:{parts[-1]}"
         ask = self._ask(request, body, identity, None)
         return await self._answer(ask, self._kind(ask.call))
@@ -138,7 +141,7 @@ class HttpApi:
 
     async def _query_at_ts(self, request: Request) -> Response:
         identity = self._identity(request)
-        body = await _json_body(request)
+        body = await json_object(request, limits.http_body_bytes_max)
         text = body.get("ts")
         if not isinstance(text, str):
             msg = "the body needs `ts`, a timestamp as /api/query_ts gives it"
@@ -159,7 +162,7 @@ class HttpApi:
     async def _query_batch(self, request: Request) -> Response:
         identity = self._identity(request)
         client = _client(request)
-        body = await _json_body(request)
+        body = await json_object(request, limits.http_body_bytes_max)
         queries = body.get("queries")
         if not isinstance(queries, list) or not all(isinstance(each, dict) for each in queries):
             msg = "the body needs `queries`, a list of objects with path and args"
@@ -238,11 +241,11 @@ class HttpApi:
         return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     async def _echo(self, request: Request) -> Response:
-        body = await _read_body(request, _ECHO_BYTES_MAX)
+        body = await read_body(request, _ECHO_BYTES_MAX)
         return Response(body, media_type=request.headers.get("content-type"))
 
     async def _debug_event(self, request: Request) -> Response:
-        await _read_body(request, limits.http_body_bytes_max)
+        await read_body(request, limits.http_body_bytes_max)
         return Response(status_code=204)
 
 
@@ -265,33 +268,6 @@ def _not_built(what: str) -> Endpoint:
         raise BadRequest(f"{what} are not built yet", code="NotImplemented")
 
     return endpoint
-
-
-async def _json_body(request: Request) -> dict[str, Any]:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    is_json = kind == "application/json" or (
-        kind.startswith("application/") and kind.endswith("+json")
-    )
-    if not is_json:
-        msg = f"the Content-Type is {kind or 'missing'!r}; send application/json"
-        raise BadRequest(msg, code="BadJsonBody")
-    body = decode_json(await _read_body(request, limits.http_body_bytes_max))
-    if not isinstance(body, dict):
-        msg = f"the body is a JSON object, not {type(body).__name__}"
-        raise BadRequest(msg, code="BadJsonBody")
-    return cast("dict[str, Any]", body)
-
-
-async def _read_body(request: Request, bytes_max: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > bytes_max:
-            msg = f"the body is larger than {bytes_max} bytes, the most for this request"
-            raise BadRequest(msg, code="BadJsonBody")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _response(done: Done, form: Format) -> bytes:
