@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from camber.cli import run
+from camber.cli import run, transfer
 from camber.cli.console import Console, configure_logging
 from camber.cli.init import init
 from camber.cli.reporting import reporting
@@ -81,6 +81,7 @@ def codegen(directory: Directory = None) -> None:
 
 
 app.command("run")(run.run)
+app.command("export")(transfer.export)
 
 
 def _refuse_executors(executors: int) -> None:
@@ -143,7 +144,6 @@ for _name, _what in (
     ("data", "Show documents"),
     ("logs", "Follow the log lines of functions"),
     ("import", "Import data"),
-    ("export", "Export data"),
     ("dashboard", "Open the dashboard"),
     ("status", "Say how a deployment is doing"),
 ):

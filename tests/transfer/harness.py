@@ -1,0 +1,106 @@
+"""Deployments without functions, whose HTTP API tests talk to without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from contextlib import asynccontextmanager, closing
+from typing import Any
+
+import httpx
+
+from camber.deployment.deployment import Deployment
+from camber.deployment.settings import DeploymentSettings
+from camber.engine import system_tables
+from camber.occ.interval import ALL, Order
+from camber.server.application import api_application
+from camber.transfer.jobs import newest_first, transact
+from camber.values.packed import unpack
+from tests.servers import KITCHEN
+
+KEY = "test|0123456789abcdef"
+HEADERS = {"Authorization": f"Convex {KEY}"}
+
+
+@asynccontextmanager
+async def serving(folder, *, store=None):
+    """A deployment without functions, and an HTTP client of it."""
+    settings = DeploymentSettings(
+        root=KITCHEN, functions="backend", data=folder, name="test", store=store, admin_key=KEY
+    )
+    deployment = await Deployment.open(settings)
+    transport = httpx.ASGITransport(api_application(deployment))
+    try:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://test", headers=HEADERS
+        ) as client:
+            yield deployment, client
+    finally:
+        await deployment.close()
+
+
+async def insert(deployment, table, *documents):
+    def change(transaction):
+        return [transaction.insert(table, fields) for fields in documents]
+
+    return await transact(deployment.engine, "test", change)
+
+
+def latest(deployment):
+    with closing(deployment.engine.begin("test")) as transaction:
+        return next(newest_first(transaction, system_tables.EXPORTS), None)
+
+
+async def until(deployment, holds):
+    """Wait for a commit after which `holds` does; return what it says."""
+    committed = asyncio.Event()
+    deployment.engine.on_publish(lambda commits: committed.set())
+    while not (found := holds()):
+        committed.clear()
+        await committed.wait()
+    return found
+
+
+def latest_in(deployment, *states):
+    job = latest(deployment)
+    return job if job is not None and job["state"] in states else None
+
+
+async def under_way(deployment):
+    """The newest export once it is being written."""
+    return await until(deployment, lambda: latest_in(deployment, "in_progress"))
+
+
+async def finished(deployment):
+    """The newest export once it is under way no more."""
+    ends = ("completed", "failed", "canceled")
+    return await until(deployment, lambda: latest_in(deployment, *ends))
+
+
+async def exported(deployment, client, query=""):
+    response = await client.post(f"/api/export/request/zip{query}")
+    assert response.status_code == 200, response.text
+    job = await finished(deployment)
+    assert job["state"] == "completed", job
+    response = await client.get(f"/api/export/zip/{int(job['start_ts'])}")
+    assert response.status_code == 200, response.text
+    return job, response
+
+
+def contents(response):
+    archive = zipfile.ZipFile(io.BytesIO(response.content))
+    return {name: archive.read(name) for name in archive.namelist()}
+
+
+def ids_of(transaction, name):
+    """The ids of all documents of a table."""
+    table = transaction.catalog.by_name(name)
+    rows = transaction.scan(table, table.indexes["by_id"], ALL, Order.ASC)
+    documents: list[Any] = [unpack(row.packed) for row in rows]
+    return [document["_id"] for document in documents]
+
+
+def files_in(folder):
+    """The names of the files in a folder, which need not be there."""
+    return sorted(path.name for path in folder.glob("*"))
