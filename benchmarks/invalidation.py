@@ -19,6 +19,7 @@ from camber.host import RealHost
 from camber.identity.identity import Anonymous
 from camber.occ.interval import Interval, Order
 from camber.runtime.executor import Caller, FunctionCall, QueryExecuted
+from camber.runtime.function_log import FunctionLog
 from camber.runtime.queries import Queries
 from camber.runtime.results import QueryResult
 from camber.storage.memory import MemoryStore
@@ -92,7 +93,11 @@ async def _prepare(subscriptions: int) -> Engine:
         )
         finished = transaction.finish()
     await engine.committer.commit(finished)
-    queries = Queries(engine=engine, executor=_Reader(engine))  # type: ignore[arg-type]
+    queries = Queries(
+        engine=engine,
+        executor=_Reader(engine),  # type: ignore[arg-type]
+        log=FunctionLog(engine.host),
+    )
     watcher = _Watcher()
     for number in range(subscriptions):
         call = FunctionCall(

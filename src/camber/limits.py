@@ -37,6 +37,13 @@ call_depth_max: Final = 8
 log_line_bytes_max: Final = 32_768
 #: Log lines of one execution; the last one says that more were dropped.
 log_lines_max: Final = 256
+#: Entries that the log of functions keeps for those who ask later (semantics 11.2); as many again
+#: of answers from the query cache.
+function_log_entries_max: Final = 1000
+#: Bytes of those entries, about, beyond which the oldest are forgotten first.
+function_log_bytes_max: Final = 16 * 1024 * 1024
+#: How long a reader of the log is made to wait for the next entry, in seconds (protocol 8.5).
+function_log_hold_s: Final = 60.0
 
 # Transactions (semantics 4.10).
 

@@ -11,6 +11,7 @@ from camber import limits
 from camber.identity.identity import Anonymous, User, UserIdentity
 from camber.occ.read_set import ReadSet
 from camber.runtime.executor import Caller, FunctionCall, QueryExecuted
+from camber.runtime.function_log import FunctionLog
 from camber.runtime.queries import Queries
 from camber.runtime.results import Failure, QueryResult
 from camber.values.packed import pack, unpack
@@ -71,7 +72,11 @@ def with_gate(tmp_path, test, **options):
             await write(engine, lambda tx: tx.insert("t", {}))
             gate = Gate(engine, **options)
             executor: Any = gate
-            await test(engine, gate, Queries(engine=engine, executor=executor))
+            await test(
+                engine,
+                gate,
+                Queries(engine=engine, executor=executor, log=FunctionLog(engine.host)),
+            )
 
     run(main())
 

@@ -21,6 +21,7 @@ from camber import limits
 from camber.engine.transaction import FinishedTransaction
 from camber.errors import Overloaded, RequestError
 from camber.host import Host, Worker
+from camber.occ.interval import IndexId
 from camber.occ.write_log import WriteLog
 from camber.occ.write_set import IndexWrites
 from camber.storage.store import Commit, Store
@@ -33,13 +34,16 @@ Published = Callable[[Sequence[Commit]], None]
 
 
 class CommitConflict(Exception):  # not an error: the caller runs again
-    """A commit at `ts` by `source` wrote what the transaction had read."""
+    """A commit at `ts` by `source` wrote what the transaction had read, in `index` if known."""
 
-    def __init__(self, *, ts: Timestamp, source: str, place: str) -> None:
+    def __init__(
+        self, *, ts: Timestamp, source: str, place: str, index: IndexId | None = None
+    ) -> None:
         super().__init__(f"{source} wrote {place} at {ts}")
         self.ts = ts
         self.source = source
         self.place = place
+        self.index = index
 
 
 @dataclass(slots=True, eq=False)
@@ -139,14 +143,22 @@ class Committer:
     def _check(self, transaction: FinishedTransaction) -> None:
         conflict = self.write_log.conflict(transaction.reads, since=transaction.begin_ts)
         if conflict is not None:
-            raise CommitConflict(ts=conflict.ts, source=conflict.source, place=conflict.place)
+            raise CommitConflict(
+                ts=conflict.ts,
+                source=conflict.source,
+                place=conflict.place,
+                index=conflict.index,
+            )
         for waiting in (*self._writing, *self._waiting):
             if waiting.commit.ts <= transaction.begin_ts:
                 continue
             place = transaction.reads.overlaps(waiting.writes)
             if place is not None:
                 raise CommitConflict(
-                    ts=waiting.commit.ts, source=waiting.commit.source, place=str(place)
+                    ts=waiting.commit.ts,
+                    source=waiting.commit.source,
+                    place=str(place),
+                    index=place[0],
                 )
 
     async def published(self, ts: Timestamp) -> None:

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from camber import limits
+from camber.occ.interval import IndexId
 from camber.occ.read_set import ReadSet
 from camber.occ.write_set import IndexWrites
 from camber.values.timestamp import Timestamp
@@ -19,11 +20,12 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """The first commit that wrote what was read."""
+    """The first commit that wrote what was read; `index` is where, if that is known."""
 
     ts: Timestamp
     source: str
     place: str
+    index: IndexId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ class WriteLog:
             if place is not None:
                 entry = self._entries[at]
                 shown = f"key {place[1].hex()} of index {place[0]}"
-                return Conflict(ts=self._timestamps[at], source=entry.source, place=shown)
+                return Conflict(
+                    ts=self._timestamps[at], source=entry.source, place=shown, index=place[0]
+                )
         return None
 
     def trim(self, *, now: Timestamp) -> None:

@@ -12,17 +12,21 @@ from camber import limits
 from camber.engine.committer import CommitConflict
 from camber.engine.engine import Engine
 from camber.errors import WriteConflict
+from camber.functions.definition import FunctionKind
 from camber.host import Host
-from camber.runtime.executor import Executor, FunctionCall, SessionRequest
+from camber.runtime.executor import Executor, FunctionCall, MutationExecuted, SessionRequest
+from camber.runtime.function_log import Conflict, Execution, FunctionLog
 from camber.runtime.results import MutationResult
+from camber.values.timestamp import Timestamp
 
 
 class Mutations:
     """Runs and commits mutations. Lives on the event loop."""
 
-    def __init__(self, *, engine: Engine, executor: Executor) -> None:
+    def __init__(self, *, engine: Engine, executor: Executor, log: FunctionLog) -> None:
         self._engine = engine
         self._executor = executor
+        self._log = log
 
     async def run(
         self,
@@ -38,38 +42,58 @@ class Mutations:
             WriteConflict: it lost each of its attempts to another commit.
             Overloaded: too many commits wait.
         """
-        attempt = 0
+        execution = self._log.begin(call, FunctionKind.MUTATION)
+        try:
+            return await self._until_committed(execution, session, visible)
+        except Exception as error:
+            execution.raised(error)
+            raise
+
+    async def _until_committed(
+        self,
+        execution: Execution,
+        session: SessionRequest | None,
+        visible: Callable[[], None] | None,
+    ) -> MutationResult:
+        call = execution.call
         while True:
             executed = await self._executor.mutation(call, session)
-            if executed.failure is not None:
-                return MutationResult(
-                    ts=None, value=None, failure=executed.failure, log_lines=executed.log_lines
-                )
             if executed.recorded_ts is not None:
-                return MutationResult(
-                    ts=executed.recorded_ts,
-                    value=executed.value,
-                    failure=None,
-                    log_lines=executed.log_lines,
-                )
+                # It ran, and was logged, when it was sent first.
+                return _result(executed, executed.recorded_ts)
+            if executed.failure is not None:
+                execution.ended(executed.run, executed.failure, 0)
+                return _result(executed, None)
             try:
                 ts = await self._engine.committer.commit(executed.transaction, visible=visible)
             except CommitConflict as conflict:
-                if attempt == limits.conflict_retries_max:
+                execution.lost_to(Conflict(table=self._table(conflict), source=conflict.source))
+                if execution.retries > limits.conflict_retries_max:
                     raise WriteConflict(
-                        f"{call.path} lost {attempt + 1} times to other commits, the last time to "
-                        f"{conflict.source}, which wrote {conflict.place} after {call.path} had "
-                        "read it. Read less, or write that document less often"
+                        f"{call.path} lost {execution.retries} times to other commits, the last "
+                        f"time to {conflict.source}, which wrote {conflict.place} after "
+                        f"{call.path} had read it. Read less, or write that document less often"
                     ) from None
                 await self._engine.committer.published(conflict.ts)
-                await self._back_off(self._engine.host, attempt)
-                attempt += 1
+                await self._back_off(self._engine.host, execution.retries - 1)
             else:
-                return MutationResult(
-                    ts=ts, value=executed.value, failure=None, log_lines=executed.log_lines
-                )
+                execution.ended(executed.run, None, len(executed.value or b""))
+                return _result(executed, ts)
+
+    def _table(self, conflict: CommitConflict) -> str | None:
+        """Return the table whose index both have used."""
+        for table in self._engine.catalog.tables():
+            if any(index.id == conflict.index for index in table.indexes.values()):
+                return table.name
+        return None
 
     async def _back_off(self, host: Host, attempt: int) -> None:
         longest = min(limits.conflict_backoff_s_min * 2**attempt, limits.conflict_backoff_s_max)
         jitter = int.from_bytes(host.random_bytes(4), "big") / 2**32
         await host.sleep(longest * jitter)
+
+
+def _result(executed: MutationExecuted, ts: Timestamp | None) -> MutationResult:
+    return MutationResult(
+        ts=ts, value=executed.value, failure=executed.failure, log_lines=executed.log_lines
+    )

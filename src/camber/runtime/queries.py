@@ -19,10 +19,12 @@ from dataclasses import dataclass
 
 from camber import limits
 from camber.engine.engine import Engine
+from camber.functions.definition import FunctionKind
 from camber.identity.identity import identity_key
 from camber.occ.read_set import ReadSet
 from camber.occ.subscriptions import Subscriptions
-from camber.runtime.executor import Executor, FunctionCall
+from camber.runtime.executor import Executor, FunctionCall, QueryExecuted
+from camber.runtime.function_log import FunctionLog
 from camber.runtime.results import QueryResult, Watcher
 from camber.storage.store import Commit
 from camber.values.timestamp import Timestamp
@@ -49,9 +51,10 @@ _Key = tuple[_Request, str | None]
 class Queries:
     """Runs queries through the cache. Lives on the event loop."""
 
-    def __init__(self, *, engine: Engine, executor: Executor) -> None:
+    def __init__(self, *, engine: Engine, executor: Executor, log: FunctionLog) -> None:
         self._engine = engine
         self._executor = executor
+        self._log = log
         self._cache: OrderedDict[_Key, QueryResult] = OrderedDict()
         self._cached_bytes = 0
         self._flights: dict[_Key, asyncio.Task[_Landed]] = {}
@@ -74,6 +77,7 @@ class Queries:
         while True:
             cached = self._lookup(request, who, ts)
             if cached is not None:
+                self._log.hit(call, cached)
                 return cached
             flight_key: _Key = (request, who if call.path in self._personal else None)
             flight = self._flights.get(flight_key)
@@ -82,9 +86,11 @@ class Queries:
                 landed = await asyncio.shield(flight)
                 # A run asked for here is for this caller, at this timestamp: always taken.
                 return landed.result
+            joined_s = self._engine.host.monotonic()
             landed = await asyncio.shield(flight)
             mine = not landed.read_identity or landed.who == who
             if mine and landed.result.holds_at(ts):
+                self._log.hit(call, landed.result, self._engine.host.monotonic() - joined_s)
                 return landed.result
 
     def watch(self, result: QueryResult, watcher: Watcher) -> None:
@@ -123,13 +129,24 @@ class Queries:
         return flight
 
     async def _fly(self, request: _Request, call: FunctionCall, ts: Timestamp) -> _Landed:
-        executed = await self._executor.query(call, ts)
+        executed = await self._executed(call, ts)
         who = identity_key(call.identity)
         result = executed.result
         if executed.read_identity:
             self._personal.add(call.path)
         self._keep(result, executed.reads, request, who if executed.read_identity else None)
         return _Landed(result, executed.read_identity, who)
+
+    async def _executed(self, call: FunctionCall, ts: Timestamp) -> QueryExecuted:
+        execution = self._log.begin(call, FunctionKind.QUERY)
+        try:
+            executed = await self._executor.query(call, ts)
+        except Exception as error:
+            execution.raised(error)
+            raise
+        result = executed.result
+        execution.ended(executed.run, result.failure, len(result.packed or b""))
+        return executed
 
     def _keep(
         self, result: QueryResult, reads: ReadSet, request: _Request, who: str | None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import assert_never
+from uuid import UUID
 
 from camber.engine.engine import Engine
 from camber.engine.variables import Variables
@@ -14,6 +15,7 @@ from camber.functions.definition import FunctionKind
 from camber.occ.cursors import CursorCipher
 from camber.runtime.executor import Executor, FunctionCall, SessionRequest
 from camber.runtime.failures import FailureTexts
+from camber.runtime.function_log import FunctionLog
 from camber.runtime.in_process import InProcessExecutor
 from camber.runtime.invocation import Serving
 from camber.runtime.mutations import Mutations
@@ -45,6 +47,7 @@ class Runtime:
         test_hooks: bool = False,
     ) -> None:
         self._engine = engine
+        self.log = FunctionLog(engine.host)
         self.executor: Executor = InProcessExecutor(
             engine=engine,
             releases=releases,
@@ -54,8 +57,8 @@ class Runtime:
             runner=self,
             test_hooks=test_hooks,
         )
-        self.queries = Queries(engine=engine, executor=self.executor)
-        self._mutations = Mutations(engine=engine, executor=self.executor)
+        self.queries = Queries(engine=engine, executor=self.executor, log=self.log)
+        self._mutations = Mutations(engine=engine, executor=self.executor, log=self.log)
 
     @property
     def newest_ts(self) -> Timestamp:
@@ -78,7 +81,15 @@ class Runtime:
 
     async def action(self, call: FunctionCall) -> ActionResult:
         """Run an action to its end."""
-        return await self.executor.action(call, lambda line: None)
+        call = replace(call, execution_id=self._new_execution_id())
+        execution = self.log.begin(call, FunctionKind.ACTION)
+        try:
+            result = await self.executor.action(call, execution.progress)
+        except Exception as error:
+            execution.raised(error)
+            raise
+        execution.ended(result.run, result.failure, len(result.value or b""))
+        return result
 
     async def run(self, call: FunctionCall, kind: FunctionKind) -> Done:
         """Run a function as `kind` and return what came out."""
@@ -105,8 +116,12 @@ class Runtime:
         """Return a fresh request id: 16 hex digits."""
         return self._engine.host.random_bytes(8).hex()
 
+    def _new_execution_id(self) -> str:
+        return str(UUID(bytes=self._engine.host.random_bytes(16), version=4))
+
     async def close(self) -> None:
         """End the executor."""
+        self.log.close()
         await asyncio.to_thread(self.executor.close)
 
 
