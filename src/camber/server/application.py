@@ -23,6 +23,7 @@ from camber.server.client_version import (
 from camber.server.cors import Cors
 from camber.server.errors import InternalErrors, error_response, on_request_error
 from camber.server.http_api import HttpApi
+from camber.server.log_api import LogApi
 from camber.server.metrics import Metrics
 from camber.server.static_files import StaticFiles
 from camber.server.sync_socket import SessionOwners, SyncSocket
@@ -36,6 +37,7 @@ def api_application(deployment: Deployment, *, static: Path | None = None) -> St
     routes: list[BaseRoute] = [
         *HttpApi(deployment, metrics).routes(),
         *TransferApi(deployment).routes(),
+        *LogApi(deployment).routes(),
         WebSocketRoute("/api/sync", sockets.unversioned),
         WebSocketRoute("/api/{version}/sync", sockets.versioned),
     ]

@@ -53,6 +53,8 @@ async def serving(
             await deployment.host.sleep(0.005)
         yield
     finally:
+        # Its readers wait for long, and would be waited for.
+        deployment.runtime.log.close()
         for server, _ in servers:
             server.should_exit = True
         await asyncio.gather(*tasks)
