@@ -94,14 +94,24 @@ class Server:
     def kill(self) -> None:
         """End the process at once, as a crash does."""
         self._process.kill()
-        self._wait()
+        self.wait()
 
     def stop(self) -> None:
         """End the process as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
-        self._wait()
+        self.wait()
 
-    def _wait(self) -> None:
+    def send_signal(self, number: int) -> None:
+        """Send a signal, and wait for nothing."""
+        self._process.send_signal(number)
+
+    def terminate(self) -> None:
+        """End the process as service managers do."""
+        self._process.send_signal(signal.SIGTERM)
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until the process has ended; `status` says how."""
         self.status = self._process.wait(timeout=_START_S)
         self._reader.join()
         assert self._process.stdout is not None
@@ -133,7 +143,7 @@ class Server:
         if self._process.poll() is None:
             self.stop()
         elif not self._process.stdout.closed:  # type: ignore[union-attr]
-            self._wait()
+            self.wait()
 
     def post(self, path: str, body: object, **headers: str) -> httpx.Response:
         return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=30)

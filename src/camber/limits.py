@@ -159,3 +159,11 @@ query_batch_max: Final = 1000
 export_kept_s: Final = 7 * 24 * 3600.0
 #: Documents of one read of an export.
 export_batch_documents_max: Final = 512
+
+# The end of a server.
+
+#: How long what runs may take when a production server is told to end, in seconds: less than the
+#: 30 s after which container platforms kill.
+grace_s: Final = 25.0
+#: The same in development: a person waits for it.
+development_grace_s: Final = 2.0

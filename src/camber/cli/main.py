@@ -112,6 +112,7 @@ def _serve(options: ServerOptions, *, any_port: bool) -> Serve:
         cloud_url=options.cloud_url,
         site_url=options.site_url,
         static=options.static,
+        grace_s=options.grace_s,
     )
 
 

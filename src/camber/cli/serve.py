@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from watchfiles import PythonFilter, awatch
 
+from camber import limits
 from camber.cli.console import Console
+from camber.cli.stopping import Stop, StoppedEarly
 from camber.codegen.files import write_generated
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project
@@ -45,6 +47,8 @@ class Serve:
     static: Path | None
     #: Whether to tell front ends and the official CLI of the deployment by `.env.local`.
     env_local: bool = True
+    #: How long what runs may take at the end, in seconds.
+    grace_s: float = limits.development_grace_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ Ready = Callable[[Deployment, Urls], None]
 
 def run_dev(serve: Serve, console: Console, ready: Ready) -> None:
     """Serve, and push again whenever a file of the functions folder is saved."""
-    uvloop.run(_dev(serve, console, ready))
+    _until_stopped(_dev(serve, console, ready), console)
 
 
 def run_start(serve: Serve, console: Console, ready: Ready) -> None:
@@ -70,27 +74,41 @@ def run_start(serve: Serve, console: Console, ready: Ready) -> None:
         LoadError: a module does not load.
         PushFailed: stored documents do not fit the schema.
     """
-    uvloop.run(_start(serve, console, ready))
+    _until_stopped(_start(serve, console, ready), console)
+
+
+def _until_stopped(main: Coroutine[Any, Any, None], console: Console) -> None:
+    try:
+        uvloop.run(main)
+    except StoppedEarly:
+        console.say("Ended before it was ready")
 
 
 async def _dev(serve: Serve, console: Console, ready: Ready) -> None:
+    stop = Stop()
     async with _opened(serve) as it:
-        stop = _stop_signal()
-        await _push(it.deployment, serve.project, console)
-        async with serving(it.deployment, api=it.api, site=it.site, static=serve.static):
+        await stop.unless_wanted(_push(it.deployment, serve.project, console))
+        async with serving(
+            it.deployment, api=it.api, site=it.site, static=serve.static, grace_s=serve.grace_s
+        ):
             if serve.env_local:
                 write_env_local(serve.project.root, it.urls.cloud, it.deployment.admin_keys.key)
             ready(it.deployment, it.urls)
-            await _watch(it.deployment, serve.project, console, stop)
+            await _watch(it.deployment, serve.project, console, stop.wanted)
 
 
 async def _start(serve: Serve, console: Console, ready: Ready) -> None:
+    stop = Stop()
     async with _opened(serve) as it:
-        stop = _stop_signal()
-        console.say(_summary(await it.deployment.push()))
-        async with serving(it.deployment, api=it.api, site=it.site, static=serve.static):
+        console.say(_summary(await stop.unless_wanted(it.deployment.push())))
+        async with serving(
+            it.deployment, api=it.api, site=it.site, static=serve.static, grace_s=serve.grace_s
+        ):
             ready(it.deployment, it.urls)
-            await stop.wait()
+            await stop.wanted.wait()
+            console.say(
+                f"Ending: what runs has {serve.grace_s:g} s to finish; a second signal ends at once"
+            )
 
 
 @contextlib.asynccontextmanager
@@ -121,15 +139,6 @@ class _Opened:
 def _origin(host: str, bound: socket.socket) -> str:
     shown = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # compared only
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{bound.getsockname()[1]}"
-
-
-def _stop_signal() -> asyncio.Event:
-    """Return an event that is set by SIGINT and SIGTERM."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 async def _watch(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from camber import limits
 from camber.cli.console import LogFormat
 from camber.deployment.settings import DeploymentSettings, Durability, Redaction, TestHooks
 
@@ -177,6 +178,11 @@ class ServerOptions:
         ),
     ] = False
 
+    @property
+    def grace_s(self) -> float:
+        """Return how long what runs may take at the end."""
+        return limits.development_grace_s
+
     def ports(self) -> tuple[int, int]:
         """Return the API's port and the site's; 0 is any free one."""
         port = _PORT if self.port is None else self.port
@@ -210,6 +216,20 @@ class StartOptions(ServerOptions):
             panel=_RUNNING,
         ),
     ] = True
+    grace_period: Annotated[
+        float,
+        _option(
+            "--grace-period",
+            help="How long what runs may take when the server is told to end, in seconds.",
+            panel=_RUNNING,
+            metavar="SECONDS",
+            min=0,
+        ),
+    ] = limits.grace_s
+
+    @property
+    def grace_s(self) -> float:
+        return self.grace_period
 
 
 def with_options(command: Callable[[Options], None]) -> Callable[..., None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from camber.server.client_version import (
     parse_version,
 )
 from camber.server.cors import Cors
+from camber.server.draining import HEALTH_PATH, Drain, health
 from camber.server.errors import InternalErrors, error_response, on_request_error
 from camber.server.http_api import HttpApi
 from camber.server.log_api import LogApi
@@ -30,11 +32,18 @@ from camber.server.sync_socket import SessionOwners, SyncSocket
 from camber.server.transfer_api import TransferApi
 
 
-def api_application(deployment: Deployment, *, static: Path | None = None) -> Starlette:
-    """Return what is served on the API port: every route of protocol 4.2 and 3.1."""
+def api_application(
+    deployment: Deployment, *, static: Path | None = None, drain: Drain | None = None
+) -> Starlette:
+    """Return what is served on the API port: every route of protocol 4.2 and 3.1.
+
+    Whoever ends the server gives the `drain` that it will use.
+    """
     metrics = Metrics(deployment)
-    sockets = _Sockets(deployment, metrics)
+    drain = drain or Drain(deployment.host)
+    sockets = _Sockets(deployment, metrics, drain)
     routes: list[BaseRoute] = [
+        Route(HEALTH_PATH, _health(deployment, drain)),
         *HttpApi(deployment, metrics).routes(),
         *TransferApi(deployment).routes(),
         *LogApi(deployment).routes(),
@@ -71,6 +80,14 @@ def site_application(deployment: Deployment) -> Starlette:
     )
 
 
+def _health(deployment: Deployment, drain: Drain) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        del request
+        return health(drain, serves=deployment.releases.newest is not None)
+
+    return endpoint
+
+
 async def _alive(request: Request) -> Response:
     del request
     return PlainTextResponse("This Camber deployment is running.")
@@ -84,9 +101,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 class _Sockets:
-    def __init__(self, deployment: Deployment, metrics: Metrics) -> None:
+    def __init__(self, deployment: Deployment, metrics: Metrics, drain: Drain) -> None:
         self._deployment = deployment
         self._metrics = metrics
+        self._drain = drain
         self._owners = SessionOwners()
 
     async def versioned(self, websocket: WebSocket) -> None:
@@ -109,10 +127,15 @@ class _Sockets:
         await self._serve(websocket, client)
 
     async def _serve(self, websocket: WebSocket, client: ClientVersion) -> None:
-        await SyncSocket(
+        socket = SyncSocket(
             websocket=websocket,
             deployment=self._deployment,
             owners=self._owners,
             metrics=self._metrics,
             client=client,
-        ).serve()
+        )
+        self._drain.add(socket)
+        try:
+            await socket.serve()
+        finally:
+            self._drain.remove(socket)

@@ -14,9 +14,10 @@ from starlette.types import ASGIApp
 from camber import limits
 from camber.deployment.deployment import Deployment
 from camber.server.application import api_application, site_application
+from camber.server.draining import Drain
 
-#: How long open requests may take when the server ends; clients reconnect by themselves.
-_GRACE_S = 2
+#: How long connections may take to close once nothing runs on them, in seconds.
+_CLOSING_S = 2
 
 
 class _Server(uvicorn.Server):
@@ -35,11 +36,19 @@ async def serving(
     api: socket.socket,
     site: socket.socket,
     static: Path | None = None,
+    grace_s: float = limits.development_grace_s,
 ) -> AsyncIterator[None]:
-    """Serve within the block; requests are answered once it is entered."""
+    """Serve within the block; requests are answered once it is entered.
+
+    At its end what runs has `grace_s` seconds to finish.
+    """
+    drain = Drain(deployment.host)
+    applications = (
+        (api_application(deployment, static=static, drain=drain), api),
+        (site_application(deployment), site),
+    )
     servers = [
-        (_Server(_config(api_application(deployment, static=static))), api),
-        (_Server(_config(site_application(deployment))), site),
+        (_Server(_config(drain.around(application))), bound) for application, bound in applications
     ]
     tasks = [
         deployment.host.spawn(f"server {bound.getsockname()[1]}", server.serve(sockets=[bound]))
@@ -55,6 +64,7 @@ async def serving(
     finally:
         # Its readers wait for long, and would be waited for.
         deployment.runtime.log.close()
+        await drain.drain(grace_s)
         for server, _ in servers:
             server.should_exit = True
         await asyncio.gather(*tasks)
@@ -69,7 +79,7 @@ def _config(application: ASGIApp) -> uvicorn.Config:
         ws_per_message_deflate=False,
         ws_ping_interval=limits.socket_ping_frame_s,
         ws_ping_timeout=limits.socket_pong_s_max,
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=_CLOSING_S,
         lifespan="off",
         log_config=None,
         log_level="warning",

@@ -73,6 +73,10 @@ class SessionOwners:
             del self._sockets[session_id]
 
 
+#: Official clients take this code (RFC 6455: going away) as no error, and reconnect.
+_GOING_AWAY = Close(code=1001, reason="ServerStopping")
+
+
 class _QueryWatcher:
     """Tells a socket that one of its queries is stale."""
 
@@ -118,6 +122,8 @@ class SyncSocket:
         self._advance_scheduled = False
         #: The mutation that runs, or that a socket before this one still runs.
         self.mutation: asyncio.Future[None] | None = None
+        self._actions: set[asyncio.Task[None]] = set()
+        self._is_draining = False
 
     async def serve(self) -> None:
         """Talk to the client until the socket is gone."""
@@ -155,7 +161,7 @@ class SyncSocket:
                 return
             if message["type"] == "websocket.disconnect":
                 return
-            if self._session.is_closed:
+            if self._session.is_closed or self._is_draining:
                 continue
             # A client that sends and does not read must not fill our memory with answers.
             await self._outbox_has_room.wait()
@@ -212,7 +218,11 @@ class SyncSocket:
                 case RunMutation():
                     self._start_mutation(effect)
                 case RunAction():
-                    self._host.spawn(f"action {effect.call.path}", self._run_action(effect))
+                    action = self._host.spawn(
+                        f"action {effect.call.path}", self._run_action(effect)
+                    )
+                    self._actions.add(action)
+                    action.add_done_callback(self._actions.discard)
                 case Watch():
                     self._watch(effect)
                 case Unwatch():
@@ -252,6 +262,18 @@ class SyncSocket:
     def abandon_mutations(self) -> None:
         """Forget mutations that have not started: another socket owns the session now."""
         self._session.abandon_mutations()
+
+    async def drain(self) -> None:
+        """Take nothing more in, let what runs end, answer it, and close.
+
+        Clients reconnect by themselves, and send again what was not answered.
+        """
+        self._is_draining = True
+        self._session.abandon_mutations()
+        running = {*self._actions, *([] if self.mutation is None else [self.mutation])}
+        if running:
+            await asyncio.wait(running)
+        self._carry_out([_GOING_AWAY])
 
     # What runs.
 

@@ -51,3 +51,10 @@ async def variable(ctx: ActionCtx, name: str) -> str | None:
 @action
 async def slow(ctx: ActionCtx, seconds: float) -> None:
     await asyncio.sleep(seconds)
+
+
+@action
+async def increment_then_wait(ctx: ActionCtx, name: str, seconds: float) -> int:
+    value = await ctx.run_mutation(counters.increment, name=name)
+    await asyncio.sleep(seconds)
+    return value

@@ -30,6 +30,12 @@ export declare const api: {
       { name: string },
       number
     >;
+    increment_then_wait: FunctionReference<
+      "action",
+      "public",
+      { name: string; seconds: number },
+      number
+    >;
     increment_twice: FunctionReference<
       "action",
       "public",
