@@ -135,6 +135,13 @@ class AuthenticationFailed(RequestError):
     kind = ErrorKind.UNAUTHENTICATED
 
 
+class PermissionDenied(RequestError):
+    """A key that is valid but does not allow what was asked."""
+
+    code = "Forbidden"
+    kind = ErrorKind.FORBIDDEN
+
+
 class WriteConflict(RequestError):
     """A mutation lost every one of its attempts to concurrent commits (semantics 4.3, 4.4)."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from camber.deployment.instance import Instance, open_instance, temporary_instance
+from camber.deployment.issued_keys import IssuedKeys
 from camber.deployment.maintenance import Maintenance
 from camber.deployment.settings import MEMORY, DeploymentSettings, Redaction, TestHooks
 from camber.deployment.source import ReleaseSource, folder_source
@@ -57,8 +58,12 @@ class Deployment:
         self.engine = Engine(host=host, store=store)
         self.releases = Releases()
         self.admin_keys = AdminKeys(
-            instance_name=instance.name, secret=instance.secret, configured=settings.admin_key
+            instance_name=instance.name,
+            secret=instance.secret,
+            now_ms=lambda: host.now_ns() / 1e6,
+            configured=settings.admin_key,
         )
+        self.issued_keys = IssuedKeys(engine=self.engine, admin_keys=self.admin_keys)
         self.variables = Variables(
             key=variables_key(instance.secret),
             urls={CLOUD_URL: settings.cloud_url, SITE_URL: settings.site_url},
@@ -153,6 +158,12 @@ class Deployment:
         """
         changes = tuple(changes)
         await write(self.engine, "change variables", lambda tx: self.variables.change(tx, changes))
+
+    async def set_url(self, name: str, url: str | None) -> None:
+        """Set one of the built-in variables for good; None gives back that of the settings."""
+        await write(
+            self.engine, "set canonical url", lambda tx: self.variables.set_url(tx, name, url)
+        )
 
     async def close(self) -> None:
         """End what runs, write what waits, and close the store."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import ParamSpec, TypeVar
@@ -35,9 +34,6 @@ class Engine:
         self.catalog = load_catalog(store)
         self._listeners: list[Published] = []
         self._pinned: list[Timestamp] = []
-        #: Taken by whoever counts on tables, indexes and validators to stay as they are for longer
-        #: than a commit: one push or one import at a time. Taken before `hold`.
-        self.structure = asyncio.Lock()
         self.committer = Committer(
             host=host,
             store=store,
@@ -142,7 +138,7 @@ class Hold:
 
     async def commit(self, transaction: FinishedTransaction) -> Timestamp:
         """Commit, as `Committer.commit` does."""
-        if not transaction.changes and not transaction.staged:
+        if not transaction.changes:
             return transaction.begin_ts
         return await self._commit(transaction)  # type: ignore[no-any-return, misc]
 

@@ -31,6 +31,8 @@ RELEASES: Final = "_releases"
 #: Files and scheduled functions, which applications may read.
 STORAGE: Final = "_storage"
 SCHEDULED_FUNCTIONS: Final = "_scheduled_functions"
+#: Admin keys that were issued; of their secrets only hashes.
+ADMIN_KEYS: Final = "_admin_keys"
 #: Snapshot exports and imports: one document each, with its state (protocol 8.3).
 EXPORTS: Final = "_exports"
 IMPORTS: Final = "_snapshot_imports"
@@ -43,6 +45,7 @@ _NUMBERS: Final = {
     RELEASES: 516,
     STORAGE: 517,
     SCHEDULED_FUNCTIONS: 518,
+    ADMIN_KEYS: 520,
     EXPORTS: 530,
     IMPORTS: 531,
 }
@@ -57,11 +60,12 @@ SESSION_REQUESTS_NUMBER: Final = _NUMBERS[SESSION_REQUESTS]
 RELEASES_NUMBER: Final = _NUMBERS[RELEASES]
 TABLES_NUMBER: Final = _NUMBERS[TABLES]
 INDEXES_NUMBER: Final = _NUMBERS[INDEXES]
+ADMIN_KEYS_NUMBER: Final = _NUMBERS[ADMIN_KEYS]
 
 #: What stands for the commit timestamp in a document of `STAMPED` tables until the committer knows
 #: it: an int64 that no clock reaches, so that the committer can overwrite its 8 packed bytes.
 COMMIT_TIMESTAMP: Final = Int64(-(2**63) + 0x5CA1AB1E)
-STAMPED: Final = frozenset({SESSION_REQUESTS_NUMBER, INDEXES_NUMBER, _NUMBERS[IMPORTS]})
+STAMPED: Final = frozenset({SESSION_REQUESTS_NUMBER, INDEXES_NUMBER})
 
 #: System tables that `ctx.db.system` may read.
 READABLE: Final = frozenset({STORAGE, SCHEDULED_FUNCTIONS})

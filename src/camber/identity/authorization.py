@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import Any, cast
 
 from camber.errors import AuthenticationFailed, BadRequest
@@ -47,7 +48,7 @@ def identity_of_token(token: str) -> Identity:
     raise AuthenticationFailed(msg, code="NoAuthProvider")
 
 
-def identity_of_admin_key(text: str, admin_keys: AdminKeys) -> Identity:
+def identity_of_admin_key(text: str, admin_keys: AdminKeys) -> Admin:
     """Return the admin of `key` or `key:<base64 of an identity to act as>`."""
     # A deployment type may stand before the bar; what comes after it has no colon of its own.
     name, bar, rest = text.partition("|")
@@ -56,8 +57,8 @@ def identity_of_admin_key(text: str, admin_keys: AdminKeys) -> Identity:
         key = f"{name}|{secret}"
     else:
         key, colon, encoded = text.partition(":")
-    admin_keys.check(key)
-    return Admin(acting_as_of_base64(encoded) if colon else None)
+    admin = admin_keys.check(key)
+    return replace(admin, acting_as=acting_as_of_base64(encoded)) if colon else admin
 
 
 def acting_as_of_base64(encoded: str) -> UserIdentity:

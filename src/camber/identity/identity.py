@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from camber.errors import BadRequest
+from camber.errors import BadRequest, PermissionDenied
+from camber.identity.operations import ALL_OPERATIONS, Operation, sorted_operations
 from camber.values.packed import pack
 from camber.values.value import Value, canonical
 
@@ -119,9 +120,29 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """The holder of an admin key, who may act as a user."""
+    """The holder of an admin key, who may act as a user.
+
+    `key_id` is that of an issued key, None for the root key.
+    """
 
     acting_as: UserIdentity | None = None
+    operations: frozenset[Operation] = ALL_OPERATIONS
+    key_id: str | None = None
+
+    def require(self, operation: Operation, what: str) -> None:
+        """Do nothing if the key allows `operation`; `what` needs it.
+
+        Raises:
+            PermissionDenied: it does not.
+        """
+        if operation not in self.operations:
+            allowed = ", ".join(each.value for each in sorted_operations(self.operations))
+            # The official CLI knows the beginning of this sentence (protocol 5.3).
+            msg = (
+                f"You do not have permission to perform this operation: {what} needs a key that "
+                f"allows {operation.value}; this one allows {allowed or 'nothing'}"
+            )
+            raise PermissionDenied(msg)
 
 
 Identity: TypeAlias = Anonymous | User | Admin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
@@ -28,3 +29,12 @@ class Operation(Enum):
 
 
 ALL_OPERATIONS: Final = frozenset(Operation)
+
+#: Operations that change nothing.
+READ_ONLY: Final = frozenset({Operation.VIEW_DATA, Operation.VIEW_ENVIRONMENT, Operation.VIEW_LOGS})
+
+
+def sorted_operations(operations: Iterable[Operation]) -> list[Operation]:
+    """Return operations in the order in which they are documented."""
+    wanted = set(operations)
+    return [operation for operation in Operation if operation in wanted]

@@ -89,7 +89,7 @@ async def push(
     Raises:
         PushFailed: a stored document does not fit the new schema, or an index cannot be built.
     """
-    async with engine.structure, engine.hold() as hold:
+    async with engine.hold() as hold:
         transaction = engine.begin("push")
         plan = _Plan(transaction=transaction, release=release_number(transaction) + 1, mode=mode)
         try:

@@ -19,6 +19,7 @@ from camber.runtime.function_log import FunctionLog
 from camber.runtime.in_process import InProcessExecutor
 from camber.runtime.invocation import Serving
 from camber.runtime.mutations import Mutations
+from camber.runtime.permissions import check_permission
 from camber.runtime.queries import Queries
 from camber.runtime.results import ActionResult, Failure, MutationResult, QueryResult
 from camber.values.timestamp import Timestamp
@@ -66,7 +67,12 @@ class Runtime:
         return self._engine.newest_ts
 
     async def query(self, call: FunctionCall, *, ts: Timestamp | None = None) -> QueryResult:
-        """Return a query's result at `ts`, or at the newest timestamp."""
+        """Return a query's result at `ts`, or at the newest timestamp.
+
+        Raises:
+            PermissionDenied: the caller's key does not allow it; so for all functions.
+        """
+        check_permission(call)
         return await self.queries.run(call, self.newest_ts if ts is None else ts)
 
     async def mutation(
@@ -77,10 +83,12 @@ class Runtime:
         visible: Callable[[], None] | None = None,
     ) -> MutationResult:
         """Run a mutation; return once it is durable, or its failure."""
+        check_permission(call)
         return await self._mutations.run(call, session, visible)
 
     async def action(self, call: FunctionCall) -> ActionResult:
         """Run an action to its end."""
+        check_permission(call)
         call = replace(call, execution_id=self._new_execution_id())
         execution = self.log.begin(call, FunctionKind.ACTION)
         try:

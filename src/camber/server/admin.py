@@ -1,4 +1,4 @@
-"""Who may use the admin routes (protocol 8.4)."""
+"""Who sends a request, and who may use the admin routes (protocol 4.3, 8.4)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from starlette.requests import Request
 from camber.deployment.deployment import Deployment
 from camber.errors import ErrorKind, RequestError
 from camber.identity.authorization import identity_of_header
-from camber.identity.identity import Admin
+from camber.identity.identity import Admin, Identity
 from camber.identity.operations import Operation
 
 
@@ -16,13 +16,36 @@ def admin_of(request: Request, deployment: Deployment, operation: Operation) -> 
 
     Raises:
         AuthenticationFailed: the key is not valid here (401).
-        RequestError: there is no key, or it does not allow `operation` (403).
+        RequestError: there is no key (403).
+        PermissionDenied: the key does not allow `operation` (403).
     """
-    identity = identity_of_header(request.headers.get("authorization"), deployment.admin_keys)
+    admin = any_admin_of(request, deployment)
+    admin.require(operation, request.url.path)
+    return admin
+
+
+def any_admin_of(request: Request, deployment: Deployment) -> Admin:
+    """Return the admin who sends a request that any key allows.
+
+    Raises:
+        AuthenticationFailed: the key is not valid here (401).
+        RequestError: there is no key (403).
+    """
+    identity = identity_of(request, deployment)
     if not isinstance(identity, Admin):
-        msg = (
-            f"{request.url.path} needs a key that may do {operation.value!r}: "
-            "`Authorization: Convex <admin key>`"
-        )
+        msg = f"{request.url.path} needs an admin key: `Authorization: Convex <admin key>`"
         raise RequestError(msg, code="BadDeployKey", kind=ErrorKind.FORBIDDEN)
     return identity
+
+
+def identity_of(request: Request, deployment: Deployment) -> Identity:
+    """Return who sends a request: its header says so, or else its parameter `adminKey`.
+
+    Raises:
+        BadRequest: the header is malformed.
+        AuthenticationFailed: its token or key is not valid here.
+    """
+    header = request.headers.get("authorization")
+    if header is None and "adminKey" in request.query_params:
+        header = f"Convex {request.query_params['adminKey']}"
+    return identity_of_header(header, deployment.admin_keys)

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from camber.deployment.deployment import Deployment
 from camber.errors import BadRequest, RequestError
+from camber.server.admin_api import AdminApi
 from camber.server.client_version import (
     UNKNOWN,
     ClientVersion,
@@ -45,6 +46,7 @@ def api_application(
     routes: list[BaseRoute] = [
         Route(HEALTH_PATH, _health(deployment, drain)),
         *HttpApi(deployment, metrics).routes(),
+        *AdminApi(deployment, metrics).routes(),
         *TransferApi(deployment).routes(),
         *LogApi(deployment).routes(),
         WebSocketRoute("/api/sync", sockets.unversioned),

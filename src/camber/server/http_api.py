@@ -14,13 +14,13 @@ from starlette.routing import BaseRoute, Route
 
 from camber import limits
 from camber.deployment.deployment import Deployment
-from camber.errors import BadRequest, ErrorKind, RequestError
+from camber.errors import BadRequest
 from camber.functions.definition import FunctionKind
-from camber.identity.authorization import identity_of_header
 from camber.identity.identity import Admin, Identity
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.results import Failure
 from camber.runtime.runtime import Done
+from camber.server.admin import any_admin_of, identity_of
 from camber.server.bodies import json_object, read_body
 from camber.server.client_version import ClientVersion, parse_client_header
 from camber.server.errors import json_response
@@ -111,10 +111,7 @@ class HttpApi:
         return await self._answer(ask, FunctionKind.QUERY)
 
     async def _function(self, request: Request) -> Response:
-        identity = self._identity(request)
-        if not isinstance(identity, Admin):
-            msg = "/api/function needs an admin key: `Authorization: Convex <admin key>`"
-            raise RequestError(msg, code="BadDeployKey", kind=ErrorKind.FORBIDDEN)
+        identity = any_admin_of(request, self._deployment)
         body = await json_object(request, limits.http_body_bytes_max)
         ask = self._ask(request, body, identity, _client(request))
         return await self._answer(ask, self._kind(ask.call))
@@ -221,10 +218,7 @@ class HttpApi:
         return given or self._deployment.runtime.new_request_id()
 
     def _identity(self, request: Request) -> Identity:
-        header = request.headers.get("authorization")
-        if header is None and "adminKey" in request.query_params:
-            header = f"Convex {request.query_params['adminKey']}"
-        return identity_of_header(header, self._deployment.admin_keys)
+        return identity_of(request, self._deployment)
 
     # The rest.
 

@@ -33,6 +33,11 @@ class Metrics:
         """Count one function that ended."""
         self._functions.labels(kind.value, "failure" if failed else "success").inc()
 
+    @property
+    def clients_connected(self) -> int:
+        """Return how many sockets of clients are open."""
+        return int(self._registry.get_sample_value("camber_sync_sockets") or 0)
+
     def text(self) -> bytes:
         """Return all metrics."""
         return generate_latest(self._registry)

@@ -6,13 +6,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import assert_never
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from camber import limits
 from camber.deployment.deployment import Deployment
-from camber.errors import ErrorKind, Overloaded, RequestError
+from camber.errors import (
+    AuthenticationFailed,
+    ErrorKind,
+    Overloaded,
+    PermissionDenied,
+    RequestError,
+)
 from camber.functions.definition import FunctionKind
 from camber.identity.authorization import (
     acting_as_of,
@@ -21,7 +28,7 @@ from camber.identity.authorization import (
 )
 from camber.identity.identity import Admin, Anonymous, Identity
 from camber.runtime.executor import FunctionCall, Origin, SessionRequest
-from camber.runtime.results import MutationResult, QueryResult
+from camber.runtime.results import ActionResult, Failure, MutationResult, QueryResult
 from camber.runtime.runtime import session_request_id
 from camber.server.client_version import ClientVersion
 from camber.server.http_api import caller_of
@@ -120,6 +127,7 @@ class SyncSocket:
         self._queries_running = asyncio.Semaphore(limits.queries_concurrent_max)
         self._last_sent = self._host.monotonic()
         self._advance_scheduled = False
+        self._key_watch: asyncio.Task[None] | None = None
         #: The mutation that runs, or that a socket before this one still runs.
         self.mutation: asyncio.Future[None] | None = None
         self._actions: set[asyncio.Task[None]] = set()
@@ -139,6 +147,8 @@ class SyncSocket:
             for query_id in list(self._watchers):
                 self._unwatch(query_id)
             pinger.cancel()
+            if self._key_watch is not None:
+                self._key_watch.cancel()
             if self._websocket.client_state is WebSocketState.DISCONNECTED:
                 writer.cancel()
             await asyncio.gather(writer, pinger, return_exceptions=True)
@@ -187,6 +197,7 @@ class SyncSocket:
         except RequestError as error:
             self._carry_out(self._session.authentication_failed(error))
         else:
+            self._watch_key(identity)
             self._carry_out(self._session.authenticated(identity, self._moment()))
 
     def _identity(self, message: Authenticate) -> Identity:
@@ -197,8 +208,21 @@ class SyncSocket:
             return identity_of_token(token)
         identity = identity_of_admin_key(token, self._deployment.admin_keys)
         if message.acting_as is not None:
-            return Admin(acting_as_of(message.acting_as))
+            return replace(identity, acting_as=acting_as_of(message.acting_as))
         return identity
+
+    def _watch_key(self, identity: Identity) -> None:
+        """End the connection when the key that it goes by is revoked or expires."""
+        if self._key_watch is not None:
+            self._key_watch.cancel()
+            self._key_watch = None
+        if isinstance(identity, Admin) and identity.key_id is not None:
+            self._key_watch = self._host.spawn("key watch", self._key_ended(identity.key_id))
+
+    async def _key_ended(self, key_id: str) -> None:
+        await self._deployment.issued_keys.ended(key_id)
+        msg = "the admin key was revoked or has expired"
+        self._carry_out(self._session.fail(AuthenticationFailed(msg, code="BadAdminKey")))
 
     def _moment(self) -> Moment:
         return Moment(self._runtime.newest_ts, self._host.now_ns())
@@ -283,6 +307,10 @@ class SyncSocket:
                 request_id = self._runtime.new_request_id()
                 call = self._call(effect.call, effect.identity, request_id, effect.journal)
                 result = await self._runtime.query(call, ts=effect.ts)
+        except PermissionDenied as error:
+            result = QueryResult(
+                ts=effect.ts, packed=None, failure=_denied(error), log_lines=(), journal=None
+            )
         except Exception as error:  # noqa: BLE001  # told to the client, and logged if it is ours
             self._fail(error)
             return
@@ -312,6 +340,8 @@ class SyncSocket:
         )
         try:
             result = await self._within_limit(running, effect.call.path)
+        except PermissionDenied as error:
+            result = MutationResult(ts=None, value=None, failure=_denied(error), log_lines=())
         except Exception as error:  # noqa: BLE001  # told to the client, and logged if it is ours
             self._fail(error)
             # Nobody else of this session may start before it has ended.
@@ -354,6 +384,8 @@ class SyncSocket:
         try:
             call = self._call(effect.call, effect.identity, request_id)
             result = await self._runtime.action(call)
+        except PermissionDenied as error:
+            result = ActionResult(value=None, failure=_denied(error), log_lines=())
         except Exception as error:  # noqa: BLE001  # told to the client, and logged if it is ours
             self._fail(error)
             return
@@ -431,6 +463,11 @@ class SyncSocket:
             self._last_sent = self._host.monotonic()
             if not self._outbox:
                 self._carry_out([Send(frames=(frames.PING,))])
+
+
+def _denied(error: PermissionDenied) -> Failure:
+    """Return the failure of one function that a key does not allow; the others go on."""
+    return Failure(message=error.sentence, data=None, headline=error.sentence)
 
 
 def _reason(reason: str) -> str:

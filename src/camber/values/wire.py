@@ -12,9 +12,8 @@ import base64
 import binascii
 import math
 import struct
-from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -90,26 +89,17 @@ def decode_json(text: bytes | str) -> Any:
 
 def from_wire(json: object) -> Value:
     """Return the value that decoded JSON encodes losslessly, in canonical form."""
-    return _from_wire(json, (), limits.value_nesting_max, _number)
+    return _from_wire(json, (), limits.value_nesting_max)
 
 
-def from_export(json: object) -> Value:
-    """Return the value of decoded JSON in the form of exports, where an integer is an int64."""
-    return _from_wire(json, (), limits.value_nesting_max, _int64)
-
-
-#: What an integer without a decimal point stands for.
-_Integer: TypeAlias = Callable[[int, tuple[str | int, ...]], Value]
-
-
-def _from_wire(json: object, path: tuple[str | int, ...], nesting: int, integer: _Integer) -> Value:
+def _from_wire(json: object, path: tuple[str | int, ...], nesting: int) -> Value:
     kind = type(json)
     if kind is str:
         return _unicode(json, path)  # type: ignore[arg-type]
     if json is None or kind is bool:
         return json  # type: ignore[return-value]
     if kind is int:
-        return integer(json, path)  # type: ignore[arg-type]
+        return _number(json, path)  # type: ignore[arg-type]
     if kind is float:
         return canonical_float(json)  # type: ignore[arg-type]
     if kind is list:
@@ -122,11 +112,9 @@ def _from_wire(json: object, path: tuple[str | int, ...], nesting: int, integer:
                 Phrase(f"an array of {len(items)} elements"),
                 f"is too long: an array may have {limits.array_length_max} (ArrayTooLong)",
             )
-        return [
-            _from_wire(item, (*path, at), nesting - 1, integer) for at, item in enumerate(items)
-        ]
+        return [_from_wire(item, (*path, at), nesting - 1) for at, item in enumerate(items)]
     assert kind is dict
-    return _object(cast("dict[str, Any]", json), path, nesting, integer)
+    return _object(cast("dict[str, Any]", json), path, nesting)
 
 
 def _too_nested() -> str:
@@ -151,15 +139,7 @@ def _number(number: int, path: tuple[str | int, ...]) -> int | float:
         raise InvalidValue(path, number, "is outside the range of float64") from None
 
 
-def _int64(number: int, path: tuple[str | int, ...]) -> Int64:
-    if not -(2**63) <= number < 2**63:
-        raise InvalidValue(path, number, "is outside the range of int64")
-    return Int64(number)
-
-
-def _object(
-    json: dict[str, Any], path: tuple[str | int, ...], nesting: int, integer: _Integer
-) -> Value:
+def _object(json: dict[str, Any], path: tuple[str | int, ...], nesting: int) -> Value:
     if len(json) == 1:
         ((name, item),) = json.items()
         if name == "$integer":
@@ -179,7 +159,7 @@ def _object(
     result: dict[str, Value] = {}
     for name, item in json.items():
         check_field_name(name, path)
-        result[name] = _from_wire(item, (*path, name), nesting - 1, integer)
+        result[name] = _from_wire(item, (*path, name), nesting - 1)
     return result
 
 

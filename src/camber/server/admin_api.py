@@ -1,0 +1,327 @@
+"""The admin routes (protocol 8.4), and Camber's own under `/api/camber`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from camber import limits
+from camber.deployment.deployment import Deployment
+from camber.engine.catalog import IndexEntry, IndexState, TableEntry
+from camber.engine.variables import CLOUD_URL, SITE_URL, VariableChange, unreadable
+from camber.errors import BadRequest
+from camber.identity.admin_keys import IssuedKey
+from camber.identity.operations import READ_ONLY, Operation, sorted_operations
+from camber.releases.records import ReleaseRecord, history
+from camber.server.admin import admin_of, any_admin_of
+from camber.server.bodies import json_object
+from camber.server.errors import json_response
+from camber.server.http_api import Endpoint
+from camber.server.metrics import Metrics
+from camber.server.shapes import shape_of_documents, shape_of_table
+from camber.values.wire import encode_json
+from camber.version import VERSION
+
+#: The variables that `update_canonical_url` sets, by what a client calls them.
+_DESTINATIONS: Final[Mapping[str, str]] = {"convexCloud": CLOUD_URL, "convexSite": SITE_URL}
+#: States of indexes that have all their entries.
+_BUILT: Final = frozenset({IndexState.ENABLED.value, IndexState.STAGED.value})
+#: Routes of the official CLI that push JavaScript, which nothing here could run.
+_JAVASCRIPT_PUSHES: Final = (
+    "/api/deploy2/{path:path}",
+    "/api/push_config",
+    "/api/evaluate_push",
+    "/api/prepare_schema",
+)
+
+
+class AdminApi:
+    """What holders of keys do with one deployment, besides calling its functions."""
+
+    def __init__(self, deployment: Deployment, metrics: Metrics) -> None:
+        self._deployment = deployment
+        self._metrics = metrics
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes of protocol 8.4 that are neither exports, imports nor logs."""
+        return [
+            Route("/api/check_admin_key", self._check_admin_key),
+            *_both("/update_environment_variables", self._update_variables, "POST"),
+            *_both("/list_environment_variables", self._list_variables, "GET"),
+            *_both("/get_canonical_urls", self._canonical_urls, "GET"),
+            *_both("/update_canonical_url", self._update_canonical_url, "POST"),
+            *_both("/deployment_info", self._deployment_info, "GET"),
+            Route("/api/shapes2", self._shapes),
+            Route("/api/get_indexes", self._indexes),
+            Route("/api/run_test_function", self._run_test_function, methods=["POST"]),
+            *(Route(path, _javascript_push, methods=["POST"]) for path in _JAVASCRIPT_PUSHES),
+            Route("/api/camber/keys", self._list_keys, methods=["GET"]),
+            Route("/api/camber/keys", self._create_key, methods=["POST"]),
+            Route("/api/camber/keys/revoke", self._revoke_key, methods=["POST"]),
+            Route("/api/camber/status", self._status),
+        ]
+
+    # Who and where.
+
+    async def _check_admin_key(self, request: Request) -> Response:
+        operations = any_admin_of(request, self._deployment).operations
+        return _json(
+            {
+                "success": True,
+                "allowedOps": [each.value for each in sorted_operations(operations)],
+                "isReadOnly": operations <= READ_ONLY,
+            }
+        )
+
+    async def _deployment_info(self, request: Request) -> Response:
+        any_admin_of(request, self._deployment)
+        return _json({"kind": "selfHosted"})
+
+    async def _canonical_urls(self, request: Request) -> Response:
+        any_admin_of(request, self._deployment)
+        with closing(self._deployment.engine.begin("canonical urls")) as transaction:
+            cloud, site = (
+                self._deployment.variables.get(transaction, name) for name in (CLOUD_URL, SITE_URL)
+            )
+        return _json({"convexCloudUrl": cloud, "convexSiteUrl": site})
+
+    async def _update_canonical_url(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.WRITE_ENVIRONMENT)
+        body = await _body(request)
+        destination, url = body.get("requestDestination"), body.get("url")
+        name = _DESTINATIONS.get(destination) if isinstance(destination, str) else None
+        if name is None:
+            msg = f"`requestDestination` is convexCloud or convexSite, not {destination!r}"
+            raise BadRequest(msg, code="BadJsonBody")
+        if url is not None and not _is_origin(url):
+            msg = f"`url` is an origin such as https://api.example.com, not {url!r}"
+            raise BadRequest(msg, code="InvalidCanonicalUrl")
+        await self._deployment.set_url(name, None if url is None else url.rstrip("/"))
+        return Response(status_code=200)
+
+    # Variables.
+
+    async def _update_variables(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.WRITE_ENVIRONMENT)
+        changes = (await _body(request)).get("changes")
+        if not isinstance(changes, list):
+            msg = "the body needs `changes`, a list of objects with name and value"
+            raise BadRequest(msg, code="BadJsonBody")
+        await self._deployment.change_variables(_variable_change(each) for each in changes)
+        return Response(status_code=200)
+
+    async def _list_variables(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.VIEW_ENVIRONMENT)
+        with closing(self._deployment.engine.begin("list variables")) as transaction:
+            stored = self._deployment.variables.stored(transaction)
+        lost = [variable.name for variable in stored if variable.value is None]
+        if lost:
+            raise BadRequest(unreadable(lost), code="EnvironmentVariableUnreadable")
+        return _json({"environmentVariables": {each.name: each.value for each in stored}})
+
+    # Data.
+
+    async def _shapes(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.VIEW_DATA)
+        _refuse_component(request.query_params.get("component"))
+        return _json(await asyncio.to_thread(self._read_shapes))
+
+    def _read_shapes(self) -> dict[str, Any]:
+        with closing(self._deployment.engine.begin("shapes")) as transaction:
+            release = self._deployment.releases.serving(transaction)
+            declared = release.analysis.tables
+            return {
+                table.name: shape_of_table(declared[table.name])
+                if table.name in declared
+                else shape_of_documents(transaction, table)
+                for table in transaction.user_tables()
+            }
+
+    async def _indexes(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.VIEW_DATA)
+        _refuse_component(request.query_params.get("componentId"))
+        found = [
+            {
+                "table": table.name,
+                "name": index.name,
+                "fields": list(index.fields),
+                "backfill": {"state": _backfill(index)},
+                "staged": index.state is IndexState.STAGED,
+            }
+            for table in self._deployment.engine.catalog.tables()
+            if not table.is_system
+            for index in _declared(table)
+        ]
+        return _json({"indexes": found})
+
+    async def _status(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.VIEW_DATA)
+        status = await asyncio.to_thread(self._read_status)
+        return _json({**status, "clients": self._metrics.clients_connected})
+
+    def _read_status(self) -> dict[str, Any]:
+        deployment = self._deployment
+        with closing(deployment.engine.begin("status")) as transaction:
+            release = deployment.releases.serving(transaction)
+            variables = deployment.variables
+            releases = history(transaction)
+            return {
+                "version": VERSION,
+                "name": deployment.instance_name,
+                "cloudUrl": variables.get(transaction, CLOUD_URL),
+                "siteUrl": variables.get(transaction, SITE_URL),
+                "release": None if not releases else _release_json(releases[0]),
+                "newestTimestamp": str(transaction.begin_ts),
+                "functions": len(release.analysis.functions),
+                "httpRoutes": len(release.analysis.routes),
+                "tables": [
+                    {
+                        "name": table.name,
+                        "declared": table.name in release.analysis.tables,
+                        "documents": transaction.count(table),
+                        "indexes": [
+                            {
+                                "name": index.name,
+                                "fields": list(index.fields),
+                                "state": index.state.value,
+                            }
+                            for index in _declared(table)
+                        ],
+                    }
+                    for table in transaction.user_tables()
+                ],
+            }
+
+    # Keys.
+
+    async def _list_keys(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.MANAGE_KEYS)
+        now = self._deployment.host.now_ns() / 1e6
+        keys = [_key_json(key, now) for key in self._deployment.issued_keys.all()]
+        return _json({"keys": keys})
+
+    async def _create_key(self, request: Request) -> Response:
+        admin = admin_of(request, self._deployment, Operation.MANAGE_KEYS)
+        body = await _body(request)
+        name, operations, lifetime = (body.get(each) for each in ("name", "allows", "lifetimeS"))
+        if not isinstance(name, str) or not isinstance(operations, list):
+            msg = "the body needs `name`, and `allows`, a list of operations"
+            raise BadRequest(msg, code="BadJsonBody")
+        if lifetime is not None and type(lifetime) not in {int, float}:
+            msg = f"`lifetimeS` is a number of seconds, not {lifetime!r}"
+            raise BadRequest(msg, code="BadJsonBody")
+        new = await self._deployment.issued_keys.create(
+            admin,
+            name=name,
+            operations=[_operation(each) for each in operations],
+            lifetime_s=lifetime,
+        )
+        now = self._deployment.host.now_ns() / 1e6
+        return _json({**_key_json(new.issued, now), "key": new.text})
+
+    async def _revoke_key(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.MANAGE_KEYS)
+        name = (await _body(request)).get("key")
+        if not isinstance(name, str):
+            msg = "the body needs `key`, the name or the id of one"
+            raise BadRequest(msg, code="BadJsonBody")
+        revoked = await self._deployment.issued_keys.revoke(name)
+        return _json(_key_json(revoked, self._deployment.host.now_ns() / 1e6))
+
+    # What cannot be.
+
+    async def _run_test_function(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.RUN_FUNCTIONS)
+        msg = (
+            "Camber runs Python, and the source of an inline query is JavaScript. Write a query in "
+            "the functions folder and run that by its name"
+        )
+        return _json({"status": "error", "errorMessage": msg})
+
+
+def _both(path: str, endpoint: Endpoint, method: str) -> list[Route]:
+    """Return the routes of what is served with and without the API's version."""
+    return [Route(f"{prefix}{path}", endpoint, methods=[method]) for prefix in ("/api", "/api/v1")]
+
+
+async def _javascript_push(request: Request) -> Response:
+    del request
+    msg = (
+        "this deployment runs functions in Python, and `npx convex dev` and `npx convex deploy` "
+        "push JavaScript: use `camber dev` and `camber deploy`"
+    )
+    raise BadRequest(msg, code="PushOfJavaScript")
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    return await json_object(request, limits.http_body_bytes_max)
+
+
+def _json(value: Any) -> Response:
+    return json_response(encode_json(value))
+
+
+def _variable_change(change: Any) -> VariableChange:
+    name = change.get("name") if isinstance(change, dict) else None
+    value = change.get("value") if isinstance(change, dict) else None
+    if not isinstance(name, str) or not isinstance(value, str | None):
+        msg = "a change is an object with `name`, and `value`, a string or null to remove it"
+        raise BadRequest(msg, code="BadJsonBody")
+    return VariableChange(name=name, value=value)
+
+
+def _operation(text: Any) -> Operation:
+    try:
+        return Operation(text)
+    except ValueError:
+        known = ", ".join(operation.value for operation in Operation)
+        msg = f"there is no operation {text!r} to allow; there are {known}"
+        raise BadRequest(msg, code="InvalidKeyScope") from None
+
+
+def _key_json(key: IssuedKey, now_ms: float) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "allows": [each.value for each in sorted_operations(key.operations)],
+        "created": key.created,
+        "expires": key.expires,
+        "hasExpired": key.has_expired(now_ms),
+    }
+
+
+def _release_json(record: ReleaseRecord) -> dict[str, Any]:
+    return {
+        "number": record.number,
+        "time": record.time_ms,
+        "origin": record.origin,
+        "message": record.message,
+    }
+
+
+def _declared(table: TableEntry) -> list[IndexEntry]:
+    return [
+        index
+        for name, index in sorted(table.indexes.items())
+        if name not in {"by_id", "by_creation_time"}
+    ]
+
+
+def _backfill(index: IndexEntry) -> str:
+    return "done" if index.state.value in _BUILT else "in_progress"
+
+
+def _is_origin(url: Any) -> bool:
+    return isinstance(url, str) and url.startswith(("http://", "https://")) and url.isascii()
+
+
+def _refuse_component(component: str | None) -> None:
+    if component:
+        msg = f"there is no component {component!r}: leave it out for the application itself"
+        raise BadRequest(msg, code="ComponentPathNotFound")
