@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.servers import ADMIN_KEY, REPOSITORY
@@ -32,6 +36,31 @@ class OfficialCli:
         if not (folder / "node_modules").exists():
             (folder / "node_modules").symlink_to(REPOSITORY / "node_modules")
             (folder / "package.json").write_text('{"dependencies": {"convex": "*"}}\n')
+
+    @contextmanager
+    def following(self, *arguments: object) -> Iterator[Iterator[str]]:
+        """Run one command that does not end by itself; yields its lines as it prints them."""
+        process = subprocess.Popen(
+            ["npx", "--no-install", "convex", *map(str, arguments)],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # A group of its own: npx starts node, and ends without it.
+            start_new_session=True,
+        )
+        watchdog = threading.Timer(_LIMIT_S, os.killpg, [process.pid, signal.SIGKILL])
+        watchdog.start()
+        assert process.stdout is not None
+        try:
+            yield iter(process.stdout)
+        finally:
+            watchdog.cancel()
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            process.stdout.close()
 
     def run(self, *arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""

@@ -303,6 +303,8 @@ def test_a_held_reader_is_sent_away_when_the_server_ends(own_talking):
         ({}, "BadCursor"),
         ({"cursor": "soon"}, "BadCursor"),
         ({"cursor": "nan"}, "BadCursor"),
+        ({"cursor": 0, "hold": "61"}, "BadHold"),
+        ({"cursor": 0, "hold": "-1"}, "BadHold"),
         ({"cursor": 0, "sessionId": "x"}, "BadRequestFilter"),
         ({"cursor": 0, "clientRequestCounter": 1}, "BadRequestFilter"),
         ({"cursor": 0, "sessionId": "x", "clientRequestCounter": "-1"}, "BadRequestFilter"),
@@ -338,8 +340,13 @@ def test_nothing_new_within_the_hold_is_an_empty_answer(tmp_path, monkeypatch):
         transport = httpx.ASGITransport(application)
         async with httpx.AsyncClient(transport=transport, base_url="http://camber") as client:
             headers = {"Authorization": "Convex a|b"}
-            answer = await client.get(_LOGS, params={"cursor": "12.5"}, headers=headers)
+            held = await client.get(_LOGS, params={"cursor": "12.5"}, headers=headers)
+            monkeypatch.undo()
+            at_once = await client.get(f"{_LOGS}?cursor=0&hold=0", headers=headers)
         await deployment.close()
-        return answer.json()
+        return [held.json(), at_once.json()]
 
-    assert asyncio.run(main()) == {"entries": [], "newCursor": 12.5}
+    assert asyncio.run(main()) == [
+        {"entries": [], "newCursor": 12.5},
+        {"entries": [], "newCursor": 0.0},
+    ]

@@ -106,6 +106,12 @@ class Client:
             timeout=httpx.Timeout(_ANSWER_S_MAX, connect=_CONNECT_S_MAX),
         )
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._http.close()
+
     @property
     def url(self) -> str:
         """Return the deployment's origin."""

@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from datetime import UTC, datetime
 from enum import Enum
+from types import TracebackType
 from typing import Any
+
+from camber.cli.log_entries import iso_time
+from camber.host import RealHost
+
+_HOST = RealHost()
+#: The names that functions' own levels have.
+_LEVELS = {logging.WARNING: "warn", logging.CRITICAL: "error"}
 
 
 class LogFormat(Enum):
@@ -33,15 +40,18 @@ class Console:
 
     def _write(self, level: str, text: str, fields: dict[str, Any], stream: Any) -> None:
         if self._format is LogFormat.JSON:
-            text = json.dumps({"level": level, "message": text, **fields})
+            now = iso_time(_HOST.now_ns() / 1e9)
+            line = {"level": level, "time": now, "event": "server", "message": text, **fields}
+            text = json.dumps(line)
         print(text, file=stream, flush=True)
 
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "level": record.levelname.lower(),
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": _LEVELS.get(record.levelno, record.levelname.lower()),
+            "time": iso_time(record.created),
+            "event": "log",
             "logger": record.name,
             "message": record.getMessage(),
         }
@@ -58,3 +68,13 @@ def configure_logging(log_format: LogFormat) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(capture=log_format is LogFormat.JSON)
+    if log_format is LogFormat.JSON:
+        sys.excepthook = _log_uncaught
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Write what ends the process as everything else: one line."""
+    logging.getLogger("camber").critical("the server ended", exc_info=(kind, error, trace))

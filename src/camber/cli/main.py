@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from camber.cli import run, transfer
+from camber.cli import logs, run, transfer
 from camber.cli.console import Console, configure_logging
 from camber.cli.init import init
 from camber.cli.reporting import reporting
@@ -81,6 +81,7 @@ def codegen(directory: Directory = None) -> None:
 
 
 app.command("run")(run.run)
+app.command("logs")(logs.logs)
 app.command("export")(transfer.export)
 
 
@@ -112,6 +113,8 @@ def _serve(options: ServerOptions, *, any_port: bool) -> Serve:
         cloud_url=options.cloud_url,
         site_url=options.site_url,
         static=options.static,
+        log_format=options.log_format,
+        tail_logs=options.tail_logs,
         grace_s=options.grace_s,
     )
 
@@ -143,7 +146,6 @@ for _name, _what in (
     ("deploy", "Push to a deployment elsewhere"),
     ("env", "Show and set deployment variables"),
     ("data", "Show documents"),
-    ("logs", "Follow the log lines of functions"),
     ("import", "Import data"),
     ("dashboard", "Open the dashboard"),
     ("status", "Say how a deployment is doing"),

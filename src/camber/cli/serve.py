@@ -15,7 +15,8 @@ import uvloop
 from watchfiles import PythonFilter, awatch
 
 from camber import limits
-from camber.cli.console import Console
+from camber.cli.console import Console, LogFormat
+from camber.cli.function_output import printing
 from camber.cli.stopping import Stop, StoppedEarly
 from camber.codegen.files import write_generated
 from camber.deployment.deployment import Deployment
@@ -45,6 +46,9 @@ class Serve:
     cloud_url: str | None
     site_url: str | None
     static: Path | None
+    log_format: LogFormat = LogFormat.TEXT
+    #: Whether to print what functions log.
+    tail_logs: bool = True
     #: Whether to tell front ends and the official CLI of the deployment by `.env.local`.
     env_local: bool = True
     #: How long what runs may take at the end, in seconds.
@@ -122,10 +126,13 @@ async def _opened(serve: Serve) -> AsyncIterator[_Opened]:
         )
         settings = replace(serve.settings, cloud_url=urls.cloud, site_url=urls.site)
         deployment = await Deployment.open(settings)
-        try:
-            yield _Opened(deployment, urls, api, site)
-        finally:
-            await deployment.close()
+        async with (
+            printing(deployment, serve.log_format) if serve.tail_logs else contextlib.nullcontext()
+        ):
+            try:
+                yield _Opened(deployment, urls, api, site)
+            finally:
+                await deployment.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,14 @@ class ServerOptions:
             "--log-format", help="For people or for machines.", panel=_RUNNING, metavar="text|json"
         ),
     ] = LogFormat.TEXT
+    tail_logs: Annotated[
+        bool,
+        _option(
+            "--tail-logs/--no-tail-logs",
+            help="Print what functions log and why they fail; with json, each run.",
+            panel=_RUNNING,
+        ),
+    ] = True
     test_hooks: Annotated[
         bool,
         _option(

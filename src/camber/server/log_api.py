@@ -25,7 +25,7 @@ from camber.runtime.executor import SessionRequest
 from camber.runtime.function_log import Completion, Conflict, Entry, FunctionLog, Progress
 from camber.runtime.runtime import session_request_id
 from camber.server.admin import admin_of
-from camber.server.client_version import ClientVersion, parse_client_header
+from camber.server.client_version import parse_client_header
 from camber.server.errors import json_response
 from camber.values.wire import encode_json
 
@@ -65,15 +65,16 @@ class LogApi:
     async def _answer(self, request: Request, wanted: Wanted) -> Response:
         client = parse_client_header(request.headers.get("convex-client"))
         cursor_ms = _cursor(request)
-        entries = await self._after(cursor_ms, wanted)
+        entries = await self._after(cursor_ms, wanted, hold_s=_hold_s(request))
         newest_ms = entries[-1].key / 1000 if entries else cursor_ms
-        shown = [_shown(entry, self._log, client) for entry in entries]
+        show = entry_json if client.name in _STRUCTURED else _entry_of_texts
+        shown = [show(entry, self._log) for entry in entries]
         return json_response(encode_json({"entries": shown, "newCursor": newest_ms}))
 
-    async def _after(self, cursor_ms: float, wanted: Wanted) -> Sequence[Entry]:
+    async def _after(self, cursor_ms: float, wanted: Wanted, *, hold_s: float) -> Sequence[Entry]:
         """Return what there is after a cursor; wait for it a while if there is nothing."""
         host = self._deployment.host
-        give_up_s = host.monotonic() + limits.function_log_hold_s
+        give_up_s = host.monotonic() + hold_s
         seen_ms = cursor_ms
         while True:
             if self._log.is_closed:
@@ -105,6 +106,17 @@ def _cursor(request: Request) -> float:
     return cursor_ms
 
 
+def _hold_s(request: Request) -> float:
+    """Return how long to wait for something: a parameter of ours, for who only looks once."""
+    text = request.query_params.get("hold")
+    if text is None:
+        return limits.function_log_hold_s
+    if not text.isdecimal() or int(text) > limits.function_log_hold_s:
+        msg = f"the parameter hold is 0 to {limits.function_log_hold_s:.0f} seconds, not {text!r}"
+        raise BadRequest(msg, code="BadHold")
+    return int(text)
+
+
 def _of_request(request: Request) -> Wanted:
     """Return what tells the entries of one client's request, if it asks for those, or all."""
     session = request.query_params.get("sessionId")
@@ -119,15 +131,14 @@ def _of_request(request: Request) -> Wanted:
     return lambda entry: entry.request_id == request_id
 
 
-def _shown(entry: Entry, log: FunctionLog, client: ClientVersion) -> dict[str, Any]:
-    is_structured = client.name in _STRUCTURED
-    lines = [_line(line) if is_structured else line.text for line in entry.lines]
+def entry_json(entry: Entry, log: FunctionLog) -> dict[str, Any]:
+    """Return an entry as those have it who take its lines apart."""
     shown = {
         "kind": type(entry).__name__,
         "udfType": _KIND[entry.kind],
         "componentPath": entry.component or None,
         "identifier": entry.path,
-        "logLines": lines,
+        "logLines": [_line(line) for line in entry.lines],
         "timestamp": entry.key / 1e6,
         "requestId": entry.request_id,
         "executionId": log.execution_id(entry),
@@ -157,6 +168,10 @@ def _shown(entry: Entry, log: FunctionLog, client: ClientVersion) -> dict[str, A
             }
         case _:
             assert_never(entry)
+
+
+def _entry_of_texts(entry: Entry, log: FunctionLog) -> dict[str, Any]:
+    return {**entry_json(entry, log), "logLines": [line.text for line in entry.lines]}
 
 
 def _line(line: LogLine) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""What functions log, in the output of the server that runs them.
+
+Written on a thread of its own, some entries at a time: whoever reads the output may stand still,
+and the server does not wait for them. Then entries are dropped, and it is said how many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from camber import limits
+from camber.cli.console import LogFormat
+from camber.cli.log_entries import LogEntry, Paper, for_machines, shown_lines
+from camber.deployment.deployment import Deployment
+from camber.host import Host
+from camber.runtime.function_log import Entry, FunctionLog
+from camber.server.log_api import entry_json
+
+#: Entries within this time, in seconds, are written together.
+_GATHER_S = 0.05
+#: How long the end of the server waits for what it still has to write, in seconds.
+_GRACE_S = 1.0
+
+
+class FunctionOutput:
+    """Prints the runs of functions to standard output.
+
+    For people their lines and failures, for machines each run as one object. Answers from the
+    query cache are not printed: no function ran.
+    """
+
+    def __init__(self, log: FunctionLog, host: Host, log_format: LogFormat) -> None:
+        self._log = log
+        self._host = host
+        self._write = _write_json if log_format is LogFormat.JSON else _write_text
+        self._worker = host.worker("camber-function-output")
+        self._waiting: list[Entry] = []
+        self._dropped = 0
+        self._writer: asyncio.Task[None] | None = None
+        log.listen(self._take)
+
+    def _take(self, entry: Entry) -> None:
+        if len(self._waiting) >= limits.function_log_entries_max:
+            self._dropped += 1
+            return
+        self._waiting.append(entry)
+        if self._writer is None:
+            self._writer = self._host.spawn("function output", self._write_all())
+
+    async def _write_all(self) -> None:
+        await self._host.sleep(_GATHER_S)
+        while self._waiting:
+            entries, self._waiting = self._waiting, []
+            dropped, self._dropped = self._dropped, 0
+            known = [msgspec.convert(entry_json(entry, self._log), LogEntry) for entry in entries]
+            await self._worker.run(self._write, known, dropped)
+        self._writer = None
+
+    async def close(self) -> None:
+        """Write what waits, unless nobody takes it."""
+        if self._writer is None:
+            self._worker.close()
+            return
+        done, _ = await asyncio.wait([self._writer], timeout=_GRACE_S)
+        if done:
+            self._worker.close()
+
+
+@asynccontextmanager
+async def printing(deployment: Deployment, log_format: LogFormat) -> AsyncIterator[None]:
+    """Print what a deployment's functions log, until the block ends."""
+    output = FunctionOutput(deployment.runtime.log, deployment.host, log_format)
+    try:
+        yield
+    finally:
+        await output.close()
+
+
+def _write_json(entries: list[LogEntry], dropped: int) -> None:
+    lines = [json.dumps(for_machines(entry)) for entry in entries]
+    if dropped:
+        lines.append(json.dumps({"level": "warn", "event": "dropped", "entries": dropped}))
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _write_text(entries: list[LogEntry], dropped: int) -> None:
+    paper = Paper(sys.stdout)
+    for entry in entries:
+        for _, line in shown_lines(entry):
+            paper.write(line)
+    if dropped:
+        sys.stdout.write(
+            f"{dropped} entries of functions' log were not printed: too many at once\n"
+        )
+        sys.stdout.flush()
