@@ -12,6 +12,7 @@ import msgspec
 
 from camber.functions.definition import FunctionKind, Visibility
 from camber.functions.loading import Application
+from camber.schema.storable import describe
 
 
 class AnalysedFunction(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,10 +40,14 @@ class AnalysedIndex(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnalysedTable(msgspec.Struct, frozen=True, kw_only=True):
-    """A declared table; `validator` is the JSON of its fields without system fields."""
+    """A declared table; `validator` is the JSON of its fields without system fields.
+
+    `storable` says exactly what its documents may be (camber.schema.storable).
+    """
 
     name: str
     validator: dict[str, Any]
+    storable: dict[str, Any]
     strict: bool
     indexes: tuple[AnalysedIndex, ...]
 
@@ -80,6 +85,7 @@ def analyse(application: Application) -> Analysis:
             name: AnalysedTable(
                 name=name,
                 validator=table.json,
+                storable=describe(table.plan),
                 strict=table.strict,
                 indexes=tuple(
                     AnalysedIndex(

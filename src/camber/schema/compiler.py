@@ -156,7 +156,7 @@ class Compiler:
         plan = self.compile(inner, where)
         for mark in marks:
             if isinstance(mark, msgspec.Meta):
-                plan = ConstrainedPlan(plan, _constraint(mark))
+                plan = ConstrainedPlan(plan, _constraint(mark), _bounds(mark))
             elif not isinstance(mark, Arg | str):
                 continue
         return plan
@@ -186,7 +186,7 @@ class Compiler:
         if annotation is datetime.datetime:
             return _DATETIME
         if annotation is uuid.UUID:
-            return ConvertedPlan(StringPlan(), uuid.UUID, _text_of_uuid)
+            return ConvertedPlan(StringPlan(), uuid.UUID, _text_of_uuid, domain="uuid")
         if issubclass(annotation, msgspec.Struct):
             return self._struct(annotation, where)
         if dataclasses.is_dataclass(annotation):
@@ -278,6 +278,7 @@ class Compiler:
             if extra_is_refused
             else ObjectPlan(cls.__name__, make, take)
         )
+        plan.may_refuse = _has_own_checks(cls)
         # Known before its fields are: a struct may hold itself.
         self._objects[cls] = plan
         return plan
@@ -302,6 +303,14 @@ class Compiler:
             default=default,
             factory=factory,
         )
+
+
+def _has_own_checks(cls: Any) -> bool:
+    """Return whether making an object of a class runs code of the application's."""
+    if hasattr(cls, "__post_init__"):
+        return True
+    params = getattr(cls, "__dataclass_params__", None)
+    return params is not None and not params.init
 
 
 class _StrictObjectPlan(ObjectPlan):
@@ -360,7 +369,7 @@ def _to_ms(value: Any) -> float:
 
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_DATETIME = ConvertedPlan(FloatPlan(), _from_ms, _to_ms)
+_DATETIME = ConvertedPlan(FloatPlan(), _from_ms, _to_ms, domain="datetime")
 
 
 def _text_of_uuid(value: Any) -> str:
@@ -401,6 +410,12 @@ def _constraint(meta: msgspec.Meta) -> Callable[[Any], str | None]:
         return None
 
     return problem
+
+
+def _bounds(meta: msgspec.Meta) -> dict[str, int | float | str]:
+    """Return what `_constraint` checks, by name."""
+    names = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")
+    return {name: getattr(meta, name) for name in names if getattr(meta, name) is not None}
 
 
 def _bound(test: Callable[[Any, Any], bool], bound: Any) -> Callable[[Any], bool]:

@@ -498,6 +498,8 @@ class ObjectPlan(Plan):
     client_type: str | None = None
     #: The items of the client's type, where it is generic.
     client_item: Plan | None = None
+    #: Whether making what user code sees of it runs the application's code, which may raise.
+    may_refuse: bool = False
 
     @property
     def json(self) -> dict[str, Any]:
@@ -670,11 +672,15 @@ class UnionPlan(Plan):
 
 @dataclass(frozen=True, slots=True)
 class ConvertedPlan(Plan):
-    """A type of Python's that crosses the wire as another: enums, datetimes, UUIDs."""
+    """A type of Python's that crosses the wire as another: enums, datetimes, UUIDs.
+
+    `domain` names which of the wire's values there are of it, unless all are.
+    """
 
     wire: Plan
     to_python: Callable[[Any], Any]
     to_wire: Callable[[Any], Any]
+    domain: str | None = None
 
     @property
     def json(self) -> dict[str, Any]:
@@ -701,10 +707,11 @@ class ConvertedPlan(Plan):
 
 @dataclass(frozen=True, slots=True)
 class ConstrainedPlan(Plan):
-    """A plan with bounds on its value (`msgspec.Meta`)."""
+    """A plan with bounds on its value (`msgspec.Meta`), by the names that they have there."""
 
     inner: Plan
     problem: Callable[[Any], str | None]
+    bounds: Mapping[str, int | float | str]
 
     @property
     def json(self) -> dict[str, Any]:

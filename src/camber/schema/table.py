@@ -159,6 +159,7 @@ class DeclaredTable:
         """Return the plan of a stored document, system fields included."""
         if self._document_plan is None:
             plan = ObjectPlan(self.cls.__name__, self._make, self._take_document)
+            plan.may_refuse = hasattr(self.cls, "__post_init__")
             self._document_plan = plan
             if self._plan is None:
                 assert compiler is not None
