@@ -94,10 +94,24 @@ indexes_per_table_max: Final = 64
 #: Declared fields of one index.
 index_fields_max: Final = 16
 
+#: Catalogs before the newest one that reads at older timestamps find; one more for each push that
+#: changes indexes, and for each new table.
+catalogs_kept: Final = 64
+
 # Releases.
 
 #: Releases that are remembered, and can be gone back to.
 releases_kept: Final = 10
+#: Releases whose code stays loaded after another has taken over, for what runs at older snapshots.
+superseded_releases_max: Final = 4
+#: Documents that are checked or indexed at once while commits go on: a commit may wait that long.
+push_batch_documents: Final = 256
+#: Documents that may have changed since they were checked when a push stops commits to end.
+push_remainder_documents: Final = 256
+#: Rounds of checking what has changed meanwhile, after which a push ends with what is left.
+push_rounds_max: Final = 20
+#: Index entries that are removed at once.
+index_entries_removed: Final = 2000
 
 # Pagination (semantics 3.6).
 

@@ -66,7 +66,7 @@ def _check(data, acknowledged, newest_before):
 
 def _notes(snapshot, store):
     """All notes, after checking that every index leads to each of them once."""
-    catalog = load_catalog(store)
+    catalog = load_catalog(snapshot)
     table = catalog.by_name("notes")
     if table is None:
         return []

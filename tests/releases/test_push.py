@@ -3,106 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import textwrap
-from contextlib import closing
 
 import pytest
 
-from camber.deployment.deployment import Deployment
-from camber.deployment.project import load_project
-from camber.deployment.settings import DeploymentSettings
 from camber.functions.loading import LoadError
 from camber.identity.identity import Anonymous
-from camber.releases.push import PushFailed, PushMode
-from camber.releases.records import ReleaseChanges, ReleaseOrigin, history
+from camber.releases.failures import PushFailed
+from camber.releases.push import PushMode
+from camber.releases.records import ReleaseChanges, ReleaseOrigin
 from camber.runtime.executor import Caller, FunctionCall
 from camber.values.packed import pack, unpack
-from tests.functions.projects import write_project
-
-FUNCTIONS = """
-    from typing import Any
-    from camber import *
-
-    @mutation
-    def put(ctx: MutationCtx, table: str, fields: dict[str, Any]) -> str:
-        return ctx.db.insert(table, fields)
-
-    @query
-    def by(ctx: QueryCtx, index: str, value: Any) -> list[Any]:
-        return ctx.db.query("things").with_index(index, {"name": value}).collect()
-
-    @query
-    def all(ctx: QueryCtx) -> list[Any]:
-        return ctx.db.query("things").collect()
-"""
-
-
-def schema(fields, indexes=""):
-    return f"""
-    from camber import *
-
-    class Thing(Table, table="things"):
-        {fields}
-        {indexes}
-    """
-
-
-class Deployed:
-    """A deployment of a project that a test rewrites."""
-
-    def __init__(self, root):
-        self.root = root
-        write_project(root, code=FUNCTIONS)
-        self.project = load_project(root)
-
-    async def __aenter__(self):
-        self.deployment = await Deployment.open(
-            DeploymentSettings(
-                root=self.root, functions=self.project.functions, data=self.root / "data"
-            )
-        )
-        return self
-
-    async def __aexit__(self, *exc):
-        await self.deployment.close()
-
-    def write(self, **modules):
-        for name, text in modules.items():
-            (self.project.functions_path / f"{name}.py").write_text(textwrap.dedent(text))
-
-    async def push(self, **modules):
-        self.write(**modules)
-        return await self.deployment.push()
-
-    def history(self):
-        with closing(self.deployment.engine.begin("test")) as transaction:
-            return history(transaction)
-
-    async def run(self, kind, path, **args):
-        call = FunctionCall(
-            path=path,
-            arguments=pack(args),
-            identity=Anonymous(),
-            caller=Caller.CLIENT,
-            request_id="",
-        )
-        result = await getattr(self.deployment.runtime, kind)(call)
-        assert result.failure is None, result.failure
-        return unpack(result.packed if kind == "query" else result.value)
-
-
-def deployed(test):
-    """Run a test with a deployment of its own."""
-
-    def run(tmp_path):
-        async def main():
-            async with Deployed(tmp_path) as it:
-                await test(it)
-
-        asyncio.run(main())
-
-    run.__name__ = test.__name__
-    return run
+from tests.releases.harness import FUNCTIONS, deployed, schema
 
 
 @deployed
@@ -246,7 +157,9 @@ async def test_the_last_releases_are_remembered(it):
 @deployed
 async def test_a_record_says_what_a_release_changed(it):
     report = await it.push()
-    assert report.changes.functions_added == ("code:all", "code:by", "code:put")
+    assert report.changes.functions_added == tuple(
+        f"code:{name}" for name in ("all", "by", "delete", "patch", "put")
+    )
     report = await it.push(
         schema=schema("name: str", "by_name = Index('name')"),
         code=FUNCTIONS.replace("def put(", "def place("),

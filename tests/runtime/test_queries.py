@@ -220,7 +220,7 @@ def test_a_run_that_breaks_is_told_to_all_who_wait(tmp_path):
 def test_conflicting_mutations_all_succeed(tmp_path, clients):
     """A hot counter: retried until each has counted, or told that it has lost too often."""
     from camber.errors import WriteConflict
-    from tests.releases.test_push import Deployed
+    from tests.releases.harness import Deployed
 
     counter = """
         from camber import *

@@ -25,7 +25,7 @@ from camber.functions.loading import load_application
 from camber.host import Host, RealHost
 from camber.identity.admin_keys import AdminKeys
 from camber.occ.cursors import CursorCipher
-from camber.releases.push import PushMode, PushReport, push
+from camber.releases.push import Progress, Pushes, PushMode, PushReport
 from camber.releases.records import ReleaseOrigin
 from camber.releases.releases import Releases
 from camber.runtime.failures import FailureTexts
@@ -57,6 +57,7 @@ class Deployment:
         self.instance_name = instance.name
         self.engine = Engine(host=host, store=store)
         self.releases = Releases()
+        self.pushes = Pushes(engine=self.engine, releases=self.releases)
         self.admin_keys = AdminKeys(
             instance_name=instance.name,
             secret=instance.secret,
@@ -105,6 +106,7 @@ class Deployment:
         deployment = cls(
             settings=settings, host=host, store=_open_store(settings), instance=instance
         )
+        await deployment.pushes.open()
         await deployment.transfers.open()
         await deployment.change_variables(
             VariableChange(name=name, value=value) for name, value in settings.environment.items()
@@ -142,13 +144,17 @@ class Deployment:
         *,
         origin: ReleaseOrigin = _LOCAL,
         mode: PushMode = PushMode.SWITCH,
+        progress: Progress | None = None,
     ) -> PushReport:
         """Make a loaded release the serving one, or see whether it could be.
 
+        It is closed with the deployment, or at once if it does not serve.
+
         Raises:
-            PushFailed: stored documents do not fit. The last good release serves on.
+            PushFailed: stored documents do not fit, or a newer push has begun. The last good
+                release serves on.
         """
-        return await push(self.engine, self.releases, release, origin=origin, mode=mode)
+        return await self.pushes.push(release, origin=origin, mode=mode, progress=progress)
 
     async def change_variables(self, changes: Iterable[VariableChange]) -> None:
         """Set and remove deployment variables, all or none; what read one of them runs again.
@@ -170,7 +176,9 @@ class Deployment:
         self._maintenance.cancel()
         await asyncio.gather(self._maintenance, return_exceptions=True)
         await self.transfers.close()
+        await self.pushes.close()
         await self.runtime.close()
+        await self.releases.close()
         await self.engine.close()
 
 

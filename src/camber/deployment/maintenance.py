@@ -1,4 +1,4 @@
-"""What is forgotten in the background: old history, and old records of clients' mutations."""
+"""What is forgotten in the background: old history, dropped indexes, records of old mutations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from camber.engine.committer import CommitConflict
 from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
 from camber.occ.interval import Interval, Order
+from camber.releases.indexes import remove_dropped
 from camber.values.keys import encode_key
 from camber.values.packed import unpack
 
@@ -59,6 +60,7 @@ class Maintenance:
             await self._engine.trim(before=self._engine.newest_ts, commits_max=_TRIM_COMMITS)
         ):
             pass
+        await remove_dropped(self._engine)
         while await self._forget_session_requests():
             pass
 

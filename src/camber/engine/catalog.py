@@ -23,10 +23,23 @@ CREATION_TIME_FIELD = "_creationTime"
 
 
 class IndexState(Enum):
-    """Whether queries may read an index."""
+    """What an index is for at the moment."""
 
+    #: Queries read it.
     ENABLED = "enabled"
+    #: Complete, but queries may not read it yet.
     STAGED = "staged"
+    #: Staged, and being built in the background.
+    STAGED_BACKFILLING = "staged backfilling"
+    #: Being built for a push that goes on; an older index of the name may serve meanwhile.
+    BACKFILLING = "backfilling"
+    #: Neither read nor written any more. Its entries stay while snapshots from before the drop can
+    #: be read.
+    DROPPED = "dropped"
+
+
+#: States in which an index has its name: queries that name it find it.
+_NAMED = frozenset({IndexState.ENABLED, IndexState.STAGED, IndexState.STAGED_BACKFILLING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +47,8 @@ class IndexEntry:
     """One index of one table.
 
     `fields` are wire paths (`a.b`) without the tie-breaks: `_creationTime` and `_id` follow in
-    every key of a declared index. `since` is the commit that made it readable.
+    every key of a declared index. `since` is the commit that put it into its state; 0 where that
+    does not matter: for built-in indexes, and for a dropped one that nobody has ever read.
     """
 
     id: IndexId
@@ -72,13 +86,26 @@ def _at_path(document: dict[str, Value], path: str) -> Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableEntry:
-    """One table: its number, its name and all its indexes by name, the built-in two included."""
+    """One table: its number, its name and its indexes by name, the built-in two included."""
 
     number: int
     name: str
     indexes: Mapping[str, IndexEntry]
-    #: Indexes with entries of their own, which is all but `by_id`.
+    #: Indexes that are built for a push.
+    pending: tuple[IndexEntry, ...] = ()
+    #: Indexes whose entries wait to be removed.
+    dropped: tuple[IndexEntry, ...] = ()
+    #: All that writes keep up to date, the built-in two included.
+    maintained: tuple[IndexEntry, ...] = field(default=())
+    #: Those of them with entries of their own, which is all but `by_id`.
     stored: tuple[IndexEntry, ...] = field(default=())
+
+    @property
+    def declared(self) -> list[IndexEntry]:
+        """Return all indexes but the built-in two, whatever their state."""
+        built_in = {"by_id", "by_creation_time"}
+        named = [entry for name, entry in self.indexes.items() if name not in built_in]
+        return [*named, *self.pending, *self.dropped]
 
     @property
     def is_system(self) -> bool:
@@ -92,9 +119,19 @@ def table_entry(number: int, name: str, declared: Iterable[IndexEntry]) -> Table
     by_creation_time = IndexEntry(
         id=by_creation_time_index(number), name="by_creation_time", fields=(CREATION_TIME_FIELD,)
     )
-    indexes = {entry.name: entry for entry in (by_id, by_creation_time, *declared)}
-    stored = tuple(entry for entry in indexes.values() if entry.name != "by_id")
-    return TableEntry(number=number, name=name, indexes=indexes, stored=stored)
+    entries = list(declared)
+    named = [entry for entry in entries if entry.state in _NAMED]
+    pending = [entry for entry in entries if entry.state is IndexState.BACKFILLING]
+    maintained = (by_id, by_creation_time, *named, *pending)
+    return TableEntry(
+        number=number,
+        name=name,
+        indexes={entry.name: entry for entry in (by_id, by_creation_time, *named)},
+        pending=tuple(pending),
+        dropped=tuple(entry for entry in entries if entry.state is IndexState.DROPPED),
+        maintained=maintained,
+        stored=maintained[1:],
+    )
 
 
 class Catalog:

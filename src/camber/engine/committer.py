@@ -82,6 +82,7 @@ class Committer:
         self._open = asyncio.Event()
         self._open.set()
         self._hold = asyncio.Lock()
+        self._reading_back = False
         self._flusher: asyncio.Task[None] | None = None
 
     @property
@@ -179,7 +180,9 @@ class Committer:
                 await self._idle.wait()
                 yield self._submit
             finally:
-                self._open.set()
+                # After a failed write nobody commits before it is known what the store has.
+                if not self._reading_back:
+                    self._open.set()
 
     async def _flush_groups(self) -> None:
         while True:
@@ -229,9 +232,11 @@ class Committer:
             if not waiting.done.done():
                 waiting.done.set_exception(failure)
         self._open.clear()
+        self._reading_back = True
         try:
             newest = await self._read_back(failure)
         finally:
+            self._reading_back = False
             if not self._hold.locked():
                 self._open.set()
         # What the store says it has, it has, whatever the write reported: it is seen by all.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
+from camber import limits
 from camber.engine import system_tables
 from camber.engine.catalog import Catalog, IndexEntry, TableEntry, table_entry
 from camber.engine.committer import Committer, Published
@@ -24,6 +26,14 @@ R = TypeVar("R")
 _CATALOG_ROWS = 1024
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatedCatalog:
+    """Tables and indexes as they are from a timestamp on, until the next change."""
+
+    since: Timestamp
+    catalog: Catalog
+
+
 class Engine:
     """All data of one deployment. Opened on the event loop; transactions begin on any thread."""
 
@@ -31,7 +41,10 @@ class Engine:
         self.host = host
         self._store = store
         self._writer = host.worker("camber-writer")
-        self.catalog = load_catalog(store)
+        with store.snapshot() as snapshot:
+            first = DatedCatalog(since=snapshot.ts, catalog=load_catalog(snapshot))
+        # Replaced, never changed: transactions begin on other threads.
+        self._catalogs: tuple[DatedCatalog, ...] = (first,)
         self._listeners: list[Published] = []
         self._pinned: list[Timestamp] = []
         self.committer = Committer(
@@ -54,9 +67,26 @@ class Engine:
         """Return the newest published timestamp: reads at it are answered at full speed."""
         return self.committer.newest_ts
 
-    def on_publish(self, listener: Published) -> None:
-        """Call `listener` on the loop with each group of commits, after it is published."""
+    @property
+    def catalog(self) -> Catalog:
+        """Return the tables and indexes at the newest timestamp."""
+        return self._catalogs[-1].catalog
+
+    def catalog_at(self, ts: Timestamp) -> DatedCatalog:
+        """Return the tables and indexes at `ts`; the oldest that are known if that is older."""
+        catalogs = self._catalogs
+        for dated in reversed(catalogs):
+            if dated.since <= ts:
+                return dated
+        return catalogs[0]
+
+    def on_publish(self, listener: Published) -> Callable[[], None]:
+        """Call `listener` on the loop with each group of commits, after it is published.
+
+        Returns what ends that.
+        """
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def begin(self, source: str, *, ts: Timestamp | None = None) -> Transaction:
         """Begin a transaction at the newest snapshot, or exactly at `ts`.
@@ -71,7 +101,7 @@ class Engine:
         snapshot_ts = self.newest_ts if ts is None else ts
         return Transaction(
             snapshot=self._store.snapshot(snapshot_ts),
-            catalog=self.catalog,
+            catalog=self.catalog_at(snapshot_ts).catalog,
             entropy=self.host,
             now_ns=self.host.now_ns(),
             source=source,
@@ -79,7 +109,7 @@ class Engine:
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[Hold]:
-        """Let nobody else commit within the block (pushes: validation and index builds)."""
+        """Let nobody else commit within the block."""
         async with self.committer.hold() as commit:
             yield Hold(engine=self, commit=commit)
 
@@ -87,9 +117,15 @@ class Engine:
         """Run a blocking function on the writer's thread, where no append runs meanwhile."""
         return await self._writer.run(function, *args, **kwargs)
 
+    async def history_floor(self) -> Timestamp:
+        """Return the oldest timestamp that can be read."""
+        return await self._writer.run(self._store.history_floor)
+
     async def drop_index(self, index: IndexId) -> None:
-        """Remove the entries of an index that no catalog names any more."""
-        await self._writer.run(self._store.drop_index, index)
+        """Remove the entries of an index that nobody reads or writes, bit by bit."""
+        most = limits.index_entries_removed
+        while await self._writer.run(lambda: self._store.drop_index(index, entries_max=most)):
+            pass
 
     async def trim(self, *, before: Timestamp, commits_max: int) -> int:
         """Forget at most `commits_max` commits' history up to `before`; return how many.
@@ -122,7 +158,10 @@ class Engine:
 
     def _apply(self, commits: Sequence[Commit]) -> None:
         for commit in commits:
-            self.catalog = _with_commit(self.catalog, commit)
+            catalog = _with_commit(self.catalog, commit)
+            if catalog is not self.catalog:
+                dated = DatedCatalog(since=commit.ts, catalog=catalog)
+                self._catalogs = (*self._catalogs[-limits.catalogs_kept :], dated)
 
     def _published(self, commits: Sequence[Commit]) -> None:
         for listener in self._listeners:
@@ -143,15 +182,14 @@ class Hold:
         return await self._commit(transaction)  # type: ignore[no-any-return, misc]
 
 
-def load_catalog(store: Store) -> Catalog:
-    """Return the tables and indexes that a store holds."""
+def load_catalog(snapshot: Snapshot) -> Catalog:
+    """Return the tables and indexes that there are at a snapshot."""
     catalog = system_tables.system_catalog()
-    with store.snapshot() as snapshot:
-        found: dict[str, list[dict[str, Value]]] = {}
-        for name in (system_tables.TABLES, system_tables.INDEXES):
-            table = catalog.by_name(name)
-            assert table is not None
-            found[name] = _all_documents(snapshot, table)
+    found: dict[str, list[dict[str, Value]]] = {}
+    for name in (system_tables.TABLES, system_tables.INDEXES):
+        table = catalog.by_name(name)
+        assert table is not None
+        found[name] = _all_documents(snapshot, table)
     declared: dict[int, list[IndexEntry]] = {}
     for document in found[system_tables.INDEXES]:
         entry = system_tables.index_entry(document)
@@ -196,16 +234,10 @@ def _with_index_change(catalog: Catalog, before: bytes | None, after: bytes | No
     table = catalog.by_number(_number(document, "table"))
     assert table is not None
     removed = None if before is None else _number(_document(before), "index")
-    kept = [entry for entry in _declared(table) if entry.id != removed]
+    kept = [entry for entry in table.declared if entry.id != removed]
     if after is not None:
         kept.append(system_tables.index_entry(document))
     return catalog.with_table(table_entry(table.number, table.name, kept))
-
-
-def _declared(table: TableEntry) -> list[IndexEntry]:
-    return [
-        entry for entry in table.indexes.values() if entry.name not in {"by_id", "by_creation_time"}
-    ]
 
 
 def _document(packed: bytes | None) -> dict[str, Value]:

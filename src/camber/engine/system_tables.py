@@ -84,9 +84,13 @@ def table_document(number: int, name: str) -> dict[str, Value]:
 
 
 def index_document(table: TableEntry, index: IndexEntry) -> dict[str, Value]:
-    """Return the fields of an `_indexes` document. `since` becomes the commit's timestamp."""
+    """Return the fields of an `_indexes` document.
+
+    `since` becomes the commit's timestamp, but for a dropped index that nobody has ever read.
+    """
+    unread = index.state is IndexState.DROPPED and index.since == 0
     return {
-        "since": COMMIT_TIMESTAMP,
+        "since": Int64(0) if unread else COMMIT_TIMESTAMP,
         "table": table.number,
         "index": index.id,
         "name": index.name,
@@ -112,6 +116,11 @@ def index_entry(document: dict[str, Value]) -> IndexEntry:
         state=IndexState(document["state"]),
         since=int(since),
     )
+
+
+def index_document_id(index: int) -> str:
+    """Return the id of the document of an index."""
+    return encode_id(INDEXES_NUMBER, index.to_bytes(16, "big"))
 
 
 def session_request_id(session: str, request: int) -> str:

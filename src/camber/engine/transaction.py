@@ -621,7 +621,7 @@ def _unpacked(packed: bytes) -> dict[str, Value]:
 
 
 def _index_keys(table: TableEntry, document: dict[str, Value]) -> dict[IndexId, bytes]:
-    return {index.id: index.key(document) for index in table.indexes.values()}
+    return {index.id: index.key(document) for index in table.maintained}
 
 
 def _change(id_: str, pending: _Pending) -> DocumentChange:

@@ -286,7 +286,7 @@ class DatabaseWriter(DatabaseReader):
         self, entry: TableEntry, fields: dict[str, Value], own_id: str | None
     ) -> None:
         for index in entry.indexes.values():
-            if not index.unique:
+            if not index.unique or index.state is not IndexState.ENABLED:
                 continue
             prefix = index.unique_key(fields)
             if prefix is None:
@@ -490,6 +490,12 @@ class Query(Generic[Doc]):
 
     def _find_index(self, entry: TableEntry) -> IndexEntry:
         index = entry.indexes.get(self._index)
+        if index is None and any(pending.name == self._index for pending in entry.pending):
+            msg = (
+                f"index {self._table}.{self._index} is still being built for a push; it can be "
+                "queried once that has ended"
+            )
+            raise DeveloperError(msg, code="IndexBackfillingError")
         if index is None or self._index_table not in {self._table, ""}:
             names = ", ".join(sorted(entry.indexes))
             msg = (
@@ -497,8 +503,11 @@ class Query(Generic[Doc]):
                 f"it has {names}"
             )
             raise DeveloperError(msg, code="IndexNotFoundError")
-        if index.state is IndexState.STAGED:
-            msg = f"index {self._table}.{self._index} is staged: nobody can query it yet"
+        if index.state is not IndexState.ENABLED:
+            msg = (
+                f"index {self._table}.{self._index} is staged: nobody can query it before it is "
+                "pushed without `staged`"
+            )
             raise DeveloperError(msg, code="IndexStagedError")
         return index
 

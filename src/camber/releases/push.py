@@ -1,40 +1,44 @@
-"""Pushing a release: compare with what is stored, build, switch over in one commit.
+"""Pushing a release: check what is stored, build indexes, then switch over in one commit.
 
-Nobody else commits while it goes on. A push that fails has changed nothing that a function can
-see, and says which table, document and field stood in its way.
+Commits go on until the very end, when they wait while the push looks at what has changed since it
+looked. A push that fails has changed nothing that a function can see, and says which table,
+document and field stood in its way.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from camber.engine import system_tables
-from camber.engine.catalog import Catalog, IndexEntry, IndexState, TableEntry
+from camber.engine.catalog import IndexEntry, IndexState
 from camber.engine.engine import Engine, Hold
 from camber.engine.transaction import Transaction
-from camber.functions.analysis import AnalysedIndex, AnalysedTable, Analysis
-from camber.occ.interval import ALL, Interval, Order
-from camber.releases.records import ReleaseChanges, ReleaseOrigin, write_record
+from camber.errors import RequestError
+from camber.functions.analysis import Analysis
+from camber.releases.checks import Checks
+from camber.releases.failures import PushFailed as PushFailed
+from camber.releases.indexes import IndexBuilds, add_index, free_index_ids, set_state
+from camber.releases.plan import TablePlan, plan_tables
+from camber.releases.records import (
+    ReleaseChanges,
+    ReleaseOrigin,
+    changes_of,
+    write_record,
+)
 from camber.releases.releases import RELEASE_ID, Releases, release_number
 from camber.runtime.release import LoadedRelease
-from camber.storage.store import Snapshot
 from camber.values.ids import encode_id
 from camber.values.packed import unpack
 from camber.values.value import Value
 
-#: Documents read at once while a table is validated.
-_BATCH_ROWS = 512
-
-#: Beside the number: the validators that stored documents are known to satisfy.
-_VALIDATORS_ID = encode_id(system_tables.RELEASES_NUMBER, bytes(15) + b"\x01")
-
-
-class PushFailed(Exception):
-    """A release could not take over. Says what stood in the way; the last good one serves on."""
+#: Beside the number: what stored documents are known to be (camber.schema.storable).
+_STORABLE_ID = encode_id(system_tables.RELEASES_NUMBER, bytes(15) + b"\x01")
 
 
 class PushMode(Enum):
@@ -47,8 +51,21 @@ class PushMode(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PushProgress:
+    """How far a push has come, so far and of how many."""
+
+    documents_checked: int
+    documents_indexed: int
+    indexes_built: int
+    indexes_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PushReport:
-    """What a push did, or would do in a dry run. `release` is the number it serves under."""
+    """What a push did, or would do in a dry run. `release` is the number it serves under.
+
+    Indexes are named `table.index`; those that are staged are built after the push.
+    """
 
     analysis: Analysis
     mode: PushMode
@@ -56,249 +73,335 @@ class PushReport:
     changes: ReleaseChanges
     tables_created: tuple[str, ...]
     indexes_built: tuple[str, ...]
+    indexes_staged: tuple[str, ...]
+    indexes_enabled: tuple[str, ...]
     indexes_dropped: tuple[str, ...]
+    #: Tables whose documents were looked at: the others fit, whatever is in them.
+    tables_validated: tuple[str, ...]
     #: What the author should know, though it stands in nobody's way.
     notes: tuple[str, ...]
 
 
-@dataclass(slots=True, kw_only=True)
-class _Plan:
-    """What has to change for a release, found out on the writer's thread."""
-
-    transaction: Transaction
-    release: int
-    mode: PushMode
-    changes: ReleaseChanges = field(default_factory=ReleaseChanges)
-    tables_created: list[str] = field(default_factory=list)
-    built: list[str] = field(default_factory=list)
-    dropped: list[IndexEntry] = field(default_factory=list)
-    dropped_names: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+Progress = Callable[[PushProgress], None]
 
 
-async def push(
-    engine: Engine,
-    releases: Releases,
-    release: LoadedRelease,
-    *,
-    origin: ReleaseOrigin,
-    mode: PushMode = PushMode.SWITCH,
-) -> PushReport:
-    """Make `release` the serving one.
+def _not_told(progress: PushProgress) -> None:
+    del progress
 
-    Raises:
-        PushFailed: a stored document does not fit the new schema, or an index cannot be built.
-    """
-    async with engine.hold() as hold:
-        transaction = engine.begin("push")
-        plan = _Plan(transaction=transaction, release=release_number(transaction) + 1, mode=mode)
+
+class Pushes:
+    """The pushes of one deployment: of several at once the newest wins. Lives on the event loop."""
+
+    def __init__(self, *, engine: Engine, releases: Releases) -> None:
+        self._engine = engine
+        self._releases = releases
+        self._builds = IndexBuilds(engine)
+        self._turn = asyncio.Lock()
+        self._newest: _Push | None = None
+
+    async def open(self) -> None:
+        """Clear away what a push has left behind whose server ended; go on with staged indexes."""
+        await self._builds.discard_pending()
+        self._builds.go_on()
+
+    async def push(
+        self,
+        release: LoadedRelease,
+        *,
+        origin: ReleaseOrigin,
+        mode: PushMode = PushMode.SWITCH,
+        progress: Progress | None = None,
+    ) -> PushReport:
+        """Make `release` the serving one, or see whether it could be.
+
+        It is closed with the deployment or when it is superseded; at once if it does not serve.
+
+        Raises:
+            PushFailed: a stored document does not fit the new schema, or an index cannot be built;
+                with code `RaceDetected`, a newer push has begun.
+        """
+        push = _Push(release=release, origin=origin, told=progress or _not_told)
+        if mode is PushMode.DRY_RUN:
+            try:
+                return await self._try(push)
+            finally:
+                await release.close()
+        if self._newest is not None:
+            self._newest.give_up()
+        self._newest = push
+        task = push.task = self._engine.host.spawn("push", self._in_turn(push))
         try:
-            stale = await engine.on_writer(_create_tables, plan, release.analysis)
-            for table in stale:
-                plan.notes += await _validate_table(transaction, table, release)
-            await engine.on_writer(_prepare, engine, plan, release.analysis, origin)
-            if mode is PushMode.SWITCH:
-                releases.prepare(plan.release, release)
-                await _switch(hold, plan)
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            push.give_up()
+            await asyncio.wait([task])
+            raise
+        if task.cancelled():
+            raise _raced()
+        return task.result()
+
+    async def close(self) -> None:
+        """Give up what goes on."""
+        if self._newest is not None and self._newest.task is not None:
+            self._newest.give_up()
+            await asyncio.wait([self._newest.task])
+        await self._builds.close()
+
+    async def _in_turn(self, push: _Push) -> PushReport:
+        try:
+            async with self._turn:
+                if push is not self._newest:
+                    raise _raced()
+                report = await self._carry_out(push)
         except BaseException:
-            releases.withdraw(plan.release)
+            await push.release.close()
+            raise
+        self._builds.go_on()
+        await self._releases.close_superseded()
+        return report
+
+    async def _carry_out(self, push: _Push) -> PushReport:
+        await self._builds.discard_pending()
+        checks = Checks(engine=self._engine, release=push.release, told=push.checked)
+        stop = self._engine.on_publish(checks.published)
+        try:
+            while True:
+                await self._get_ready(push, checks)
+                report = await self._end(push, checks)
+                if report is not None:
+                    return report
+        except BaseException:
+            push.is_ending = True
+            await self._builds.discard_pending()
             raise
         finally:
-            transaction.close()
-        for index in plan.dropped if mode is PushMode.SWITCH else ():
-            await engine.drop_index(index.id)
-    return PushReport(
-        analysis=release.analysis,
-        mode=mode,
-        release=plan.release,
-        changes=plan.changes,
-        tables_created=tuple(plan.tables_created),
-        indexes_built=tuple(plan.built),
-        indexes_dropped=tuple(plan.dropped_names),
-        notes=tuple(plan.notes),
-    )
+            stop()
+
+    async def _get_ready(self, push: _Push, checks: Checks) -> None:
+        """Check and build while commits go on."""
+        missing = [
+            (plan.entry, index)
+            for plan in self._plan(push)
+            if plan.entry is not None
+            for index in plan.build
+            if all(pending.name != index.name for pending in plan.pending)
+        ]
+        await self._builds.enter(missing)
+        plans = self._plan(push)
+        checks.watch(plans)
+        push.count(plans)
+        for plan in plans:
+            pending = [index for index in plan.pending if index.id not in push.built]
+            if pending:
+                assert plan.entry is not None
+                await self._builds.build(plan.entry, pending, push.indexed)
+                push.has_built(pending)
+        while any(plan.awaited for plan in self._plan(push)):
+            await self._builds.staged_built()
+        for plan in self._plan(push):
+            await checks.look_at(plan)
+        await checks.settle()
+
+    async def _end(self, push: _Push, checks: Checks) -> PushReport | None:
+        """Switch over while nobody commits; None if there is more to do first than may wait."""
+        async with self._engine.hold() as hold:
+            # From here on it ends by itself, and soon.
+            push.is_ending = True
+            plans = self._plan(push)
+            if all(self._is_ready(push, checks, plan) for plan in plans):
+                checks.watch(plans)
+                await checks.look_again()
+                return await self._switch(push, hold, checks, plans)
+        push.is_ending = False
+        push.check_wanted()
+        return None
+
+    def _is_ready(self, push: _Push, checks: Checks, plan: TablePlan) -> bool:
+        if plan.entry is None:
+            return True
+        built = {index.name for index in plan.pending if index.id in push.built}
+        all_built = all(index.name in built for index in plan.build)
+        return all_built and not plan.awaited and checks.is_done(plan)
+
+    async def _switch(
+        self, push: _Push, hold: Hold, checks: Checks, plans: tuple[TablePlan, ...]
+    ) -> PushReport:
+        analysis = push.release.analysis
+        with closing(self._engine.begin("push")) as transaction:
+            number = release_number(transaction) + 1
+            _change_tables(transaction, plans)
+            _write_release(transaction, number, analysis)
+            changes = write_record(
+                transaction,
+                number=number,
+                time_ms=self._engine.host.now_ns() / 1e6,
+                origin=push.origin,
+                analysis=analysis,
+            )
+            finished = transaction.finish()
+        self._releases.prepare(number, push.release)
+        try:
+            await hold.commit(finished)
+        except RequestError:
+            # The store may have it nevertheless, and then it serves: it stays prepared.
+            raise
+        except BaseException:
+            self._releases.withdraw(number)
+            raise
+        self._releases.switched(number)
+        return _report(analysis, PushMode.SWITCH, number, changes, plans, checks)
+
+    async def _try(self, push: _Push) -> PushReport:
+        checks = Checks(engine=self._engine, release=push.release, told=push.checked)
+        plans = self._plan(push)
+        for plan in plans:
+            await checks.look_at(replace(plan, pending=(), enable=()))
+            if plan.declared is not None:
+                await checks.find_equal(plan)
+        with closing(self._engine.begin("push")) as transaction:
+            number = release_number(transaction) + 1
+            changes = changes_of(transaction, push.release.analysis)
+        return _report(push.release.analysis, PushMode.DRY_RUN, number, changes, plans, checks)
+
+    def _plan(self, push: _Push) -> tuple[TablePlan, ...]:
+        with closing(self._engine.begin("push")) as transaction:
+            known = _known(transaction)
+            return plan_tables(transaction.catalog, push.release.analysis, known)
 
 
-async def _switch(hold: Hold, plan: _Plan) -> None:
-    await hold.commit(plan.transaction.finish())
+class _Push:
+    """One push: how far it has come, and whether it may still be given up."""
+
+    def __init__(self, *, release: LoadedRelease, origin: ReleaseOrigin, told: Progress) -> None:
+        self.release = release
+        self.origin = origin
+        self.task: asyncio.Task[PushReport] | None = None
+        #: Whether it switches over or clears up: it must not be interrupted then.
+        self.is_ending = False
+        self.built: set[int] = set()
+        self._told = told
+        self._progress = PushProgress(
+            documents_checked=0, documents_indexed=0, indexes_built=0, indexes_total=0
+        )
+        self._is_given_up = False
+
+    def give_up(self) -> None:
+        """End it before it has switched over, if that is possible; once."""
+        if not self._is_given_up:
+            self._is_given_up = True
+            if not self.is_ending and self.task is not None:
+                self.task.cancel()
+
+    def check_wanted(self) -> None:
+        """Do nothing unless it was given up when it could not be interrupted.
+
+        Raises:
+            PushFailed: it was.
+        """
+        if self._is_given_up:
+            raise _raced()
+
+    def checked(self, documents: int) -> None:
+        now = self._progress
+        self._tell(replace(now, documents_checked=now.documents_checked + documents))
+
+    def indexed(self, documents: int) -> None:
+        now = self._progress
+        self._tell(replace(now, documents_indexed=now.documents_indexed + documents))
+
+    def count(self, plans: tuple[TablePlan, ...]) -> None:
+        total = sum(len(plan.pending) for plan in plans)
+        self._tell(replace(self._progress, indexes_total=total))
+
+    def has_built(self, indexes: list[IndexEntry]) -> None:
+        self.built.update(index.id for index in indexes)
+        self._tell(replace(self._progress, indexes_built=len(self.built)))
+
+    def _tell(self, progress: PushProgress) -> None:
+        self._progress = progress
+        self._told(progress)
 
 
-def _create_tables(plan: _Plan, analysis: Analysis) -> list[AnalysedTable]:
-    """Create the declared tables that are missing; return those to validate."""
-    transaction = plan.transaction
-    validators = _known_validators(transaction)
-    for declared in analysis.tables.values():
-        if transaction.catalog.by_name(declared.name) is None:
-            transaction.create_table(declared.name)
-            plan.tables_created.append(declared.name)
-    return [
-        declared
-        for declared in analysis.tables.values()
-        if validators.get(declared.name) != _validator_text(declared)
-    ]
+def _raced() -> PushFailed:
+    return PushFailed("a newer push has begun meanwhile, and takes its place", code="RaceDetected")
 
 
-def _prepare(engine: Engine, plan: _Plan, analysis: Analysis, origin: ReleaseOrigin) -> None:
-    transaction = plan.transaction
-    next_index = _next_index_id(transaction.catalog)
-    for table in transaction.user_tables():
-        declared = analysis.tables.get(table.name)
-        next_index = _plan_indexes(engine, plan, table, declared, next_index)
-    _write_release(transaction, plan.release, analysis)
-    plan.changes = write_record(
-        transaction,
-        number=plan.release,
-        time_ms=engine.host.now_ns() / 1e6,
-        origin=origin,
-        analysis=analysis,
-    )
+def _change_tables(transaction: Transaction, plans: tuple[TablePlan, ...]) -> None:
+    """Create tables and put indexes into the states that the release declares."""
+    ids = free_index_ids(transaction)
+    for plan in plans:
+        table = plan.entry
+        if table is None:
+            table = transaction.create_table(plan.name)
+            # There is nothing to build in it.
+            for state, indexes in (
+                (IndexState.ENABLED, plan.build),
+                (IndexState.STAGED, plan.stage),
+            ):
+                for index in indexes:
+                    add_index(transaction, table, index, state, id=next(ids))
+            continue
+        for index in plan.stage:
+            state = IndexState.STAGED_BACKFILLING
+            add_index(transaction, table, index, state, id=next(ids))
+        for state, entries in (
+            (IndexState.DROPPED, plan.drop),
+            (IndexState.STAGED, plan.disable),
+            (IndexState.ENABLED, (*plan.enable, *plan.pending)),
+        ):
+            for entry in entries:
+                set_state(transaction, table, entry, state)
 
 
-def _known_validators(transaction: Transaction) -> dict[str, str]:
-    packed = transaction.get(_VALIDATORS_ID)
+def _known(transaction: Transaction) -> dict[str, dict[str, Any]]:
+    """Return what the documents of tables are known to be, by name of the table."""
+    packed = transaction.get(_STORABLE_ID)
     if packed is None:
         return {}
     document = unpack(packed)
     assert isinstance(document, dict)
-    validators = document["validators"]
-    assert isinstance(validators, dict)
-    return {name: str(text) for name, text in validators.items()}
-
-
-def _validator_text(declared: AnalysedTable) -> str:
-    return json.dumps(declared.validator, sort_keys=True)
+    # What earlier versions of Camber stored there says less.
+    described = document.get("storable", {})
+    assert isinstance(described, dict)
+    return {name: json.loads(str(text)) for name, text in described.items()}
 
 
 def _write_release(transaction: Transaction, number: int, analysis: Analysis) -> None:
-    fields: dict[str, Value] = {"number": number}
-    validators: dict[str, Value] = {
-        table.name: _validator_text(table) for table in analysis.tables.values()
+    storable: dict[str, Value] = {
+        table.name: json.dumps(table.storable, sort_keys=True) for table in analysis.tables.values()
     }
-    known: dict[str, Value] = {"validators": validators}
-    for id_, document in ((RELEASE_ID, fields), (_VALIDATORS_ID, known)):
-        if transaction.get(id_) is None:
-            transaction.insert(system_tables.RELEASES, document, id=id_)
-        else:
-            transaction.replace(id_, document)
-
-
-async def _validate_table(
-    transaction: Transaction, declared: AnalysedTable, release: LoadedRelease
-) -> list[str]:
-    """Check all stored documents of a table; return what its author should know of them."""
-    table = transaction.table(declared.name)
-    assert table is not None
-    numbers = {entry.name: entry.number for entry in transaction.catalog.tables()}
-    numbers |= {entry.name: entry.number for entry in transaction.user_tables()}
-    lacking: Counter[str] = Counter()
-    for batch in _batches(transaction.snapshot, table):
-        check = await release.check(declared.name, batch, numbers)
-        if check.misfit is not None:
-            msg = (
-                f"the stored document {check.misfit.id} of table {declared.name!r} does not fit "
-                f"the new schema: {check.misfit.reason}\nChange the schema so that it fits (a "
-                "default makes a field optional), or change the document first."
-            )
-            raise PushFailed(msg)
-        lacking.update(check.lacking)
-    defaulted = {path: index.name for index in declared.indexes for path in index.defaulted}
-    return [
-        f"index {declared.name}.{defaulted[path]}: {count} stored documents lack {path!r}; they "
-        "are read with its default, and indexed as missing until they are written again"
-        for path, count in lacking.items()
-    ]
-
-
-def _plan_indexes(
-    engine: Engine,
-    plan: _Plan,
-    table: TableEntry,
-    declared: AnalysedTable | None,
-    next_index: int,
-) -> int:
-    """Build what a table lacks, note what it has too much; return the next free index id."""
-    transaction = plan.transaction
-    wanted: dict[str, AnalysedIndex] = (
-        {} if declared is None else {index.name: index for index in declared.indexes}
+    documents: tuple[tuple[str, dict[str, Value]], ...] = (
+        (RELEASE_ID, {"number": number}),
+        (_STORABLE_ID, {"storable": storable}),
     )
-    existing = {
-        index.name: index
-        for index in table.indexes.values()
-        if index.name not in {"by_id", "by_creation_time"}
-    }
-    for name, index in existing.items():
-        want = wanted.get(name)
-        if want is None or want.fields != index.fields or want.unique != index.unique:
-            transaction.delete(_index_document_id(index.id))
-            plan.dropped.append(index)
-            plan.dropped_names.append(f"{table.name}.{name}")
+    for id_, fields in documents:
+        if transaction.get(id_) is None:
+            transaction.insert(system_tables.RELEASES, fields, id=id_)
         else:
-            del wanted[name]
-    for want in wanted.values():
-        index = IndexEntry(
-            id=next_index,
-            name=want.name,
-            fields=want.fields,
-            unique=want.unique,
-            state=IndexState.STAGED if want.staged else IndexState.ENABLED,
-        )
-        next_index += 1
-        if plan.mode is PushMode.SWITCH:
-            _build(engine, transaction, table, index)
-        transaction.insert(
-            system_tables.INDEXES,
-            system_tables.index_document(table, index),
-            id=_index_document_id(index.id),
-        )
-        plan.built.append(f"{table.name}.{index.name}")
-    return next_index
+            transaction.replace(id_, fields)
 
 
-def _index_document_id(index: int) -> str:
-    return encode_id(system_tables.INDEXES_NUMBER, index.to_bytes(16, "big"))
+def _report(
+    analysis: Analysis,
+    mode: PushMode,
+    number: int,
+    changes: ReleaseChanges,
+    plans: tuple[TablePlan, ...],
+    checks: Checks,
+) -> PushReport:
+    def names(indexes: Callable[[TablePlan], tuple[Any, ...]]) -> tuple[str, ...]:
+        return tuple(f"{plan.name}.{index.name}" for plan in plans for index in indexes(plan))
 
-
-def _next_index_id(catalog: Catalog) -> int:
-    used = [index.id for table in catalog.tables() for index in table.indexes.values()]
-    return max(*used, system_tables.USER_INDEX_ID_MIN - 1) + 1
-
-
-def _build(engine: Engine, transaction: Transaction, table: TableEntry, index: IndexEntry) -> None:
-    # A build that was cut short may have left entries under the id that is free again.
-    engine.store.drop_index(index.id)
-    engine.store.build_index(index.id, _keys(transaction.snapshot, table, index))
-
-
-def _keys(snapshot: Snapshot, table: TableEntry, index: IndexEntry) -> Iterator[bytes]:
-    seen: dict[bytes, Value] = {}
-    for document in _documents(snapshot, table):
-        if index.unique:
-            fields = index.unique_key(document)
-            if fields is not None:
-                if fields in seen:
-                    msg = (
-                        f"index {table.name}.{index.name} is unique, but the stored documents "
-                        f"{seen[fields]!s} and {document['_id']!s} have equal fields "
-                        f"({', '.join(index.fields)}). Change or delete one of them first."
-                    )
-                    raise PushFailed(msg)
-                seen[fields] = document["_id"]
-        yield index.key(document)
-
-
-def _documents(snapshot: Snapshot, table: TableEntry) -> Iterator[dict[str, Value]]:
-    for batch in _batches(snapshot, table):
-        for packed in batch:
-            document = unpack(packed)
-            assert isinstance(document, dict)
-            yield document
-
-
-def _batches(snapshot: Snapshot, table: TableEntry) -> Iterator[list[bytes]]:
-    rest = ALL
-    while True:
-        rows = snapshot.scan(table.number, table.indexes["by_id"].id, rest, Order.ASC, _BATCH_ROWS)
-        yield [row.packed for row in rows]
-        if len(rows) < _BATCH_ROWS:
-            return
-        rest = Interval(rows[-1].key + b"\0", None)
+    return PushReport(
+        analysis=analysis,
+        mode=mode,
+        release=number,
+        changes=changes,
+        tables_created=tuple(plan.name for plan in plans if plan.entry is None),
+        indexes_built=names(lambda plan: plan.build),
+        indexes_staged=names(lambda plan: (*plan.stage, *plan.disable)),
+        indexes_enabled=names(lambda plan: plan.enable),
+        indexes_dropped=names(lambda plan: plan.drop),
+        tables_validated=tuple(plan.name for plan in plans if plan.validate),
+        notes=tuple(note for plan in plans for note in checks.notes(plan)),
+    )

@@ -7,7 +7,7 @@ pushed them keeps. Going back is a push like any other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -22,6 +22,8 @@ from camber.values.value import canonical
 
 #: The first byte of the internal ids of records: other documents of `_releases` have another.
 _RECORD: Final = b"\x02"
+#: Records that stay beside a new one.
+_OLDER_KEPT: Final = limits.releases_kept - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,14 @@ def history(transaction: Transaction) -> list[ReleaseRecord]:
     return sorted(records, key=lambda record: record.number, reverse=True)
 
 
+def changes_of(transaction: Transaction, analysis: Analysis) -> ReleaseChanges:
+    """Return how a release would differ from the serving one."""
+    previous = next(iter(history(transaction)), None)
+    nothing = Analysis(functions={}, tables={})
+    before = _declared(nothing) if previous is None else previous
+    return _changes(before, _declared(analysis))
+
+
 def write_record(
     transaction: Transaction,
     *,
@@ -88,66 +98,76 @@ def write_record(
 ) -> ReleaseChanges:
     """Remember a release, and forget those beyond the last few. Return what it changes.
 
-    Sources that are pushed again, as at each start of a server, are remembered once.
+    Sources that are pushed again, as at each start of a server, are remembered once, with what
+    they changed when they were new.
     """
+    changes = changes_of(transaction, analysis)
     before = history(transaction)
-    previous = before[0] if before else None
+    again = bool(before and origin.digest and before[0].digest == origin.digest)
+    forgotten = [*before[:1], *before[limits.releases_kept :]] if again else before[_OLDER_KEPT:]
+    for old in forgotten:
+        transaction.delete(_record_id(old.number))
+    declared = _declared(analysis)
     record = ReleaseRecord(
         number=number,
         time_ms=time_ms,
         digest=origin.digest,
         origin=origin.name,
         message=origin.message,
-        functions=tuple(sorted(analysis.functions)),
-        tables=tuple(sorted(analysis.tables)),
-        indexes=index_names(analysis),
-        changes=ReleaseChanges(),
+        functions=declared.functions,
+        tables=declared.tables,
+        indexes=declared.indexes,
+        changes=before[0].changes if again else changes,
     )
-    changes = _changes(previous, record)
-    again = previous is not None and origin.digest and previous.digest == origin.digest
-    if again:
-        assert previous is not None
-        # What it changed when it was new is what people ask about.
-        record = msgspec.structs.replace(record, changes=previous.changes)
-        forgotten = [previous, *before[limits.releases_kept :]]
-    else:
-        record = msgspec.structs.replace(record, changes=changes)
-        forgotten = before[limits.releases_kept - 1 :]
-    for old in forgotten:
-        transaction.delete(_record_id(old.number))
     fields = canonical(msgspec.to_builtins(record))
     assert isinstance(fields, dict)
     transaction.insert(system_tables.RELEASES, fields, id=_record_id(number))
     return changes
 
 
-def index_names(analysis: Analysis) -> tuple[str, ...]:
-    """Return the declared indexes of a release, as `table.index`."""
-    return tuple(
-        sorted(
-            f"{table.name}.{index.name}"
-            for table in analysis.tables.values()
-            for index in table.indexes
-        )
+class _Declared(Protocol):
+    """What two releases are compared by."""
+
+    @property
+    def functions(self) -> tuple[str, ...]: ...
+    @property
+    def tables(self) -> tuple[str, ...]: ...
+    @property
+    def indexes(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Names:
+    functions: tuple[str, ...]
+    tables: tuple[str, ...]
+    indexes: tuple[str, ...]
+
+
+def _declared(analysis: Analysis) -> _Names:
+    return _Names(
+        functions=tuple(sorted(analysis.functions)),
+        tables=tuple(sorted(analysis.tables)),
+        indexes=tuple(
+            sorted(
+                f"{table.name}.{index.name}"
+                for table in analysis.tables.values()
+                for index in table.indexes
+            )
+        ),
     )
 
 
-def _changes(previous: ReleaseRecord | None, record: ReleaseRecord) -> ReleaseChanges:
-    def added(new: tuple[str, ...], old: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(sorted(set(new) - set(old)))
+def _changes(before: _Declared, after: _Declared) -> ReleaseChanges:
+    def only_in(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(set(some) - set(others)))
 
-    functions, tables, indexes = (
-        ((), (), ())
-        if previous is None
-        else (previous.functions, previous.tables, previous.indexes)
-    )
     return ReleaseChanges(
-        functions_added=added(record.functions, functions),
-        functions_removed=added(functions, record.functions),
-        tables_added=added(record.tables, tables),
-        tables_removed=added(tables, record.tables),
-        indexes_added=added(record.indexes, indexes),
-        indexes_removed=added(indexes, record.indexes),
+        functions_added=only_in(after.functions, before.functions),
+        functions_removed=only_in(before.functions, after.functions),
+        tables_added=only_in(after.tables, before.tables),
+        tables_removed=only_in(before.tables, after.tables),
+        indexes_added=only_in(after.indexes, before.indexes),
+        indexes_removed=only_in(before.indexes, after.indexes),
     )
 
 

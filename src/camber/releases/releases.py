@@ -8,43 +8,57 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from camber import limits
 from camber.engine import system_tables
 from camber.engine.transaction import Transaction
 from camber.errors import FeatureUnavailable
 from camber.runtime.release import LoadedRelease
 from camber.values.packed import unpack
 
-#: Releases whose code is kept for functions that began on them.
-_KEPT = 8
-
 RELEASE_ID = system_tables.singleton_id(system_tables.RELEASES)
 
 
 class Releases:
-    """The loaded releases of this process, by number."""
+    """The loaded releases of this process, by number; each is closed when nothing needs it."""
 
     def __init__(self) -> None:
         self._loaded: OrderedDict[int, LoadedRelease] = OrderedDict()
+        self._newest: int | None = None
 
     def prepare(self, number: int, release: LoadedRelease) -> None:
         """Keep a release ready for snapshots that name its number."""
         self._loaded[number] = release
-        while len(self._loaded) > _KEPT:
-            self._loaded.popitem(last=False)
 
     def withdraw(self, number: int) -> None:
-        """Forget a release whose push failed."""
+        """Forget a release that does not serve after all."""
         self._loaded.pop(number, None)
+
+    def switched(self, number: int) -> None:
+        """Note that a prepared release serves from now on."""
+        self._newest = number
+
+    async def close_superseded(self) -> None:
+        """Close all but the newest few, each when what runs on it has ended."""
+        while len(self._loaded) > 1 + limits.superseded_releases_max:
+            _, release = self._loaded.popitem(last=False)
+            await release.close()
+
+    async def close(self) -> None:
+        """Close all."""
+        self._newest = None
+        while self._loaded:
+            _, release = self._loaded.popitem()
+            await release.close()
 
     @property
     def newest(self) -> LoadedRelease | None:
-        """Return the release that was prepared last."""
-        return next(reversed(self._loaded.values()), None)
+        """Return the release that was switched to last."""
+        return None if self._newest is None else self._loaded.get(self._newest)
 
     def serving(self, transaction: Transaction) -> LoadedRelease:
         """Return the release that serves at the transaction's snapshot; recorded as read.
 
-        A snapshot from before this process ran gets the newest one: its own code is gone.
+        A snapshot of which the code is gone, as from before this process ran, gets the newest.
 
         Raises:
             FeatureUnavailable: nothing has been pushed yet.

@@ -100,7 +100,7 @@ class _Description:
             case IdPlan():
                 return {"kind": "id", "table": plan.table}
             case LiteralPlan():
-                return {"kind": "literal", **_literal(plan.value)}
+                return {"kind": "literal", **_literal(plan)}
             case ArrayPlan():
                 return {"kind": "array", "item": self.shape(plan.item)}
             case RecordPlan():
@@ -166,8 +166,9 @@ def _kinds(shape: Shape) -> set[str]:
             return {kind}
 
 
-def _literal(value: str | int | float | bool) -> dict[str, str]:
+def _literal(plan: LiteralPlan) -> dict[str, str]:
     """Return the type and the text of a literal: equal ones are the same value."""
+    value = plan.value
     if isinstance(value, bool):
         return {"type": "boolean", "value": str(bool(value))}
     if isinstance(value, str):

@@ -105,17 +105,27 @@ class MemoryStore:
         with self._lock:
             return sum(self._history)
 
+    def history_floor(self) -> Timestamp:
+        """Return the oldest timestamp that a snapshot may have."""
+        return self._floor
+
     def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
-        """Write the entries of a new index, for the documents that there are now."""
+        """Write entries of a new index, for documents that there are now."""
         found = list(keys)
         with self._lock:
             for key in found:
                 self._put(index, key, self._newest, b"")
 
-    def drop_index(self, index: IndexId) -> None:
-        """Remove all entries of an index and their history."""
+    def drop_index(self, index: IndexId, *, entries_max: int) -> int:
+        """Remove entries of an index, and their history; return how many there were."""
         with self._lock:
-            self._indexes.pop(index, None)
+            revisions = self._indexes.get(index, SortedDict())
+            removed = list(revisions.islice(0, entries_max))
+            for key in removed:
+                del revisions[key]
+            if not revisions:
+                self._indexes.pop(index, None)
+            return len(removed)
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

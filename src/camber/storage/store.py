@@ -151,11 +151,20 @@ class Store(Protocol):
     def history_bytes(self) -> int:
         """Return about how many bytes of history are kept."""
 
-    def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
-        """Write the entries of a new index, for the documents that there are now."""
+    def history_floor(self) -> Timestamp:
+        """Return the oldest timestamp that a snapshot may have."""
 
-    def drop_index(self, index: IndexId) -> None:
-        """Remove all entries of an index and their history."""
+    def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
+        """Write entries of a new index, for documents that there are now.
+
+        Some of them may be there already, written by commits since the index was declared.
+        """
+
+    def drop_index(self, index: IndexId, *, entries_max: int) -> int:
+        """Remove entries of an index, and their history; return how many there were.
+
+        Takes at most `entries_max` of each. None are left when it returns 0.
+        """
 
     def close(self) -> None:
         """Close the store. Snapshots must be closed before."""

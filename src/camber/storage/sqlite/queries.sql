@@ -102,6 +102,8 @@ UPDATE meta SET value = ?1 WHERE name = 'history_floor'
 
 -- name: drop_entries
 DELETE FROM entries WHERE index_id = ?1
+AND key IN (SELECT key FROM entries WHERE index_id = ?1 ORDER BY key LIMIT ?2)
 
 -- name: drop_entries_history
 DELETE FROM entries_history WHERE index_id = ?1
+AND key IN (SELECT key FROM entries_history WHERE index_id = ?1 ORDER BY key LIMIT ?2)

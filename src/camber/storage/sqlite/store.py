@@ -184,16 +184,23 @@ class SqliteStore:
         """Return about how many bytes of history are kept."""
         return self._history_bytes
 
+    def history_floor(self) -> Timestamp:
+        """Return the oldest timestamp that a snapshot may have."""
+        floor: Timestamp = _one(self._writer, "floor")
+        return floor
+
     def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
-        """Write the entries of a new index, for the documents that there are now."""
+        """Write entries of a new index, for documents that there are now."""
         with _transaction(self._writer):
             self._writer.executemany(_SQL["put_entry"], ((index, key) for key in keys))
 
-    def drop_index(self, index: IndexId) -> None:
-        """Remove all entries of an index and their history."""
+    def drop_index(self, index: IndexId, *, entries_max: int) -> int:
+        """Remove entries of an index, and their history; return how many there were."""
         with _transaction(self._writer):
-            self._writer.execute(_SQL["drop_entries"], (index,))
-            self._writer.execute(_SQL["drop_entries_history"], (index,))
+            self._writer.execute(_SQL["drop_entries"], (index, entries_max))
+            removed = self._writer.changes()
+            self._writer.execute(_SQL["drop_entries_history"], (index, entries_max))
+            return removed + self._writer.changes()
 
     def close(self) -> None:
         """Close the store. Snapshots must be closed before."""

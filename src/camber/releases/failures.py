@@ -1,0 +1,14 @@
+"""Why a release could not take over."""
+
+from __future__ import annotations
+
+from camber.errors import CamberError
+
+
+class PushFailed(CamberError):
+    """A release could not take over. Says what stood in the way; the last good one serves on."""
+
+    code = "PushFailed"
+
+    def __str__(self) -> str:
+        return self.sentence

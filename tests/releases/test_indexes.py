@@ -1,0 +1,122 @@
+"""An index that is built while documents come, change and go leads to exactly those there are."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from camber import limits
+from camber.engine.catalog import IndexState
+from camber.functions.analysis import AnalysedIndex
+from camber.host import RealHost
+from camber.occ.interval import ALL, Order
+from camber.releases.indexes import IndexBuilds, add_index, free_index_ids
+from tests.engine.harness import fields_of, write
+from tests.storage.stores import STORES
+
+names = st.sampled_from("abc")
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("insert"), st.just(0), names),
+        st.tuples(st.just("replace"), st.integers(0, 9), names),
+        st.tuples(st.just("delete"), st.integers(0, 9), names),
+        st.just(("step", 0, "")),
+    ),
+    max_size=16,
+)
+
+
+class SteppingHost(RealHost):
+    """A host on which the build takes a step whenever the test lets it."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps: asyncio.Queue[None] = asyncio.Queue()
+        self.waits = asyncio.Event()
+
+    async def sleep(self, seconds):
+        self.waits.set()
+        await self.steps.get()
+
+
+@pytest.mark.parametrize("name", STORES)
+@settings(max_examples=60)
+@given(before=st.lists(names, max_size=5), operations=operations, start=st.integers(0, 16))
+def test_an_index_leads_to_what_is_there(name, before, operations, start):
+    async def main(folder):
+        from camber.engine.engine import Engine
+
+        host = SteppingHost()
+        engine = Engine(host=host, store=STORES[name](folder))
+        try:
+            await check(engine, host)
+        finally:
+            await engine.close()
+
+    async def check(engine, host):
+        ids: list[str] = []
+
+        async def apply(operation, at, value):
+            if operation == "insert" or not ids:
+                ids.append((await write(engine, lambda tx: tx.insert("t", {"n": value})))[0])
+            elif operation == "replace":
+                id_ = ids[at % len(ids)]
+                await write(engine, lambda tx: tx.replace(id_, {"n": value}))
+            else:
+                id_ = ids.pop(at % len(ids))
+                await write(engine, lambda tx: tx.delete(id_))
+
+        for value in (*before, "a"):
+            await apply("insert", 0, value)
+        build = None
+        for number, (operation, at, value) in enumerate(operations):
+            if number == start:
+                build = await begin(engine, host)
+            if operation != "step":
+                await apply(operation, at, value)
+            elif build is not None and not build.done():
+                host.waits.clear()
+                host.steps.put_nowait(None)
+                await asyncio.wait(
+                    [build, asyncio.create_task(host.waits.wait())],
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+        build = build or await begin(engine, host)
+        while not build.done():
+            host.steps.put_nowait(None)
+            await asyncio.sleep(0)
+        await build
+        with closing(engine.begin("test")) as tx:
+            table = tx.catalog.by_name("t")
+            (index,) = table.pending
+            by_id = tx.snapshot.scan(table.number, table.indexes["by_id"].id, ALL, Order.ASC, 99)
+            built = tx.snapshot.scan(table.number, index.id, ALL, Order.ASC, 99)
+        documents = [fields_of(row.packed) for row in by_id]
+        expected = sorted((d["n"], d["_creationTime"], d["_id"]) for d in documents)
+        found = [fields_of(row.packed) for row in built]
+        assert [(d["n"], d["_creationTime"], d["_id"]) for d in found] == expected
+
+    async def begin(engine, host):
+        def enter(tx):
+            index = AnalysedIndex(name="by_n", fields=("n",))
+            id_ = next(free_index_ids(tx))
+            add_index(tx, tx.table("t"), index, IndexState.BACKFILLING, id=id_)
+
+        await write(engine, enter)
+        table = engine.catalog.by_name("t")
+        return asyncio.create_task(
+            IndexBuilds(engine).build(table, table.pending, lambda count: None)
+        )
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(limits, "push_batch_documents", 1),
+    ):
+        asyncio.run(main(Path(folder)))
