@@ -6,7 +6,8 @@ Each is written on one thread. `camber.server.metrics` reads them when it is ask
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 #: Seconds, from what a cached result takes to the longest transaction.
@@ -15,6 +16,16 @@ SECONDS: Final = (
 )  # fmt: skip
 #: How many of something were done together.
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """A number that is asked for when somebody looks. Those of one name have the same labels."""
+
+    name: str
+    description: str
+    read: Callable[[], float]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Histogram:

@@ -13,7 +13,13 @@ import typer
 
 from camber import limits
 from camber.cli.console import LogFormat
-from camber.deployment.settings import DeploymentSettings, Durability, Redaction, TestHooks
+from camber.deployment.settings import (
+    DeploymentSettings,
+    Durability,
+    MetricsAccess,
+    Redaction,
+    TestHooks,
+)
 
 Options = TypeVar("Options", bound="ServerOptions")
 
@@ -45,6 +51,16 @@ def _built(static: Path | None) -> Path | None:
     return static
 
 
+Metrics = Annotated[
+    MetricsAccess,
+    _option(
+        "--metrics",
+        help="Who may read /metrics: all, or those who have a key.",
+        panel=_RUNNING,
+        metavar="open|key",
+        case_sensitive=False,
+    ),
+]
 Directory = Annotated[
     Path | None, typer.Argument(metavar="DIR", help="The project's folder; here by default.")
 ]
@@ -171,6 +187,7 @@ class ServerOptions:
             "--log-format", help="For people or for machines.", panel=_RUNNING, metavar="text|json"
         ),
     ] = LogFormat.TEXT
+    metrics: Metrics = MetricsAccess.OPEN
     tail_logs: Annotated[
         bool,
         _option(
@@ -207,6 +224,7 @@ class ServerOptions:
             store=self.store,
             durability=self.durability,
             admin_key=self.admin_key,
+            metrics=self.metrics,
             redaction=Redaction.ON if self.redact_errors else Redaction.OFF,
             test_hooks=TestHooks.ON if self.test_hooks else TestHooks.OFF,
         )
@@ -216,6 +234,7 @@ class ServerOptions:
 class StartOptions(ServerOptions):
     """What a production server is started with."""
 
+    metrics: Metrics = MetricsAccess.KEY
     redact_errors: Annotated[
         bool,
         _option(

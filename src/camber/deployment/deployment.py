@@ -24,6 +24,7 @@ from camber.errors import CamberError
 from camber.functions.loading import load_application
 from camber.host import Host, RealHost
 from camber.identity.admin_keys import AdminKeys
+from camber.measures import SECONDS, Histogram
 from camber.occ.cursors import CursorCipher
 from camber.releases.push import Progress, Pushes, PushMode, PushReport
 from camber.releases.records import ReleaseOrigin
@@ -36,6 +37,8 @@ from camber.storage.store import Store
 from camber.transfer.transfers import Transfers
 
 _DATABASE = "camber.sqlite"
+#: Between two looks at how late the loop is.
+_LAG_PAUSE_S = 0.5
 #: The functions folder beside the server, whose sources nobody keeps.
 _LOCAL = ReleaseOrigin(name="dev")
 
@@ -80,6 +83,9 @@ class Deployment:
             test_hooks=settings.test_hooks is TestHooks.ON,
         )
         self.transfers = Transfers(engine=self.engine, folder=settings.data)
+        #: How late timers come.
+        self.loop_lag_s = Histogram(SECONDS)
+        self._lag = host.spawn("loop lag", _observe_lag(host, self.loop_lag_s))
         self._maintenance = host.spawn(
             "maintenance",
             Maintenance(
@@ -173,13 +179,22 @@ class Deployment:
 
     async def close(self) -> None:
         """End what runs, write what waits, and close the store."""
+        self._lag.cancel()
         self._maintenance.cancel()
-        await asyncio.gather(self._maintenance, return_exceptions=True)
+        await asyncio.gather(self._lag, self._maintenance, return_exceptions=True)
         await self.transfers.close()
         await self.pushes.close()
         await self.runtime.close()
         await self.releases.close()
         await self.engine.close()
+
+
+async def _observe_lag(host: Host, lag_s: Histogram) -> None:
+    """Sleep again and again, and note how much too long."""
+    while True:
+        due_s = host.monotonic() + _LAG_PAUSE_S
+        await host.sleep(_LAG_PAUSE_S)
+        lag_s.observe(max(0.0, host.monotonic() - due_s))
 
 
 def _open_store(settings: DeploymentSettings) -> Store:

@@ -26,6 +26,15 @@ class TestHooks(Enum):
     ON = "on"
 
 
+class MetricsAccess(Enum):
+    """Who may read `/metrics`."""
+
+    #: Everybody who reaches the port.
+    OPEN = "open"
+    #: Holders of a key that may view logs.
+    KEY = "key"
+
+
 #: A store that is gone when its process ends, for tests.
 MEMORY = "memory:"
 
@@ -47,6 +56,7 @@ class DeploymentSettings:
     redaction: Redaction = Redaction.OFF
     test_hooks: TestHooks = TestHooks.OFF
     admin_key: str | None = None
+    metrics: MetricsAccess = MetricsAccess.KEY
     cloud_url: str = "http://127.0.0.1:3210"
     site_url: str = "http://127.0.0.1:3211"
     history_retention_s: float = limits.history_retention_s

@@ -21,6 +21,7 @@ from camber import limits
 from camber.engine.transaction import FinishedTransaction
 from camber.errors import Overloaded, RequestError
 from camber.host import Host, Worker
+from camber.measures import SECONDS, SIZES, Histogram
 from camber.occ.interval import IndexId
 from camber.occ.write_log import WriteLog
 from camber.occ.write_set import IndexWrites
@@ -54,6 +55,7 @@ class _Waiting:
     writes: IndexWrites
     done: asyncio.Future[Timestamp]
     visible: Callable[[], None] | None
+    since_s: float
 
 
 class Committer:
@@ -83,6 +85,10 @@ class Committer:
         self._open.set()
         self._hold = asyncio.Lock()
         self._reading_back = False
+        #: For metrics.
+        self.conflicts = 0
+        self.commit_s = Histogram(SECONDS)
+        self.group_sizes = Histogram(SIZES)
         self._flusher: asyncio.Task[None] | None = None
 
     @property
@@ -135,7 +141,8 @@ class Committer:
         self._assigned = ts
         commit = Commit(ts=ts, changes=transaction.stamped(ts), source=transaction.source)
         done: asyncio.Future[Timestamp] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(commit, commit.index_writes(), done, visible))
+        since_s = self._host.monotonic()
+        self._waiting.append(_Waiting(commit, commit.index_writes(), done, visible, since_s))
         self._idle.clear()
         self._wake.set()
         # Shielded: whoever waits may be cancelled, but the commit is already on its way.
@@ -144,6 +151,7 @@ class Committer:
     def _check(self, transaction: FinishedTransaction) -> None:
         conflict = self.write_log.conflict(transaction.reads, since=transaction.begin_ts)
         if conflict is not None:
+            self.conflicts += 1
             raise CommitConflict(
                 ts=conflict.ts,
                 source=conflict.source,
@@ -155,6 +163,7 @@ class Committer:
                 continue
             place = transaction.reads.overlaps(waiting.writes)
             if place is not None:
+                self.conflicts += 1
                 raise CommitConflict(
                     ts=waiting.commit.ts,
                     source=waiting.commit.source,
@@ -202,7 +211,10 @@ class Committer:
             await self._fail(group, error)
             return
         self._make_visible(group)
+        now_s = self._host.monotonic()
+        self.group_sizes.observe(len(group))
         for waiting in group:
+            self.commit_s.observe(now_s - waiting.since_s)
             if not waiting.done.done():
                 waiting.done.set_result(waiting.commit.ts)
 

@@ -93,6 +93,16 @@ class Queries:
                 self._log.hit(call, landed.result, self._engine.host.monotonic() - joined_s)
                 return landed.result
 
+    @property
+    def cached_bytes(self) -> int:
+        """Return about how much memory cached results take."""
+        return self._cached_bytes
+
+    @property
+    def results_watched(self) -> int:
+        """Return how many results hold, each watched for commits that touch it."""
+        return len(self._subscriptions)
+
     def watch(self, result: QueryResult, watcher: Watcher) -> None:
         """Tell `watcher` when `result` stops to hold at the newest timestamp."""
         result.watchers.add(watcher)

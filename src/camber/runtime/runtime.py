@@ -12,6 +12,7 @@ from uuid import UUID
 from camber.engine.engine import Engine
 from camber.engine.variables import Variables
 from camber.functions.definition import FunctionKind
+from camber.measures import Gauge
 from camber.occ.cursors import CursorCipher
 from camber.runtime.executor import Executor, FunctionCall, SessionRequest
 from camber.runtime.failures import FailureTexts
@@ -49,6 +50,8 @@ class Runtime:
     ) -> None:
         self._engine = engine
         self.log = FunctionLog(engine.host)
+        #: What executors want to be seen of themselves.
+        self.gauges: list[Gauge] = []
         self.executor: Executor = InProcessExecutor(
             engine=engine,
             releases=releases,

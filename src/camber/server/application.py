@@ -45,7 +45,8 @@ def api_application(
     sockets = _Sockets(deployment, metrics, drain)
     routes: list[BaseRoute] = [
         Route(HEALTH_PATH, _health(deployment, drain)),
-        *HttpApi(deployment, metrics).routes(),
+        *HttpApi(deployment).routes(),
+        *metrics.routes(),
         *AdminApi(deployment, metrics).routes(),
         *TransferApi(deployment).routes(),
         *LogApi(deployment).routes(),

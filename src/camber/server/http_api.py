@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -24,7 +23,6 @@ from camber.server.admin import any_admin_of, identity_of
 from camber.server.bodies import json_object, read_body
 from camber.server.client_version import ClientVersion, parse_client_header
 from camber.server.errors import json_response
-from camber.server.metrics import Metrics
 from camber.sync.messages import packed_arguments
 from camber.values.packed import unpack
 from camber.values.paths import FunctionPath
@@ -57,9 +55,8 @@ class _Ask:
 class HttpApi:
     """Answers function calls of one deployment."""
 
-    def __init__(self, deployment: Deployment, metrics: Metrics) -> None:
+    def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._metrics = metrics
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes of protocol 4.2, but `/`, sockets and HTTP actions."""
@@ -68,7 +65,6 @@ class HttpApi:
             Route("/instance_version", self._version),
             Route("/instance_name", self._instance_name),
             Route("/echo", self._echo, methods=["POST"]),
-            Route("/metrics", self._metrics_text),
             Route("/api/query", self._get_query, methods=["GET"]),
             Route("/api/query", self._calling(FunctionKind.QUERY), methods=["POST"]),
             Route("/api/mutation", self._calling(FunctionKind.MUTATION), methods=["POST"]),
@@ -178,7 +174,6 @@ class HttpApi:
 
     async def _answer(self, ask: _Ask, kind: FunctionKind) -> Response:
         done = await self._deployment.runtime.run(ask.call, kind)
-        self._metrics.function_ran(kind, failed=done.failure is not None)
         return json_response(_response(done, ask.format))
 
     def _ask(
@@ -229,10 +224,6 @@ class HttpApi:
     async def _instance_name(self, request: Request) -> Response:
         del request
         return PlainTextResponse(self._deployment.instance_name)
-
-    async def _metrics_text(self, request: Request) -> Response:
-        del request
-        return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     async def _echo(self, request: Request) -> Response:
         body = await read_body(request, _ECHO_BYTES_MAX)

@@ -20,7 +20,6 @@ from camber.errors import (
     PermissionDenied,
     RequestError,
 )
-from camber.functions.definition import FunctionKind
 from camber.identity.authorization import (
     acting_as_of,
     identity_of_admin_key,
@@ -127,6 +126,10 @@ class SyncSocket:
         self._queries_running = asyncio.Semaphore(limits.queries_concurrent_max)
         self._last_sent = self._host.monotonic()
         self._advance_scheduled = False
+        #: When a commit first touched what the next Transition will show; and, for each Transition
+        #: that waits to be sent, when that was. None if it was no commit.
+        self._stale_since_s: float | None = None
+        self._stale_since_s_unsent: deque[float | None] = deque()
         self._key_watch: asyncio.Task[None] | None = None
         #: The mutation that runs, or that a socket before this one still runs.
         self.mutation: asyncio.Future[None] | None = None
@@ -136,13 +139,13 @@ class SyncSocket:
     async def serve(self) -> None:
         """Talk to the client until the socket is gone."""
         await self._websocket.accept()
-        self._metrics.sockets.inc()
+        self._metrics.clients_connected += 1
         writer = self._host.spawn("socket writer", self._write())
         pinger = self._host.spawn("socket pinger", self._ping())
         try:
             await self._read()
         finally:
-            self._metrics.sockets.dec()
+            self._metrics.clients_connected -= 1
             self._session.disconnected()
             for query_id in list(self._watchers):
                 self._unwatch(query_id)
@@ -233,6 +236,9 @@ class SyncSocket:
         for effect in effects:
             match effect:
                 case Send() | Close():
+                    if isinstance(effect, Send) and effect.is_transition:
+                        self._stale_since_s_unsent.append(self._stale_since_s)
+                        self._stale_since_s = None
                     self._outbox.append(effect)
                     self._outbox_filled.set()
                     if len(self._outbox) >= limits.frames_unsent_max:
@@ -277,6 +283,8 @@ class SyncSocket:
         """Take in that a result is stale; those of one commit are taken in together."""
         if not self._advance_scheduled:
             self._advance_scheduled = True
+            if self._stale_since_s is None:
+                self._stale_since_s = self._host.monotonic()
             asyncio.get_running_loop().call_soon(self._advance)
 
     def _advance(self) -> None:
@@ -362,7 +370,6 @@ class SyncSocket:
 
     def _mutation_ended(self, request_id: int, result: MutationResult) -> None:
         failure = result.failure
-        self._metrics.function_ran(FunctionKind.MUTATION, failed=failure is not None)
         moment = self._moment()
         if failure is not None:
             effects = self._session.mutation_failed(request_id, failure, result.log_lines, moment)
@@ -390,7 +397,6 @@ class SyncSocket:
             self._fail(error)
             return
         failure = result.failure
-        self._metrics.function_ran(FunctionKind.ACTION, failed=failure is not None)
         moment = self._moment()
         if failure is not None:
             effects = self._session.action_failed(
@@ -451,6 +457,7 @@ class SyncSocket:
                 return False
         self._last_sent = self._host.monotonic()
         if item.is_transition:
+            self._metrics.transition_sent(self._last_sent, self._stale_since_s_unsent.popleft())
             self._carry_out(self._session.transition_sent(self._moment()))
         return True
 

@@ -109,6 +109,10 @@ class MemoryStore:
         """Return the oldest timestamp that a snapshot may have."""
         return self._floor
 
+    def size_bytes(self) -> int:
+        """Return 0: nothing is kept anywhere."""
+        return 0
+
     def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
         """Write entries of a new index, for documents that there are now."""
         found = list(keys)

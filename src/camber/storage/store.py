@@ -154,6 +154,9 @@ class Store(Protocol):
     def history_floor(self) -> Timestamp:
         """Return the oldest timestamp that a snapshot may have."""
 
+    def size_bytes(self) -> int:
+        """Return how many bytes the store takes where it is kept."""
+
     def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
         """Write entries of a new index, for documents that there are now.
 

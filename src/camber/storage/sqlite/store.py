@@ -189,6 +189,11 @@ class SqliteStore:
         floor: Timestamp = _one(self._writer, "floor")
         return floor
 
+    def size_bytes(self) -> int:
+        """Return the size of the file and of the log of writes beside it."""
+        files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
     def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
         """Write entries of a new index, for documents that there are now."""
         with _transaction(self._writer):
