@@ -10,6 +10,7 @@ import base64
 import json
 import time
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def target_of(root: Path, url: str | None, admin_key: str | None) -> Target:
 
 
 class Client:
-    """Calls one deployment."""
+    """Calls one deployment. Its connections are closed when nobody holds it any more."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -105,6 +106,7 @@ class Client:
             },
             timeout=httpx.Timeout(_ANSWER_S_MAX, connect=_CONNECT_S_MAX),
         )
+        weakref.finalize(self, self._http.close)
 
     def __enter__(self) -> Client:
         return self

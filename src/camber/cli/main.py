@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from camber.cli import logs, run, transfer
+from camber.cli import data, env, keys, logs, run, status, transfer
 from camber.cli.console import Console, configure_logging
 from camber.cli.init import init
 from camber.cli.reporting import reporting
@@ -81,7 +81,11 @@ def codegen(directory: Directory = None) -> None:
 
 
 app.command("run")(run.run)
+app.add_typer(env.app, name="env")
+app.command("data")(data.data)
 app.command("logs")(logs.logs)
+app.add_typer(keys.app, name="keys")
+app.command("status")(status.status)
 app.command("export")(transfer.export)
 
 
@@ -144,11 +148,8 @@ def _not_built(name: str, what: str) -> None:
 
 for _name, _what in (
     ("deploy", "Push to a deployment elsewhere"),
-    ("env", "Show and set deployment variables"),
-    ("data", "Show documents"),
     ("import", "Import data"),
     ("dashboard", "Open the dashboard"),
-    ("status", "Say how a deployment is doing"),
 ):
     _not_built(_name, _what)
 

@@ -14,6 +14,7 @@ import typer
 from camber.cli.client import CallFailed, Client, target_of
 from camber.cli.console import Console
 from camber.cli.options import AdminKey, Directory, Url
+from camber.cli.printing import print_json
 from camber.cli.reporting import reporting
 
 #: Functions that are named beside one that is not there.
@@ -49,7 +50,7 @@ def run(
             raise _with_suggestions(client, function, error) from error
         for line in answer.log_lines:
             console.complain(line)
-        console.say(shown(answer.value))
+        print_json(answer.value)
 
 
 def _watch(
@@ -62,30 +63,13 @@ def _watch(
     is_first = True
     for result in client.watch(function, args, acting_as=acting_as):
         if not isinstance(result, CallFailed):
-            console.say(shown(result))
+            print_json(result)
         elif is_first:
             raise _with_suggestions(client, function, result)
         else:
             # What a query has met may pass: it goes on being watched.
             console.complain(result.sentence)
         is_first = False
-
-
-def shown(value: Any) -> str:
-    """Return encoded JSON for people: indented, integral numbers without a point."""
-    return json.dumps(_without_points(value), indent=2, ensure_ascii=False)
-
-
-def _without_points(value: Any) -> Any:
-    match value:
-        case float() if value.is_integer() and abs(value) <= 2**53 and str(value) != "-0.0":
-            return int(value)
-        case list():
-            return [_without_points(item) for item in value]
-        case dict():
-            return {name: _without_points(item) for name, item in value.items()}
-        case _:
-            return value
 
 
 def _json_object(text: str, what: str) -> dict[str, Any]:

@@ -42,6 +42,27 @@ def open_instance(data: Path, name: str, host: Host) -> Instance:
         _write_once(file, text)
     except UnicodeDecodeError:
         text = ""
+    return Instance(instance_name(name), _secret(file, text))
+
+
+def existing_instance(data: Path, name: str) -> Instance:
+    """Return the instance whose secret lies under `data`; nothing is made.
+
+    Raises:
+        InstanceUnusable: there is none, or it holds no secret.
+    """
+    file = data / _FILE
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        msg = f"{data} holds no deployment: {file} is not there. Give the --data of its server"
+        raise InstanceUnusable(msg) from None
+    except UnicodeDecodeError:
+        text = ""
+    return Instance(instance_name(name), _secret(file, text))
+
+
+def _secret(file: Path, text: str) -> bytes:
     try:
         secret = bytes.fromhex(text)
     except ValueError:
@@ -49,10 +70,11 @@ def open_instance(data: Path, name: str, host: Host) -> Instance:
     if len(secret) != _SECRET_BYTES:
         msg = (
             f"{file} should hold {_SECRET_BYTES} bytes in hex, and does not. Restore it from a "
-            "backup; or remove it for a new secret, which ends admin keys made from the old one"
+            "backup; or remove it for a new secret, which ends the root key and loses the values "
+            "of deployment variables"
         )
         raise InstanceUnusable(msg)
-    return Instance(instance_name(name), secret)
+    return secret
 
 
 def temporary_instance(name: str, host: Host) -> Instance:

@@ -30,8 +30,8 @@ from camber.version import VERSION
 
 #: The variables that `update_canonical_url` sets, by what a client calls them.
 _DESTINATIONS: Final[Mapping[str, str]] = {"convexCloud": CLOUD_URL, "convexSite": SITE_URL}
-#: States of indexes that have all their entries.
-_BUILT: Final = frozenset({IndexState.ENABLED.value, IndexState.STAGED.value})
+_STAGED: Final = frozenset({IndexState.STAGED, IndexState.STAGED_BACKFILLING})
+_BUILDING: Final = frozenset({IndexState.BACKFILLING, IndexState.STAGED_BACKFILLING})
 #: Routes of the official CLI that push JavaScript, which nothing here could run.
 _JAVASCRIPT_PUSHES: Final = (
     "/api/deploy2/{path:path}",
@@ -151,12 +151,12 @@ class AdminApi:
                 "table": table.name,
                 "name": index.name,
                 "fields": list(index.fields),
-                "backfill": {"state": _backfill(index)},
-                "staged": index.state is IndexState.STAGED,
+                "backfill": {"state": "in_progress" if index.state in _BUILDING else "done"},
+                "staged": index.state in _STAGED,
             }
             for table in self._deployment.engine.catalog.tables()
             if not table.is_system
-            for index in _declared(table)
+            for index in _present(table)
         ]
         return _json({"indexes": found})
 
@@ -191,7 +191,7 @@ class AdminApi:
                                 "fields": list(index.fields),
                                 "state": index.state.value,
                             }
-                            for index in _declared(table)
+                            for index in _present(table)
                         ],
                     }
                     for table in transaction.user_tables()
@@ -305,16 +305,10 @@ def _release_json(record: ReleaseRecord) -> dict[str, Any]:
     }
 
 
-def _declared(table: TableEntry) -> list[IndexEntry]:
-    return [
-        index
-        for name, index in sorted(table.indexes.items())
-        if name not in {"by_id", "by_creation_time"}
-    ]
-
-
-def _backfill(index: IndexEntry) -> str:
-    return "done" if index.state.value in _BUILT else "in_progress"
+def _present(table: TableEntry) -> list[IndexEntry]:
+    """Return the declared indexes that are there or are being built, by name."""
+    present = [index for index in table.declared if index.state is not IndexState.DROPPED]
+    return sorted(present, key=lambda index: index.name)
 
 
 def _is_origin(url: Any) -> bool:

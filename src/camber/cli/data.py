@@ -1,0 +1,139 @@
+"""`camber data`: tables and documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from camber.cli.client import CallFailed, Client, target_of
+from camber.cli.console import Console
+from camber.cli.options import AdminKey, Directory, Url
+from camber.cli.printing import moment, print_json, print_table, without_points
+from camber.cli.reporting import reporting
+
+#: Documents asked for at once.
+_PAGE = 1000
+_SYSTEM_FIELDS = ("_id", "_creationTime")
+
+
+class Format(Enum):
+    """How documents are printed."""
+
+    PRETTY = "pretty"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+class Order(Enum):
+    """Which documents come first."""
+
+    ASC = "asc"
+    DESC = "desc"
+
+
+def data(
+    table: Annotated[
+        str | None, typer.Argument(help="A table; without one, all tables are listed.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The most documents.")] = 100,
+    order: Annotated[
+        Order, typer.Option("--order", help="By creation time: the oldest or the newest first.")
+    ] = Order.DESC,
+    form: Annotated[
+        Format, typer.Option("--format", help="A table, a JSON array, or a JSON line for each.")
+    ] = Format.PRETTY,
+    directory: Directory = Path(),
+    url: Url = None,
+    admin_key: AdminKey = None,
+) -> None:
+    """Show the tables, or the documents of one."""
+    console = Console()
+    with reporting(console):
+        client = Client(target_of(directory, url, admin_key))
+        if table is None:
+            _show_tables(client, form, console)
+        else:
+            _show_documents(client, table, limit, order, form, console)
+
+
+def _show_tables(client: Client, form: Format, console: Console) -> None:
+    tables = client.get("/api/camber/status")["tables"]
+    counts = {each["name"]: each["documents"] for each in tables}
+    match form:
+        case Format.JSON:
+            print_json(counts)
+        case Format.JSONL:
+            for name, count in sorted(counts.items()):
+                console.say(json.dumps({"name": name, "documents": count}))
+        case Format.PRETTY if counts:
+            rows = [(name, str(count)) for name, count in sorted(counts.items())]
+            print_table(("table", "documents"), rows)
+        case Format.PRETTY:
+            console.complain("There are no tables")
+
+
+def _show_documents(
+    client: Client, table: str, limit: int, order: Order, form: Format, console: Console
+) -> None:
+    # One more than is shown tells whether there are more.
+    found = [without_points(each) for each in _documents(client, table, limit + 1, order)]
+    shown = found[:limit]
+    if not found:
+        _refuse_unknown(client, table)
+    match form:
+        case Format.JSON:
+            print_json(shown)
+            return
+        case Format.JSONL:
+            for document in shown:
+                console.say(json.dumps(document, ensure_ascii=False))
+            return
+        case Format.PRETTY:
+            pass
+    if not found:
+        console.complain(f"Table {table!r} has no documents")
+        return
+    fields = sorted({name for document in shown for name in document} - set(_SYSTEM_FIELDS))
+    columns = (*_SYSTEM_FIELDS, *fields)
+    print_table(columns, [[_cell(document, name) for name in columns] for document in shown])
+    if len(found) > limit:
+        which = "newest" if order is Order.DESC else "oldest"
+        console.complain(f"These are the {limit} {which}; --limit shows more")
+
+
+def _documents(client: Client, table: str, limit: int, order: Order) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while len(found) < limit:
+        options = {"cursor": cursor, "numItems": min(limit - len(found), _PAGE)}
+        page = client.query(
+            "_system/cli/tableData", table=table, order=order.value, paginationOpts=options
+        )
+        found += page["page"]
+        cursor = page["continueCursor"]
+        if page["isDone"]:
+            break
+    return found
+
+
+def _refuse_unknown(client: Client, table: str) -> None:
+    options = {"cursor": None, "numItems": 10_000}
+    page = client.query("_system/cli/tables", paginationOpts=options)["page"]
+    names = sorted(each["name"] for each in page)
+    if table in names or table.startswith("_"):
+        return
+    there = f"there are {', '.join(names)}" if names else "there are none yet"
+    msg = f"there is no table {table!r}; {there}"
+    raise CallFailed(msg)
+
+
+def _cell(document: Mapping[str, Any], name: str) -> str:
+    if name not in document:
+        return ""
+    value = document[name]
+    return moment(value) if name == "_creationTime" else json.dumps(value, ensure_ascii=False)
