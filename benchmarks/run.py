@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-_BENCHMARKS = ("invalidation", "throughput")
+_BENCHMARKS = ("determinism", "invalidation", "throughput")
 
 
 def main(names: list[str]) -> int:

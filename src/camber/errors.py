@@ -92,6 +92,12 @@ class InvalidFunctionCall(DeveloperError):
     code = "InvalidFunctionCall"
 
 
+class RefusedCall(DeveloperError):
+    """A query or mutation did what only actions may do; the code says what kind of thing."""
+
+    code = "RefusedCall"
+
+
 class FunctionError(DeveloperError):
     """A called function failed with something other than an `AppError`; carries its message."""
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import queue
-import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -18,6 +18,10 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# Bound here: user code on this very thread may be given other ones (`functions.determinism`).
+_time_ns, _monotonic, _thread_time = time.time_ns, time.monotonic, time.thread_time
+_urandom = os.urandom
 
 
 class Host(Protocol):
@@ -75,16 +79,16 @@ class RealHost:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def now_ns(self) -> int:
-        return time.time_ns()
+        return _time_ns()
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return _monotonic()
 
     def thread_seconds(self) -> float:
-        return time.thread_time()
+        return _thread_time()
 
     def random_bytes(self, count: int) -> bytes:
-        return secrets.token_bytes(count)
+        return _urandom(count)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

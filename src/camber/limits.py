@@ -33,6 +33,8 @@ arguments_bytes_max: Final = 16 * 1024 * 1024
 result_bytes_max: Final = 16 * 1024 * 1024
 #: Nested run_query and run_mutation calls.
 call_depth_max: Final = 8
+#: Bytes of the seed of a function's chance: what it draws is as hard to guess as a key.
+seed_bytes: Final = 32
 #: UTF-8 bytes of one log line, beyond which it is truncated.
 log_line_bytes_max: Final = 32_768
 #: Log lines of one execution; the last one says that more were dropped.
@@ -136,6 +138,9 @@ history_bytes_max: Final = 1024 * 1024 * 1024
 history_pinned_factor_max: Final = 2
 #: How long the result of a client's mutation is kept for a resend, in seconds: two weeks.
 session_request_retention_s: Final = 14 * 24 * 3600.0
+#: How long a new request may get a result whose function has read the clock, in seconds: user code
+#: may take 1, the system around it 15, and 1 is grace (semantics 4.9).
+observed_time_s_max: Final = 1.0 + 15.0 + 1.0
 #: Encoded results kept by the query cache.
 query_cache_bytes_max: Final = 100 * 1024 * 1024
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from camber import limits
+from camber.host import RealHost
 from camber.identity.identity import Anonymous, User, UserIdentity
 from camber.occ.read_set import ReadSet
 from camber.runtime.executor import Caller, FunctionCall, QueryExecuted
@@ -26,8 +27,9 @@ ADA, GRACE = (
 class Gate:
     """An executor that reads the whole table `t`, and answers when its gate is open."""
 
-    def __init__(self, engine, *, personal=False, fails=False):
+    def __init__(self, engine, *, personal=False, fails=False, observes=False):
         self.engine = engine
+        self.observes = observes
         self.personal = personal
         self.fails = fails
         self.runs = 0
@@ -52,7 +54,16 @@ class Gate:
             ),
             reads=reads,
             read_identity=self.personal,
+            observed_time=self.observes,
         )
+
+
+class Watching:
+    def __init__(self):
+        self.told = []
+
+    def invalidated(self, result):
+        self.told.append(result)
 
 
 def call(identity=Anonymous(), path="q:f", **more):  # noqa: B008
@@ -167,13 +178,9 @@ def test_failures_are_not_kept_for_others(tmp_path):
 def test_the_cache_is_bounded_and_keeps_what_is_watched(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "query_cache_bytes_max", 5000)
 
-    class Watcher:
-        def invalidated(self, result):
-            pass
-
     async def test(engine, gate, queries):
         watched = await queries.run(call(path="q:watched"), engine.newest_ts)
-        queries.watch(watched, Watcher())
+        queries.watch(watched, Watching())
         for number in range(50):
             await queries.run(call(path=f"q:f{number}"), engine.newest_ts)
         assert queries._cached_bytes <= 5000
@@ -186,16 +193,12 @@ def test_the_cache_is_bounded_and_keeps_what_is_watched(tmp_path, monkeypatch):
 def test_a_result_can_be_watched_though_the_cache_is_full(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "query_cache_bytes_max", 100)
 
-    class Watcher:
-        def invalidated(self, result):
-            pass
-
     async def test(engine, gate, queries):
         for number in range(10):
             result = await queries.run(call(path=f"q:f{number}"), engine.newest_ts)
             # Were it gone already, its session would ask again, and again.
             assert result.valid_until is None
-            queries.watch(result, Watcher())
+            queries.watch(result, Watching())
         assert gate.runs == 10
 
     with_gate(tmp_path, test)
@@ -257,3 +260,79 @@ def test_conflicting_mutations_all_succeed(tmp_path, clients):
             assert await it.run("query", "counter:read") == clients * 5 - lost
 
     asyncio.run(main())
+
+
+class SetClock(RealHost):
+    """A clock that stands where a test puts it, in seconds."""
+
+    now_s = 1000.0
+
+    def now_ns(self):
+        return int(self.now_s * 1e9)
+
+
+def test_what_read_the_clock_grows_old_for_new_requests_only(tmp_path):
+    async def test(engine, gate, queries):
+        engine.host = clock = SetClock()
+        first = await queries.run(call(), engine.newest_ts)
+        watcher = Watching()
+        queries.watch(first, watcher)
+        clock.now_s += 16.999
+        assert await queries.run(call(), engine.newest_ts) is first
+        clock.now_s += 0.001
+        second = await queries.run(call(), engine.newest_ts)
+        assert second is not first
+        assert await queries.run(call(), engine.newest_ts) is second
+        assert gate.runs == 2
+        # Who watches the first is told nothing, however old it is, until its data changes.
+        assert (watcher.told, first.valid_until) == ([], None)
+        await write(engine, lambda tx: tx.insert("t", {}))
+        assert watcher.told == [first]
+        # A clock that was set back makes nothing last.
+        third = await queries.run(call(), engine.newest_ts)
+        clock.now_s -= 1
+        assert await queries.run(call(), engine.newest_ts) is not third
+
+    with_gate(tmp_path, test, observes=True)
+
+
+def test_age_counts_from_when_a_result_was_asked_for(tmp_path):
+    async def test(engine, gate, queries):
+        engine.host = clock = SetClock()
+        gate.open.clear()
+        running = asyncio.ensure_future(queries.run(call(), engine.newest_ts))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        clock.now_s += 5
+        gate.open.set()
+        first = await running
+        clock.now_s += 12
+        assert await queries.run(call(), engine.newest_ts) is not first
+
+    with_gate(tmp_path, test, observes=True)
+
+
+def test_what_did_not_read_the_clock_does_not_grow_old(tmp_path):
+    async def test(engine, gate, queries):
+        engine.host = clock = SetClock()
+        first = await queries.run(call(), engine.newest_ts)
+        clock.now_s += 10**6
+        assert await queries.run(call(), engine.newest_ts) is first
+
+    with_gate(tmp_path, test)
+
+
+def test_an_old_result_is_forgotten_with_its_last_watcher(tmp_path):
+    async def test(engine, gate, queries):
+        engine.host = clock = SetClock()
+        first = await queries.run(call(), engine.newest_ts)
+        watcher = Watching()
+        queries.watch(first, watcher)
+        clock.now_s += 17
+        second = await queries.run(call(), engine.newest_ts)
+        held = queries._cached_bytes
+        queries.unwatch(first, watcher)
+        assert queries._cached_bytes == held - first.size_bytes
+        assert await queries.run(call(), engine.newest_ts) is second
+
+    with_gate(tmp_path, test, observes=True)

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from camber.errors import CamberError
 from camber.functions.declarations import App, Crons, CustomJwt, HttpRouter, OidcProvider
 from camber.functions.definition import Function
+from camber.functions.determinism.doors import adopt, prepare
 from camber.schema.compiler import AnnotationError, Compiler
 from camber.schema.table import DeclaredTable, Table, resolve_tables
 from camber.values.paths import is_identifier
@@ -92,9 +93,11 @@ def load_application(
     package = path.name
     if not package.isidentifier():
         raise LoadError(folder, f"{package!r} cannot name a Python package; rename the folder")
+    prepare(package)
     keep = freshness is Freshness.SHARED and is_imported_from(package, path)
     with _loading, nullcontext() if keep else _fresh_package(package):
         modules = _import_all(root, path, package)
+        adopt(package)
         return _collect(root, package, modules)
 
 

@@ -15,6 +15,7 @@ import contextvars
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -149,6 +150,12 @@ def capturing(log: Log) -> Iterator[None]:
         _current.reset(token)
 
 
+def _is_debugger(frame: FrameType) -> bool:
+    """Return whether `pdb` prints, or what was typed at its prompt: that is for the terminal."""
+    module = frame.f_globals.get("__name__")
+    return module in {"pdb", "bdb", "cmd"} or frame.f_code.co_filename in {"<stdin>", "<console>"}
+
+
 def install_print() -> None:
     """Make `print` of user code a log line. Elsewhere it prints as before."""
     if getattr(builtins.print, "__camber__", False):
@@ -163,7 +170,8 @@ def install_print() -> None:
         flush: bool = False,  # print's own signature
     ) -> None:
         log = _current.get()
-        if log is None or file not in {None, sys.stdout}:
+        is_logged = log is not None and file in {None, sys.stdout}
+        if log is None or not is_logged or _is_debugger(sys._getframe(1)):  # noqa: SLF001
             original(*values, sep=sep, end=end, file=file, flush=flush)
             return
         parts = [shown(value) for value in values]

@@ -1,7 +1,8 @@
 """What runs an application's functions, as the rest of the server sees it.
 
 An executor runs user code at a snapshot and answers with what came out: the result, what was read
-and written, the log lines, and whether the identity was read. It never writes to the store.
+and written, the log lines, and whether the identity and the clock were read. It never writes to
+the store.
 """
 
 from __future__ import annotations
@@ -84,11 +85,15 @@ Progress: TypeAlias = Callable[[LogLine], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryExecuted:
-    """A finished run of a query."""
+    """A finished run of a query.
+
+    `observed_time` says that it has read the clock, so that its result grows old by itself.
+    """
 
     result: QueryResult
     reads: ReadSet
     read_identity: bool
+    observed_time: bool
     run: Run = Run()
 
 

@@ -5,6 +5,9 @@ timestamp too, since it is watched: its read set is in `occ.subscriptions`, and 
 touches it sets `valid_until`. All results are watched that way, those that clients look at and
 those that are only kept, so one overlap test serves subscriptions and cache alike.
 
+A result whose function has read the clock holds like any other for those who watch it; after a
+while it is not given to new requests any more (semantics 4.8).
+
 Equal requests are run once, however many ask (single flight). Whoever joined a run takes its
 result only if it holds at the timestamp that they need, and if the run did not read the identity
 or both identities are equal; else they run it themselves.
@@ -110,17 +113,29 @@ class Queries:
     def unwatch(self, result: QueryResult, watcher: Watcher) -> None:
         """Take a watcher back. A result that nobody watches may leave the cache."""
         result.watchers.discard(watcher)
-        if not result.watchers and result.failure is not None:
+        # A newer one may have taken its place while it was watched.
+        is_cached = bool(self._keys.get(result))
+        if not result.watchers and (result.failure is not None or not is_cached):
             self._forget(result)
 
     def _lookup(self, request: _Request, who: str, ts: Timestamp) -> QueryResult | None:
         for key in ((request, who), (request, None)):
             result = self._cache.get(key)
             # A failure is watched by those who saw it, never given to those who ask anew.
-            if result is not None and result.failure is None and result.holds_at(ts):
+            if result is None or result.failure is not None or not result.holds_at(ts):
+                continue
+            if self._is_recent(result):
                 self._cache.move_to_end(key)
                 return result
         return None
+
+    def _is_recent(self, result: QueryResult) -> bool:
+        """Return whether what the function saw of the clock is still good enough."""
+        if result.observed_ns is None:
+            return True
+        age_ns = self._engine.host.now_ns() - result.observed_ns
+        # A clock that was set back makes it too old as well.
+        return 0 <= age_ns < limits.observed_time_s_max * 1e9
 
     def _take_off(
         self, key: _Key, request: _Request, call: FunctionCall, ts: Timestamp
@@ -139,9 +154,12 @@ class Queries:
         return flight
 
     async def _fly(self, request: _Request, call: FunctionCall, ts: Timestamp) -> _Landed:
+        asked_ns = self._engine.host.now_ns()
         executed = await self._executed(call, ts)
         who = identity_key(call.identity)
         result = executed.result
+        if executed.observed_time:
+            result.observed_ns = asked_ns
         if executed.read_identity:
             self._personal.add(call.path)
         self._keep(result, executed.reads, request, who if executed.read_identity else None)

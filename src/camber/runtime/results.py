@@ -81,6 +81,7 @@ class QueryResult:
         "journal",
         "log_lines",
         "logged",
+        "observed_ns",
         "packed",
         "ts",
         "valid_until",
@@ -105,6 +106,8 @@ class QueryResult:
         #: The log lines as the operator's log has them, for each time that this is given out.
         self.logged = logged
         self.valid_until: Timestamp | None = None
+        #: When it was asked for, if its function has read the clock.
+        self.observed_ns: int | None = None
         self.watchers: set[Watcher] = set()
         self._json: bytes | None = None
         self._shared: tuple[bytes, bytes] | None = None

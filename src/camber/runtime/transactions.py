@@ -24,6 +24,7 @@ from camber.functions.calls import Callee
 from camber.functions.contexts import Auth, MutationCtx, QueryCtx
 from camber.functions.database import DatabaseAccess, DatabaseReader, DatabaseWriter
 from camber.functions.definition import Function, FunctionKind
+from camber.functions.determinism.conditions import Conditions
 from camber.functions.environment import Environment
 from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
@@ -86,6 +87,7 @@ class TransactionRunner:
             result=result,
             reads=transaction.finish().reads,
             read_identity=outcome.execution.read_identity,
+            observed_time=outcome.execution.conditions.observed_time,
             run=outcome.run(transaction),
         )
 
@@ -138,6 +140,11 @@ class TransactionRunner:
         application = application_of(release)
         execution = _Execution(
             transaction=transaction,
+            conditions=Conditions(
+                now_ns=transaction.now_ns,
+                seed=self.host.random_bytes(limits.seed_bytes),
+                kind=kind,
+            ),
             application=application,
             cursors=self.cursors,
             identity=call.identity,
@@ -168,11 +175,14 @@ class TransactionRunner:
             return _Outcome(execution, log, value=value)
         try:
             function = admitted(application, call, kind)
-            keywords = bound(function, call.arguments, transaction)
+            # Defaults of arguments are user code too.
+            with execution.conditions:
+                keywords = bound(function, call.arguments, transaction)
         except DeveloperError as error:
             return _Outcome(execution, log, failure=self.texts.refused(error, call.request_id))
         try:
-            value = execution.invoke(function, keywords, log, pagination, depth=0)
+            with execution.conditions:
+                value = execution.invoke(function, keywords, log, pagination, depth=0)
             # The last reads may have gone beyond a limit.
             transaction.check_limits()
             for warning in transaction.warnings():
@@ -228,6 +238,7 @@ class _Execution:
     """One top-level run and the calls nested in it."""
 
     transaction: Transaction
+    conditions: Conditions
     application: Application
     cursors: CursorCipher
     identity: Identity

@@ -183,7 +183,8 @@ class Compiler:
             return declared.document_plan(self)  # type: ignore[no-any-return]
         if issubclass(annotation, enum.Enum):
             return _enum(annotation, where)
-        if annotation is datetime.datetime:
+        # Equal, not identical: user modules have another one in its place.
+        if annotation == datetime.datetime:
             return _DATETIME
         if annotation is uuid.UUID:
             return ConvertedPlan(StringPlan(), uuid.UUID, _text_of_uuid, domain="uuid")

@@ -21,6 +21,7 @@ def pytest_pycollect_makemodule(module_path: Path) -> None:
     """Make a test module's own project importable before the module is imported."""
     # Imported here: pytest loads this plugin in projects that have nothing to do with Camber.
     from camber.deployment.project import ProjectError, nearest_project
+    from camber.functions.determinism.doors import prepare
     from camber.functions.loading import forget_package, is_imported_from
 
     try:
@@ -34,6 +35,7 @@ def pytest_pycollect_makemodule(module_path: Path) -> None:
     package = project.functions_path.name
     if package in sys.modules and not is_imported_from(package, project.functions_path):
         forget_package(package)
+    prepare(package)
 
 
 @pytest.fixture
