@@ -52,7 +52,7 @@ def main() -> int:
     )
     configure_logging(LogFormat.TEXT)
     try:
-        run_dev(serve, Console(), announce)
+        run_dev(serve, project, Console(), announce)
     except CamberError as error:
         print(error.sentence, file=sys.stderr)
         return 1

@@ -24,12 +24,15 @@ _START_S = 30
 
 
 class Server:
-    """A running server; `restart` keeps its ports and its data."""
+    """A running server; `restart` keeps its ports and its data.
+
+    Without a project it runs in a folder that is none.
+    """
 
     def __init__(
-        self, project: Path, data: Path, *options: str, command: str = "dev", port: int = 0
+        self, project: Path | None, data: Path, *options: str, command: str = "dev", port: int = 0
     ) -> None:
-        self.project = project
+        self._project = project
         self._data = data
         self._options = options
         self._command = command
@@ -39,6 +42,12 @@ class Server:
         self.output: list[str] = []
         self.start()
 
+    @property
+    def project(self) -> Path:
+        """Return the folder that it was started with."""
+        assert self._project is not None
+        return self._project
+
     def start(self) -> None:
         self._process = subprocess.Popen(
             [
@@ -46,7 +55,7 @@ class Server:
                 "-m",
                 "camber",
                 self._command,
-                str(self.project),
+                *([] if self._project is None else [str(self._project)]),
                 "--port",
                 str(self._port),
                 "--site-port",
@@ -60,6 +69,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            cwd=self._data.parent if self._project is None else None,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -7,13 +7,16 @@ that one seed replays a failure. No other module reads a clock or starts a task.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import queue
+import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -50,6 +53,31 @@ class Host(Protocol):
 
     def loop_thread(self, name: str) -> LoopThread:
         """Return a new thread that runs coroutines on an event loop of its own."""
+
+    async def output_of(
+        self,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        seconds_max: float,
+    ) -> Output:
+        """Run a program in `folder` to its end and return what it wrote, errors included.
+
+        One that takes longer is killed, with what it has started; so is one that nobody waits for
+        any more.
+
+        Raises:
+            TimeoutError: it took longer.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a program wrote, and its exit status: the negative number of a signal if by one."""
+
+    status: int
+    text: str
 
 
 class Worker(Protocol):
@@ -105,6 +133,36 @@ class RealHost:
 
     def loop_thread(self, name: str) -> LoopThread:
         return _LoopThread(name)
+
+    async def output_of(
+        self,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        seconds_max: float,
+    ) -> Output:
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            cwd=folder,
+            env=dict(environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            # A group of its own: Ctrl-C is for the server, and what it starts is killed with it.
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(seconds_max):
+                written, _ = await process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            raise
+        status = process.returncode
+        assert status is not None
+        return Output(status=status, text=written.decode(errors="replace"))
 
 
 class _ThreadWorker:

@@ -195,3 +195,22 @@ export_batch_documents_max: Final = 512
 grace_s: Final = 25.0
 #: The same in development: a person waits for it.
 development_grace_s: Final = 2.0
+
+# Releases that are pushed over HTTP.
+
+#: A release as it is uploaded. Sources are small: what is larger is data, or was included by
+#: mistake.
+release_archive_bytes_max: Final = 64 * 1024 * 1024
+#: A release unpacked, so that a small archive cannot fill the disk.
+release_bytes_max: Final = 256 * 1024 * 1024
+#: Files of one release.
+release_files_max: Final = 10_000
+#: UTF-8 bytes of the path of one of its files.
+release_path_bytes_max: Final = 512
+#: UTF-8 bytes of a push's message.
+release_message_bytes_max: Final = 500
+#: How long the dependencies of a release may take to install, in seconds.
+environment_install_s_max: Final = 900.0
+#: Documents of a table from which dropping one of its indexes must be allowed by whoever pushes:
+#: building it again would take a while.
+large_index_documents: Final = 10_000

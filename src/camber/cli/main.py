@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from camber.cli import data, env, keys, logs, run, status, transfer
+from camber.cli import data, deploy, env, keys, logs, run, status, transfer
 from camber.cli.console import Console, configure_logging
 from camber.cli.init import init
 from camber.cli.reporting import reporting
@@ -17,7 +17,7 @@ from camber.cli.serve import Serve, Urls, run_dev, run_start
 from camber.cli.server_options import Directory, ServerOptions, StartOptions, with_options
 from camber.codegen.files import write_generated
 from camber.deployment.deployment import Deployment
-from camber.deployment.project import load_project
+from camber.deployment.project import Project, load_project
 from camber.errors import CamberError
 from camber.functions.loading import load_application
 from camber.version import VERSION
@@ -51,8 +51,9 @@ def dev(options: ServerOptions) -> None:
     console = Console(options.log_format)
     configure_logging(options.log_format)
     with reporting(console):
-        serve = _serve(options, any_port=options.port is None and options.site_port is None)
-        run_dev(serve, console, _announcer(console))
+        project = _project(options.directory or Path())
+        any_port = options.port is None and options.site_port is None
+        run_dev(_serve(options, project, any_port=any_port), project, console, _announcer(console))
 
 
 @app.command()
@@ -62,7 +63,11 @@ def start(options: StartOptions) -> None:
     console = Console(options.log_format)
     configure_logging(options.log_format)
     with reporting(console):
-        run_start(_serve(options, any_port=False), console, _announcer(console))
+        folder = options.directory or Path()
+        # Without a project it serves what is deployed to it; but a folder that is named must be one.
+        has_project = options.directory is not None or (folder / "pyproject.toml").is_file()
+        project = _project(folder) if has_project else None
+        run_start(_serve(options, project, any_port=False), console, _announcer(console))
 
 
 @app.command()
@@ -80,6 +85,7 @@ def codegen(directory: Directory = None) -> None:
             console.say("Nothing has changed")
 
 
+app.command("deploy")(deploy.deploy)
 app.command("run")(run.run)
 app.add_typer(env.app, name="env")
 app.command("data")(data.data)
@@ -98,18 +104,20 @@ def _refuse_executors(executors: int) -> None:
         raise CamberError(msg, code="NotImplemented")
 
 
-def _serve(options: ServerOptions, *, any_port: bool) -> Serve:
-    _refuse_executors(options.executors)
-    project = load_project(options.directory or Path())
+def _project(folder: Path) -> Project:
+    project = load_project(folder)
     if not project.functions_path.is_dir():
         msg = f"the functions folder {project.functions!r} is not in {project.root}"
         raise CamberError(msg, code="ProjectError")
+    return project
+
+
+def _serve(options: ServerOptions, project: Project | None, *, any_port: bool) -> Serve:
+    _refuse_executors(options.executors)
     port, site_port = options.ports()
     return Serve(
         project=project,
-        settings=options.settings(
-            root=project.root, functions=project.functions, name=project.name
-        ),
+        settings=options.settings(project),
         host=options.host,
         port=port,
         site_port=site_port,
@@ -147,7 +155,6 @@ def _not_built(name: str, what: str) -> None:
 
 
 for _name, _what in (
-    ("deploy", "Push to a deployment elsewhere"),
     ("import", "Import data"),
     ("dashboard", "Open the dashboard"),
 ):

@@ -19,6 +19,7 @@ from camber.cli.console import Console, LogFormat
 from camber.cli.function_output import printing
 from camber.cli.stopping import Stop, StoppedEarly
 from camber.codegen.files import write_generated
+from camber.deployment.deploying import Deployer
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project
 from camber.deployment.settings import DeploymentSettings
@@ -36,7 +37,8 @@ _SETTLE_MS = 50
 class Serve:
     """What to serve and where. URLs that are None follow from the ports."""
 
-    project: Project
+    #: None for a server that only serves what is deployed to it.
+    project: Project | None
     settings: DeploymentSettings
     host: str
     port: int
@@ -66,17 +68,17 @@ class Urls:
 Ready = Callable[[Deployment, Urls], None]
 
 
-def run_dev(serve: Serve, console: Console, ready: Ready) -> None:
-    """Serve, and push again whenever a file of the functions folder is saved."""
-    _until_stopped(_dev(serve, console, ready), console)
+def run_dev(serve: Serve, project: Project, console: Console, ready: Ready) -> None:
+    """Serve a project, and push again whenever a file of its functions folder is saved."""
+    _until_stopped(_dev(serve, project, console, ready), console)
 
 
 def run_start(serve: Serve, console: Console, ready: Ready) -> None:
-    """Serve what is there now.
+    """Serve the newest release: the project's folder, or what has been deployed since.
 
     Raises:
-        LoadError: a module does not load.
-        PushFailed: stored documents do not fit the schema.
+        LoadError: a module of the folder does not load.
+        PushFailed: stored documents do not fit its schema.
     """
     _until_stopped(_start(serve, console, ready), console)
 
@@ -88,31 +90,57 @@ def _until_stopped(main: Coroutine[Any, Any, None], console: Console) -> None:
         console.say("Ended before it was ready")
 
 
-async def _dev(serve: Serve, console: Console, ready: Ready) -> None:
+async def _dev(serve: Serve, project: Project, console: Console, ready: Ready) -> None:
     stop = Stop()
     async with _opened(serve) as it:
-        await stop.unless_wanted(_push(it.deployment, serve.project, console))
+        await stop.unless_wanted(_push(it.deployment, project, console))
         async with serving(
             it.deployment, api=it.api, site=it.site, static=serve.static, grace_s=serve.grace_s
         ):
             if serve.env_local:
-                write_env_local(serve.project.root, it.urls.cloud, it.deployment.admin_keys.key)
+                write_env_local(project.root, it.urls.cloud, it.deployment.admin_keys.key)
             ready(it.deployment, it.urls)
-            await _watch(it.deployment, serve.project, console, stop.wanted)
+            await _watch(it.deployment, project, console, stop.wanted)
 
 
 async def _start(serve: Serve, console: Console, ready: Ready) -> None:
     stop = Stop()
     async with _opened(serve) as it:
-        console.say(_summary(await stop.unless_wanted(it.deployment.push())))
+        deployer = Deployer(it.deployment)
+        await stop.unless_wanted(_begin(deployer, serve.project, console))
         async with serving(
-            it.deployment, api=it.api, site=it.site, static=serve.static, grace_s=serve.grace_s
+            it.deployment,
+            api=it.api,
+            site=it.site,
+            static=serve.static,
+            grace_s=serve.grace_s,
+            deployer=deployer,
         ):
             ready(it.deployment, it.urls)
             await stop.wanted.wait()
             console.say(
                 f"Ending: what runs has {serve.grace_s:g} s to finish; a second signal ends at once"
             )
+
+
+async def _begin(deployer: Deployer, project: Project | None, console: Console) -> None:
+    """Let the newest release serve.
+
+    One that was deployed and cannot load leaves a server that waits for the next: ended, it would
+    be no help.
+    """
+    if project is not None and await deployer.is_newest(project):
+        console.say(_summary(await deployer.push_folder(project)))
+        return
+    try:
+        report = await deployer.resume()
+    except (LoadError, PushFailed, CamberError) as error:
+        console.complain(f"What was deployed last cannot serve: {error}")
+        report = None
+    if report is not None:
+        console.say(f"Serving what was deployed last: {_summary(report)}")
+    else:
+        console.say("No release serves yet: waiting for `camber deploy`")
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ import typer
 
 from camber import limits
 from camber.cli.console import LogFormat
+from camber.deployment.project import Project
 from camber.deployment.settings import (
     DeploymentSettings,
     Durability,
@@ -214,12 +215,13 @@ class ServerOptions:
         following = 0 if port == 0 else port + 1
         return port, following if self.site_port is None else self.site_port
 
-    def settings(self, *, root: Path, functions: str, name: str) -> DeploymentSettings:
-        """Return what the deployment of a project is opened with."""
+    def settings(self, project: Project | None) -> DeploymentSettings:
+        """Return what the deployment of a project is opened with, or of none yet."""
+        root = Path.cwd() if project is None else project.root
         return DeploymentSettings(
             root=root,
-            functions=functions,
-            name=name,
+            functions="" if project is None else project.functions,
+            name="camber" if project is None else project.name,
             data=self.data or root / ".camber",
             store=self.store,
             durability=self.durability,

@@ -23,6 +23,8 @@ class Project:
     name: str
     functions: str
     generated: tuple[str, ...]
+    #: Files and folders beside the functions folder that belong to its releases.
+    include: tuple[str, ...] = ()
 
     @property
     def functions_path(self) -> Path:
@@ -58,8 +60,21 @@ def load_project(root: Path) -> Project:
     generated = settings.get("generated", [f"{functions}/_generated"])
     if not isinstance(generated, list) or not all(isinstance(path, str) for path in generated):
         raise ProjectError(f"{file}: [tool.camber] generated is a list of folders")
+    include = settings.get("include", [])
+    if not isinstance(include, list) or not all(_is_below(root, path) for path in include):
+        raise ProjectError(f"{file}: [tool.camber] include is a list of paths in {root}")
     name = document.get("project", {}).get("name", root.name)
-    return Project(root=root, name=str(name), functions=functions, generated=tuple(generated))
+    return Project(
+        root=root,
+        name=str(name),
+        functions=functions,
+        generated=tuple(generated),
+        include=tuple(include),
+    )
+
+
+def _is_below(root: Path, path: object) -> bool:
+    return isinstance(path, str) and (root / path).resolve().is_relative_to(root)
 
 
 def nearest_project(start: Path) -> Project:

@@ -67,8 +67,13 @@ def release_files(root: Path, functions: str, include: Iterable[str] = ()) -> li
     """
     found: set[str] = set()
     for name in (functions, *_MANIFESTS, *include):
-        found.update(path.relative_to(root).as_posix() for path in _files(root / name))
+        found.update(files_below(root, name))
     return sorted(found)
+
+
+def files_below(root: Path, name: str) -> list[str]:
+    """Return the paths below `root` of the file `name`, or of those in the folder `name`."""
+    return [path.relative_to(root).as_posix() for path in _files(root / name)]
 
 
 def digest_of(root: Path, files: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from camber.deployment.deploying import Deployer
 from camber.deployment.deployment import Deployment
 from camber.errors import BadRequest, RequestError
 from camber.server.admin_api import AdminApi
@@ -23,6 +24,7 @@ from camber.server.client_version import (
     parse_version,
 )
 from camber.server.cors import Cors
+from camber.server.deploy_api import DeployApi
 from camber.server.draining import HEALTH_PATH, Drain, health
 from camber.server.errors import InternalErrors, error_response, on_request_error
 from camber.server.http_api import HttpApi
@@ -34,11 +36,16 @@ from camber.server.transfer_api import TransferApi
 
 
 def api_application(
-    deployment: Deployment, *, static: Path | None = None, drain: Drain | None = None
+    deployment: Deployment,
+    *,
+    static: Path | None = None,
+    drain: Drain | None = None,
+    deployer: Deployer | None = None,
 ) -> Starlette:
     """Return what is served on the API port: every route of protocol 4.2 and 3.1.
 
-    Whoever ends the server gives the `drain` that it will use.
+    Whoever ends the server gives the `drain` that it will use; one without a `deployer` takes no
+    releases.
     """
     metrics = Metrics(deployment)
     drain = drain or Drain(deployment.host)
@@ -46,6 +53,7 @@ def api_application(
     routes: list[BaseRoute] = [
         Route(HEALTH_PATH, _health(deployment, drain)),
         *HttpApi(deployment).routes(),
+        *DeployApi(deployment, deployer).routes(),
         *metrics.routes(),
         *AdminApi(deployment, metrics).routes(),
         *TransferApi(deployment).routes(),

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from camber import limits
+from camber.deployment.deploying import Deployer
 from camber.deployment.deployment import Deployment
 from camber.server.application import api_application, site_application
 from camber.server.draining import Drain
@@ -37,14 +38,15 @@ async def serving(
     site: socket.socket,
     static: Path | None = None,
     grace_s: float = limits.development_grace_s,
+    deployer: Deployer | None = None,
 ) -> AsyncIterator[None]:
     """Serve within the block; requests are answered once it is entered.
 
-    At its end what runs has `grace_s` seconds to finish.
+    At its end what runs has `grace_s` seconds to finish. Releases are taken in by the `deployer`.
     """
     drain = Drain(deployment.host)
     applications = (
-        (api_application(deployment, static=static, drain=drain), api),
+        (api_application(deployment, static=static, drain=drain, deployer=deployer), api),
         (site_application(deployment), site),
     )
     servers = [
