@@ -581,6 +581,7 @@ def test_javascript_is_refused_in_words(server):
         "/api/deploy2/evaluate_push",
         "/api/deploy2/evaluate_schema",
         "/api/push_config",
+        "/api/get_config_hashes",
     ):
         response = httpx.post(
             f"{server.url}{path}",

@@ -36,8 +36,8 @@ _BUILDING: Final = frozenset({IndexState.BACKFILLING, IndexState.STAGED_BACKFILL
 _JAVASCRIPT_PUSHES: Final = (
     "/api/deploy2/{path:path}",
     "/api/push_config",
-    "/api/evaluate_push",
-    "/api/prepare_schema",
+    "/api/get_config",
+    "/api/get_config_hashes",
 )
 
 
