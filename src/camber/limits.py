@@ -187,6 +187,27 @@ query_batch_max: Final = 1000
 export_kept_s: Final = 7 * 24 * 3600.0
 #: Documents of one read of an export.
 export_batch_documents_max: Final = 512
+#: Bytes of one part of an upload; the official CLI sends 5 MiB unless a file has very many.
+import_part_bytes_max: Final = 64 * 1024 * 1024
+#: Parts of one upload.
+import_parts_max: Final = 10_000
+#: Bytes of one upload.
+import_upload_bytes_max: Final = 64 * 1024 * 1024 * 1024
+#: Uploads that have begun and are not finished; the oldest is forgotten first.
+import_uploads_max: Final = 16
+#: Bytes that one import may have after decompression: whoever sends a few must not fill the disk.
+import_bytes_max: Final = 256 * 1024 * 1024 * 1024
+#: Files in one ZIP: two for each table, and stored files.
+import_zip_files_max: Final = 1_000_000
+#: Bytes of one line: a document of the largest size, escaped and encoded.
+import_line_bytes_max: Final = 8 * 1024 * 1024
+#: Bytes of a JSON array, which is parsed in one piece.
+import_json_array_bytes_max: Final = 16 * 1024 * 1024
+#: Documents, and bytes of them, that are staged at once.
+import_batch_documents_max: Final = 500
+import_batch_bytes_max: Final = 4 * 1024 * 1024
+#: How long an import waits to be confirmed, in seconds.
+import_confirmation_s_max: Final = 3600.0
 
 # The end of a server.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from camber.occ.interval import Interval
 from camber.occ.read_set import ReadSet
 from camber.occ.subscriptions import Subscriptions
 from camber.occ.write_log import WriteLog
+from camber.occ.write_set import EVERY_KEY
 
 # All keys of up to two letters over three: few enough to list.
 ALPHABET = b"\x00am"
@@ -82,7 +84,7 @@ watched_reads = st.one_of(
 @given(
     st.dictionaries(st.integers(0, 9), st.lists(st.tuples(indexes, watched_reads), max_size=4)),
     st.lists(st.integers(0, 9), max_size=4),
-    st.lists(st.tuples(indexes, whole_keys), max_size=4),
+    st.lists(st.tuples(indexes, st.one_of(whole_keys, st.just(EVERY_KEY))), max_size=4),
 )
 def test_subscriptions_find_what_asking_each_would_find(watched, removed, written):
     subscriptions: Subscriptions[int] = Subscriptions()
@@ -95,16 +97,24 @@ def test_subscriptions_find_what_asking_each_would_find(watched, removed, writte
     for name in set(removed) & watched.keys():
         subscriptions.remove(name)
         del read_sets[name]
-    writes: dict[int, list[bytes]] = {}
+    writes: dict[int, Any] = {}
     for index, key in written:
-        writes.setdefault(index, []).append(key)
+        if key is EVERY_KEY or writes.get(index) is EVERY_KEY:
+            writes[index] = EVERY_KEY
+        else:
+            writes.setdefault(index, []).append(key)
     expected = {
         name
         for name in read_sets
         for index, (interval, _) in watched[name]
-        if _scan(set(writes.get(index, ())), interval)
+        if _touches(writes.get(index, ()), interval)
     }
     assert set(subscriptions.stale(writes)) == expected
+    assert {name for name, reads in read_sets.items() if reads.overlaps(writes)} == expected
+
+
+def _touches(keys, interval):
+    return not interval.is_empty if keys is EVERY_KEY else bool(_scan(set(keys), interval))
 
 
 @given(

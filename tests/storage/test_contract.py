@@ -17,8 +17,17 @@ from hypothesis import strategies as st
 
 from camber.errors import OutOfRetention
 from camber.occ.interval import ALL, Interval, Order
+from camber.occ.write_set import EVERY_KEY
 from camber.storage.index_ids import by_creation_time_index, by_id_index
-from camber.storage.store import Commit, DocumentChange, EntryChange
+from camber.storage.store import (
+    Commit,
+    DocumentChange,
+    EntryChange,
+    Placement,
+    StagedRow,
+    StagedTable,
+    StagedTwice,
+)
 from camber.values.ids import encode_id
 from camber.values.keys import encode_key
 from tests.storage.stores import STORES
@@ -36,6 +45,10 @@ def _keys(table, id_, value):
     }
 
 
+def _staged_row(table, id_, value):
+    return StagedRow(encode_key([id_]), value, tuple(_keys(table, id_, value).items()))
+
+
 operations = st.lists(
     st.one_of(
         st.tuples(
@@ -49,6 +62,21 @@ operations = st.lists(
                 min_size=1,
                 max_size=3,
                 unique_by=lambda change: change[:2],
+            ),
+        ),
+        st.tuples(
+            st.just("stage"),
+            st.lists(
+                st.tuples(
+                    st.sampled_from(TABLES),
+                    st.dictionaries(
+                        st.integers(0, 2), st.binary(min_size=1, max_size=1), max_size=3
+                    ),
+                    st.sampled_from(Placement),
+                ),
+                min_size=1,
+                max_size=2,
+                unique_by=lambda staged: staged[0],
             ),
         ),
         st.tuples(st.just("trim"), st.integers(0, 20)),
@@ -100,6 +128,34 @@ class _Model:
         )
         return Commit(ts=self.ts, changes=tuple(written), source=f"commit {self.ts}")
 
+    def let_in(self, store, tables):
+        """Stage rows and let them in by a commit; return it."""
+        now = dict(self.at[self.ts])
+        size = 0
+        staged = []
+        for table, rows, placement in tables:
+            there = {id_ for of, id_ in now if of == table}
+            wanted = {IDS[table][number]: value for number, value in rows.items()}
+            if placement is Placement.ADD:
+                wanted = {id_: value for id_, value in wanted.items() if id_ not in there}
+                there = set()
+            store.stage(table, [_staged_row(table, id_, value) for id_, value in wanted.items()])
+            old = {id_: now.pop((table, id_)) for id_ in there}
+            now |= {(table, id_): value for id_, value in wanted.items()}
+            for id_ in old.keys() | wanted.keys():
+                size += len(encode_key([id_])) + len(old.get(id_, b""))
+            for index in (by_creation_time_index(table), DECLARED[table]):
+                keys = {
+                    _keys(table, i, v)[index] for docs in (old, wanted) for i, v in docs.items()
+                }
+                size += sum(map(len, keys))
+            indexes = (by_creation_time_index(table), DECLARED[table])
+            staged.append(StagedTable(table=table, indexes=indexes, placement=placement))
+        self.ts += 1
+        self.at[self.ts] = now
+        self.history[self.ts] = size
+        return Commit(ts=self.ts, changes=(), source="import", staged=tuple(staged))
+
     def scan(self, ts, table, index, interval, order):
         rows = []
         for (of, id_), value in self.at[ts].items():
@@ -146,6 +202,8 @@ def test_a_store_says_of_every_timestamp_what_was_so(name, operations, start, en
             for kind, what in operations:
                 if kind == "commit":
                     store.append([model.commit(what)])
+                elif kind == "stage":
+                    store.append([model.let_in(store, what)])
                 else:
                     before = store.tail(model.floor)
                     taken = store.trim(before=what, commits_max=3)
@@ -217,3 +275,55 @@ def test_an_index_can_be_built_and_dropped(store):
         with store.snapshot() as snapshot:
             left.append((removed, len(snapshot.scan(10001, index, ALL, Order.ASC, 10))))
     assert left == [(2, 1), (1, 0)]
+
+
+def _with_staged(store):
+    model = _Model()
+    store.append([model.commit([(10001, 0, b"a")])])
+    rows = [_staged_row(10001, IDS[10001][n], bytes([n + 98])) for n in range(3)]
+    store.stage(10001, rows[:1])
+    store.stage(10001, rows[1:])
+    return model, rows
+
+
+def test_what_is_staged_is_seen_by_nobody_until_a_commit_lets_it_in(store):
+    model, rows = _with_staged(store)
+    _check_equal(store, model, 1, ALL, 10)
+    for index in (by_id_index(10001), DECLARED[10001]):
+        keys = sorted(
+            row.key if index == by_id_index(10001) else dict(row.entries)[index] for row in rows
+        )
+        assert store.staged_keys(index, b"", 10) == keys
+        assert store.staged_keys(index, keys[0], 1) == keys[1:2]
+    assert store.staged_and_there(10001) == rows[0].key
+    assert store.staged_and_there(10002) is None
+    store.unstage()
+    assert store.staged_keys(by_id_index(10001), b"", 10) == []
+    assert store.staged_keys(DECLARED[10001], b"", 10) == []
+    _check_equal(store, model, 1, ALL, 10)
+
+
+def test_no_two_staged_rows_have_one_key(store):
+    _with_staged(store)
+    other = _staged_row(10001, IDS[10001][1], b"z")
+    fresh = _staged_row(10001, encode_id(10001, bytes([9] * 16)), b"z")
+    for batch in ([fresh, other], [fresh, fresh]):
+        with pytest.raises(StagedTwice) as told:
+            store.stage(10001, batch)
+        assert told.value.key == batch[1].key
+    assert len(store.staged_keys(by_id_index(10001), b"", 10)) == 3
+    assert len(store.staged_keys(DECLARED[10001], b"", 10)) == 3
+
+
+def test_commits_around_one_that_lets_rows_in_keep_their_order(store):
+    model = _Model()
+    first = model.commit([(10001, 0, b"a"), (10002, 1, b"b")])
+    second = model.let_in(store, [(10001, {1: b"c"}, Placement.REPLACE)])
+    third = model.commit([(10001, 1, b"d"), (10001, 0, b"e")])
+    store.append([first, second, third])
+    for ts in range(4):
+        _check_equal(store, model, ts, ALL, 10)
+    writes = store.tail(1)[0].writes
+    assert writes == dict.fromkeys(
+        (by_id_index(10001), by_creation_time_index(10001), DECLARED[10001]), EVERY_KEY
+    )

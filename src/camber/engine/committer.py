@@ -120,7 +120,7 @@ class Committer:
             Overloaded: too many commits wait.
             RequestError: the store refused the write.
         """
-        if not transaction.changes:
+        if not transaction.changes and not transaction.staged:
             return transaction.begin_ts
         # Again and again: somebody else may have closed the door before we got through it.
         while not self._open.is_set():
@@ -139,7 +139,12 @@ class Committer:
         self._check(transaction)
         ts = max(self._assigned + 1, self._host.now_ns())
         self._assigned = ts
-        commit = Commit(ts=ts, changes=transaction.stamped(ts), source=transaction.source)
+        commit = Commit(
+            ts=ts,
+            changes=transaction.stamped(ts),
+            source=transaction.source,
+            staged=transaction.staged,
+        )
         done: asyncio.Future[Timestamp] = asyncio.get_running_loop().create_future()
         since_s = self._host.monotonic()
         self._waiting.append(_Waiting(commit, commit.index_writes(), done, visible, since_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,9 @@ class Engine:
         self._catalogs: tuple[DatedCatalog, ...] = (first,)
         self._listeners: list[Published] = []
         self._pinned: list[Timestamp] = []
+        #: Taken by whoever counts on tables, indexes and validators to stay as they are for longer
+        #: than a commit: one push or one import at a time. Taken before `hold`.
+        self.structure = asyncio.Lock()
         self.committer = Committer(
             host=host,
             store=store,
@@ -177,7 +181,7 @@ class Hold:
 
     async def commit(self, transaction: FinishedTransaction) -> Timestamp:
         """Commit, as `Committer.commit` does."""
-        if not transaction.changes:
+        if not transaction.changes and not transaction.staged:
             return transaction.begin_ts
         return await self._commit(transaction)  # type: ignore[no-any-return, misc]
 

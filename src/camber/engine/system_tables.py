@@ -65,7 +65,7 @@ ADMIN_KEYS_NUMBER: Final = _NUMBERS[ADMIN_KEYS]
 #: What stands for the commit timestamp in a document of `STAMPED` tables until the committer knows
 #: it: an int64 that no clock reaches, so that the committer can overwrite its 8 packed bytes.
 COMMIT_TIMESTAMP: Final = Int64(-(2**63) + 0x5CA1AB1E)
-STAMPED: Final = frozenset({SESSION_REQUESTS_NUMBER, INDEXES_NUMBER})
+STAMPED: Final = frozenset({SESSION_REQUESTS_NUMBER, INDEXES_NUMBER, _NUMBERS[IMPORTS]})
 
 #: System tables that `ctx.db.system` may read.
 READABLE: Final = frozenset({STORAGE, SCHEDULED_FUNCTIONS})

@@ -29,7 +29,7 @@ from camber.errors import DeveloperError, OutOfRetention
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.read_set import ReadSet
 from camber.storage.index_ids import by_id_index
-from camber.storage.store import DocumentChange, EntryChange, Snapshot
+from camber.storage.store import DocumentChange, EntryChange, Snapshot, StagedTable
 from camber.values.ids import decode_id, encode_id, new_internal_id
 from camber.values.keys import encode_key
 from camber.values.packed import pack, unpack
@@ -66,6 +66,8 @@ class FinishedTransaction:
     reads: ReadSet
     changes: tuple[DocumentChange, ...]
     source: str
+    #: Tables that staged rows enter, besides.
+    staged: tuple[StagedTable, ...] = ()
 
     def stamped(self, ts: Timestamp) -> tuple[DocumentChange, ...]:
         """Return the changes with the commit timestamp put where it was asked for."""
@@ -481,7 +483,8 @@ class Transaction:
         taken = [table.number for table in self.catalog.tables()]
         taken += [table.number for table in self._created_tables.values()]
         number = max(*taken, system_tables.USER_TABLE_NUMBER_MIN - 1) + 1
-        if number - system_tables.USER_TABLE_NUMBER_MIN >= limits.tables_max:
+        # Counted, since imported tables bring numbers of their own.
+        if len(self.user_tables()) >= limits.tables_max:
             raise DeveloperError(
                 f"cannot create table {name!r}: a deployment may have {limits.tables_max} tables",
                 code="TooManyTables",

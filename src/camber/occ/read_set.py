@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from camber.occ.interval import IndexId, Interval
-from camber.occ.write_set import IndexWrites
+from camber.occ.write_set import EveryKey, IndexWrites
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class ReadSet:
             keys = writes.get(index)
             if not keys:
                 continue
+            if isinstance(keys, EveryKey):
+                return index, starts[0]
             for key in keys:
                 at = bisect_right(starts, key) - 1
                 if at >= 0:

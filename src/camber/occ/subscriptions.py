@@ -17,7 +17,7 @@ from zlib import crc32
 
 from camber.occ.interval import IndexId, Interval
 from camber.occ.read_set import ReadSet
-from camber.occ.write_set import IndexWrites
+from camber.occ.write_set import EveryKey, IndexWrites
 
 K = TypeVar("K", bound=Hashable)
 
@@ -77,6 +77,12 @@ class Subscriptions(Generic[K]):
             lengths = self._lengths.get(index)
             if lengths is None:
                 continue
+            if isinstance(keys, EveryKey):
+                # Rare enough to look at every bucket of every index.
+                for (of, _), watched in self._buckets.items():
+                    if of == index:
+                        found.update(watched.everybody())
+                continue
             for key in keys:
                 for length in lengths:
                     bucket = self._buckets.get((index, key[:length]))
@@ -107,6 +113,15 @@ class _Bucket(Generic[K]):
     @property
     def is_empty(self) -> bool:
         return not self.whole and self.ranges is None
+
+    def everybody(self) -> Iterator[K]:
+        """Yield who watches anything here."""
+        yield from self.whole
+        waiting = [] if self.ranges is None else [self.ranges]
+        while waiting:
+            node = waiting.pop()
+            yield from node.members
+            waiting += [child for child in (node.left, node.right) if child is not None]
 
     def stale(self, key: bytes) -> Iterator[K]:
         yield from self.whole

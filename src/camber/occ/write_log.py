@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from camber import limits
 from camber.occ.interval import IndexId
 from camber.occ.read_set import ReadSet
-from camber.occ.write_set import IndexWrites
+from camber.occ.write_set import EveryKey, IndexWrites
 from camber.values.timestamp import Timestamp
 
 _NS = 1_000_000_000
@@ -48,7 +48,9 @@ class WriteLog:
         """Add a commit by the function `source`."""
         newest = self._timestamps[-1] if self._timestamps else self._floor
         assert ts > newest, f"commit timestamps must grow: {ts} after {newest}"
-        size = sum(len(key) for keys in writes.values() for key in keys)
+        size = sum(
+            len(key) for keys in writes.values() if not isinstance(keys, EveryKey) for key in keys
+        )
         self._timestamps.append(ts)
         self._entries.append(_Entry(writes, source, size))
         self._bytes += size

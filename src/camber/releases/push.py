@@ -149,7 +149,7 @@ class Pushes:
 
     async def _in_turn(self, push: _Push) -> PushReport:
         try:
-            async with self._turn:
+            async with self._turn, self._engine.structure:
                 if push is not self._newest:
                     raise _raced()
                 report = await self._carry_out(push)

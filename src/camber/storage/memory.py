@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from sortedcontainers import SortedDict
 
 from camber.errors import OutOfRetention
 from camber.occ.interval import IndexId, Interval, Order
 from camber.storage.index_ids import by_id_index
-from camber.storage.store import Commit, LoggedCommit, Row
+from camber.storage.store import (
+    Commit,
+    LoggedCommit,
+    Placement,
+    Row,
+    StagedRow,
+    StagedTable,
+    StagedTwice,
+)
 from camber.values.ids import id_length
 from camber.values.keys import encode_key
 from camber.values.timestamp import Timestamp
@@ -34,6 +43,8 @@ class MemoryStore:
         self._floor: Timestamp = 0
         #: What each logged commit adds to history.
         self._history: list[int] = []
+        #: What waits to enter: keys of each index, and the packed documents of `by_id` ones.
+        self._staged: dict[IndexId, SortedDict[bytes, bytes]] = {}
 
     def snapshot(self, ts: Timestamp | None = None) -> MemorySnapshot:
         """Return the newest snapshot, or the one at exactly `ts`."""
@@ -62,7 +73,10 @@ class MemoryStore:
                             self._put(entry.index, entry.removed, commit.ts, None)
                         if entry.added is not None:
                             self._put(entry.index, entry.added, commit.ts, b"")
-                self._history.append(commit.history_bytes())
+                size = commit.history_bytes()
+                for staged in commit.staged:
+                    size += self._let_in(staged, commit.ts)
+                self._history.append(size)
                 self._log.append(
                     LoggedCommit(ts=commit.ts, source=commit.source, writes=commit.index_writes())
                 )
@@ -70,6 +84,19 @@ class MemoryStore:
     def _put(self, index: IndexId, key: bytes, ts: Timestamp, value: bytes | None) -> None:
         revisions = self._indexes.setdefault(index, SortedDict()).setdefault(key, [])
         revisions.append((ts, value))
+
+    def _let_in(self, staged: StagedTable, ts: Timestamp) -> int:
+        size = 0
+        for index in (by_id_index(staged.table), *staged.indexes):
+            rows = self._staged.pop(index, SortedDict())
+            revisions = self._indexes.get(index, SortedDict())
+            there = {key for key in revisions if revisions[key][-1][1] is not None}
+            if staged.placement is Placement.ADD:
+                there &= rows.keys()
+            for key in sorted(there | rows.keys()):
+                size += len(key) + len((key in there and revisions[key][-1][1]) or b"")
+                self._put(index, key, ts, rows.get(key))
+        return size
 
     def newest_ts(self) -> Timestamp:
         """Return the timestamp of the newest commit; 0 if there is none."""
@@ -130,6 +157,41 @@ class MemoryStore:
             if not revisions:
                 self._indexes.pop(index, None)
             return len(removed)
+
+    def stage(self, table: int, rows: Sequence[StagedRow]) -> None:
+        """Put rows aside for a table."""
+        with self._lock:
+            documents = self._staged.setdefault(by_id_index(table), SortedDict())
+            keys = set(documents)
+            for row in rows:
+                if row.key in keys:
+                    raise StagedTwice(row.key)
+                keys.add(row.key)
+            for row in rows:
+                documents[row.key] = row.packed
+                for index, key in row.entries:
+                    self._staged.setdefault(index, SortedDict())[key] = b""
+
+    def staged_keys(self, index: IndexId, after: bytes, limit: int) -> list[bytes]:
+        """Return the first `limit` keys above `after` that are staged for an index, in order."""
+        with self._lock:
+            staged = self._staged.get(index, SortedDict())
+            return list(islice(staged.irange(after, inclusive=(False, False)), limit))
+
+    def staged_and_there(self, table: int) -> bytes | None:
+        """Return the key of a staged row whose document the table has already, or None."""
+        index = by_id_index(table)
+        with self._lock:
+            key: bytes
+            for key in self._staged.get(index, ()):
+                if self._at(index, key, self._newest) is not None:
+                    return key
+        return None
+
+    def unstage(self) -> None:
+        """Forget all that is staged."""
+        with self._lock:
+            self._staged.clear()
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 from camber.occ.interval import IndexId, Interval, Order
-from camber.occ.write_set import IndexWrites
+from camber.occ.write_set import EVERY_KEY, EveryKey, IndexWrites
 from camber.storage.index_ids import by_id_index
 from camber.values.keys import encode_key
 from camber.values.timestamp import Timestamp
@@ -55,16 +56,58 @@ class DocumentChange:
     entries: tuple[EntryChange, ...]
 
 
+class StagedRow(NamedTuple):
+    """A document that waits for its table: the key of its id, and where it will stand."""
+
+    key: bytes
+    packed: bytes
+    #: By every index of the table but `by_id`.
+    entries: tuple[tuple[IndexId, bytes], ...]
+
+
+class Placement(Enum):
+    """What staged rows do to the table that they enter."""
+
+    #: It holds them and nothing else.
+    REPLACE = "replace"
+    #: It holds them beside what it held; none of them is there already.
+    ADD = "add"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedTable:
+    """Rows that enter a table by a commit. `indexes` has all of the table's but `by_id`."""
+
+    table: int
+    indexes: tuple[IndexId, ...]
+    placement: Placement
+
+
+class StagedTwice(Exception):
+    """A row whose key is staged already."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key)
+        self.key = key
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """A timestamped group of revisions, all or nothing. `source` is the function that wrote it."""
+    """A timestamped group of revisions, all or nothing. `source` is the function that wrote it.
+
+    `staged` tables are none of those that `changes` has.
+    """
 
     ts: Timestamp
     changes: tuple[DocumentChange, ...]
     source: str
+    staged: tuple[StagedTable, ...] = ()
 
     def history_bytes(self) -> int:
-        """Return about how much history the commit adds: what it superseded, and its keys."""
+        """Return about how much history the changes add: what they superseded, and their keys.
+
+        What staged tables add is for the store to count.
+        """
         return sum(
             len(change.id)
             + len(change.before or b"")
@@ -81,7 +124,12 @@ class Commit:
             for entry in change.entries:
                 keys = writes.setdefault(entry.index, set())
                 keys.update(key for key in (entry.removed, entry.added) if key is not None)
-        return writes
+        whole: dict[IndexId, EveryKey] = {
+            index: EVERY_KEY
+            for staged in self.staged
+            for index in (by_id_index(staged.table), *staged.indexes)
+        }
+        return {**writes, **whole}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +216,22 @@ class Store(Protocol):
 
         Takes at most `entries_max` of each. None are left when it returns 0.
         """
+
+    def stage(self, table: int, rows: Sequence[StagedRow]) -> None:
+        """Put rows aside for a table, where no snapshot sees them; a commit lets them in.
+
+        Raises:
+            StagedTwice: two rows have one key; none of `rows` is staged.
+        """
+
+    def staged_keys(self, index: IndexId, after: bytes, limit: int) -> list[bytes]:
+        """Return the first `limit` keys above `after` that are staged for an index, in order."""
+
+    def staged_and_there(self, table: int) -> bytes | None:
+        """Return the key of a staged row whose document the table has already, or None."""
+
+    def unstage(self) -> None:
+        """Forget all that is staged. Opening a store does so too."""
 
     def close(self) -> None:
         """Close the store. Snapshots must be closed before."""

@@ -12,8 +12,9 @@ import base64
 import binascii
 import math
 import struct
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
@@ -89,17 +90,26 @@ def decode_json(text: bytes | str) -> Any:
 
 def from_wire(json: object) -> Value:
     """Return the value that decoded JSON encodes losslessly, in canonical form."""
-    return _from_wire(json, (), limits.value_nesting_max)
+    return _from_wire(json, (), limits.value_nesting_max, _number)
 
 
-def _from_wire(json: object, path: tuple[str | int, ...], nesting: int) -> Value:
+def from_export(json: object) -> Value:
+    """Return the value of decoded JSON in the form of exports, where an integer is an int64."""
+    return _from_wire(json, (), limits.value_nesting_max, _int64)
+
+
+#: What an integer without a decimal point stands for.
+_Integer: TypeAlias = Callable[[int, tuple[str | int, ...]], Value]
+
+
+def _from_wire(json: object, path: tuple[str | int, ...], nesting: int, integer: _Integer) -> Value:
     kind = type(json)
     if kind is str:
         return _unicode(json, path)  # type: ignore[arg-type]
     if json is None or kind is bool:
         return json  # type: ignore[return-value]
     if kind is int:
-        return _number(json, path)  # type: ignore[arg-type]
+        return integer(json, path)  # type: ignore[arg-type]
     if kind is float:
         return canonical_float(json)  # type: ignore[arg-type]
     if kind is list:
@@ -112,9 +122,11 @@ def _from_wire(json: object, path: tuple[str | int, ...], nesting: int) -> Value
                 Phrase(f"an array of {len(items)} elements"),
                 f"is too long: an array may have {limits.array_length_max} (ArrayTooLong)",
             )
-        return [_from_wire(item, (*path, at), nesting - 1) for at, item in enumerate(items)]
+        return [
+            _from_wire(item, (*path, at), nesting - 1, integer) for at, item in enumerate(items)
+        ]
     assert kind is dict
-    return _object(cast("dict[str, Any]", json), path, nesting)
+    return _object(cast("dict[str, Any]", json), path, nesting, integer)
 
 
 def _too_nested() -> str:
@@ -139,7 +151,15 @@ def _number(number: int, path: tuple[str | int, ...]) -> int | float:
         raise InvalidValue(path, number, "is outside the range of float64") from None
 
 
-def _object(json: dict[str, Any], path: tuple[str | int, ...], nesting: int) -> Value:
+def _int64(number: int, path: tuple[str | int, ...]) -> Int64:
+    if not -(2**63) <= number < 2**63:
+        raise InvalidValue(path, number, "is outside the range of int64")
+    return Int64(number)
+
+
+def _object(
+    json: dict[str, Any], path: tuple[str | int, ...], nesting: int, integer: _Integer
+) -> Value:
     if len(json) == 1:
         ((name, item),) = json.items()
         if name == "$integer":
@@ -159,7 +179,7 @@ def _object(json: dict[str, Any], path: tuple[str | int, ...], nesting: int) -> 
     result: dict[str, Value] = {}
     for name, item in json.items():
         check_field_name(name, path)
-        result[name] = _from_wire(item, (*path, name), nesting - 1)
+        result[name] = _from_wire(item, (*path, name), nesting - 1, integer)
     return result
 
 

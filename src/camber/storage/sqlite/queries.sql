@@ -107,3 +107,72 @@ AND key IN (SELECT key FROM entries WHERE index_id = ?1 ORDER BY key LIMIT ?2)
 -- name: drop_entries_history
 DELETE FROM entries_history WHERE index_id = ?1
 AND key IN (SELECT key FROM entries_history WHERE index_id = ?1 ORDER BY key LIMIT ?2)
+
+-- Staged rows stand under the negative ids of their table and its indexes, where no snapshot looks.
+
+-- name: stage_document
+INSERT INTO documents (table_id, key, value) VALUES (-?1, ?2, ?3)
+
+-- name: stage_entry
+INSERT INTO entries (index_id, key) VALUES (-?1, ?2)
+
+-- name: staged_document_keys
+SELECT key FROM documents WHERE table_id = -?1 AND key > ?2 ORDER BY key LIMIT ?3
+
+-- name: staged_entry_keys
+SELECT key FROM entries WHERE index_id = -?1 AND key > ?2 ORDER BY key LIMIT ?3
+
+-- name: staged_and_there
+SELECT s.key FROM documents AS s
+JOIN documents AS d ON d.table_id = ?1 AND d.key = s.key WHERE s.table_id = -?1 LIMIT 1
+
+-- name: unstage_documents
+DELETE FROM documents WHERE table_id < 0
+
+-- name: unstage_entries
+DELETE FROM entries WHERE index_id < 0
+
+-- name: supersede_documents
+INSERT INTO documents_history (table_id, key, ts, before)
+SELECT table_id, key, ?2, value FROM documents WHERE table_id = ?1
+
+-- name: let_in_documents_history
+INSERT OR IGNORE INTO documents_history (table_id, key, ts, before)
+SELECT ?1, key, ?2, NULL FROM documents WHERE table_id = -?1
+
+-- name: clear_documents
+DELETE FROM documents WHERE table_id = ?1
+
+-- name: let_in_documents
+INSERT INTO documents (table_id, key, value)
+SELECT ?1, key, value FROM documents WHERE table_id = -?1
+
+-- name: let_in_documents_bytes
+SELECT coalesce(sum(length(key) + coalesce(length(before), 0)), 0) FROM documents_history
+WHERE table_id = ?1 AND ts = ?2
+
+-- name: supersede_entries
+INSERT INTO entries_history (index_id, key, ts, present)
+SELECT index_id, key, ?2, 1 FROM entries WHERE index_id = ?1
+
+-- name: let_in_entries_history
+INSERT OR IGNORE INTO entries_history (index_id, key, ts, present)
+SELECT ?1, key, ?2, 0 FROM entries WHERE index_id = -?1
+
+-- name: clear_entries
+DELETE FROM entries WHERE index_id = ?1
+
+-- name: let_in_entries
+INSERT INTO entries (index_id, key) SELECT ?1, key FROM entries WHERE index_id = -?1
+
+-- name: let_in_entries_bytes
+SELECT coalesce(sum(length(key)), 0) FROM entries_history WHERE index_id = ?1 AND ts = ?2
+
+-- name: set_history_bytes
+UPDATE commits SET history_bytes = ?2 WHERE ts = ?1
+
+-- name: delete_documents_history_of
+DELETE FROM documents_history WHERE table_id = ?1 AND ts = ?2
+
+-- name: delete_entries_history_of
+DELETE FROM entries_history WHERE index_id = ?1 AND ts = ?2

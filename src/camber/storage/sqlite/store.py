@@ -21,9 +21,10 @@ import msgspec
 
 from camber.errors import CamberError, OutOfRetention
 from camber.occ.interval import IndexId, Interval, Order
-from camber.occ.write_set import IndexWrites
+from camber.occ.write_set import EVERY_KEY, EveryKey, IndexWrites
 from camber.storage.index_ids import by_id_index
-from camber.storage.store import Commit, LoggedCommit, Row
+from camber.storage.sqlite.staging import Staging
+from camber.storage.store import Commit, LoggedCommit, Row, StagedRow
 from camber.values.ids import id_length
 from camber.values.keys import encode_key
 from camber.values.timestamp import Timestamp
@@ -80,6 +81,8 @@ class SqliteStore:
             self._writer.execute(f"PRAGMA synchronous = {durability.value}")
             self._newest: Timestamp = _one(self._writer, "newest")
             self._history_bytes: int = _one(self._writer, "history_bytes")
+            self._staging = Staging(self._writer, _SQL)
+            self.unstage()
         except apsw.Error as error:
             self._lock_file.close()
             raise StoreUnusable(
@@ -128,11 +131,22 @@ class SqliteStore:
         batch = _Batch()
         for commit in commits:
             assert commit.ts > self._newest, f"{commit.ts} after {self._newest}"
-            batch.add(commit)
+        added = 0
         with _transaction(self._writer):
+            for commit in commits:
+                batch.add(commit)
+                if commit.staged:
+                    batch.write(self._writer)
+                    added += batch.history_bytes + self._let_in(commit)
+                    batch = _Batch()
             batch.write(self._writer)
         self._newest = commits[-1].ts
-        self._history_bytes += batch.history_bytes
+        self._history_bytes += added + batch.history_bytes
+
+    def _let_in(self, commit: Commit) -> int:
+        size = sum(self._staging.let_in(staged, commit.ts) for staged in commit.staged)
+        self._writer.execute(_SQL["set_history_bytes"], (commit.ts, commit.history_bytes() + size))
+        return size
 
     def newest_ts(self) -> Timestamp:
         """Return the timestamp of the newest commit; 0 if there is none."""
@@ -163,7 +177,14 @@ class SqliteStore:
             (index, key, ts)
             for ts, writes, _ in rows
             for index, keys in _unpack_writes(writes).items()
+            if not isinstance(keys, EveryKey)
             for key in keys
+        ]
+        whole = [
+            (index, ts)
+            for ts, writes, _ in rows
+            for index, keys in _unpack_writes(writes).items()
+            if isinstance(keys, EveryKey)
         ]
         floor = rows[-1][0]
         with _transaction(self._writer):
@@ -174,6 +195,14 @@ class SqliteStore:
             self._writer.executemany(
                 _SQL["delete_entry_history"],
                 (place for place in places if not _is_by_id(place[0])),
+            )
+            self._writer.executemany(
+                _SQL["delete_documents_history_of"],
+                [(index // 2, ts) for index, ts in whole if _is_by_id(index)],
+            )
+            self._writer.executemany(
+                _SQL["delete_entries_history_of"],
+                [(index, ts) for index, ts in whole if not _is_by_id(index)],
             )
             self._writer.execute(_SQL["delete_commits"], (floor,))
             self._writer.execute(_SQL["set_floor"], (floor,))
@@ -206,6 +235,26 @@ class SqliteStore:
             removed = self._writer.changes()
             self._writer.execute(_SQL["drop_entries_history"], (index, entries_max))
             return removed + self._writer.changes()
+
+    def stage(self, table: int, rows: Sequence[StagedRow]) -> None:
+        """Put rows aside for a table."""
+        with _transaction(self._writer):
+            self._staging.add(table, rows)
+
+    def staged_keys(self, index: IndexId, after: bytes, limit: int) -> list[bytes]:
+        """Return the first `limit` keys above `after` that are staged for an index, in order."""
+        if _is_by_id(index):
+            return self._staging.document_keys(index // 2, after, limit)
+        return self._staging.entry_keys(index, after, limit)
+
+    def staged_and_there(self, table: int) -> bytes | None:
+        """Return the key of a staged row whose document the table has already, or None."""
+        return self._staging.there_already(table)
+
+    def unstage(self) -> None:
+        """Forget all that is staged."""
+        with _transaction(self._writer):
+            self._staging.clear()
 
     def close(self) -> None:
         """Close the store. Snapshots must be closed before."""
@@ -433,8 +482,14 @@ def _one(connection: apsw.Connection, query: str) -> Any:
 
 
 def _pack_writes(writes: IndexWrites) -> bytes:
-    return msgspec.msgpack.encode({index: list(keys) for index, keys in writes.items()})
+    return msgspec.msgpack.encode(
+        {
+            index: None if isinstance(keys, EveryKey) else list(keys)
+            for index, keys in writes.items()
+        }
+    )
 
 
-def _unpack_writes(packed: bytes) -> dict[IndexId, list[bytes]]:
-    return msgspec.msgpack.decode(packed, type=dict[int, list[bytes]])
+def _unpack_writes(packed: bytes) -> dict[IndexId, list[bytes] | EveryKey]:
+    found = msgspec.msgpack.decode(packed, type=dict[int, list[bytes] | None])
+    return {index: EVERY_KEY if keys is None else keys for index, keys in found.items()}

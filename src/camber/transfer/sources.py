@@ -1,0 +1,471 @@
+"""Reading what is imported: CSV, JSON lines, a JSON array, or the ZIP of a snapshot (protocol 8.7).
+
+Blocking, and never more than a line in memory, but for a JSON array. Nothing that a file says is
+believed: sizes are counted as they are read, and names in a ZIP never become paths.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import IO, Any, Final, Protocol
+
+from camber import limits
+from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD
+from camber.errors import BadRequest
+from camber.transfer.snapshot_writer import (
+    DOCUMENTS_FILE,
+    SCHEMA_FILE,
+    STORAGE_FOLDER,
+    TABLES_FOLDER,
+    UNIFORM,
+)
+from camber.values.ids import InvalidId, decode_id
+from camber.values.paths import is_identifier
+from camber.values.size import nesting, value_size
+from camber.values.value import InvalidValue, Value, canonical_float, shown
+from camber.values.wire import BadJson, decode_json, from_export, from_wire, to_wire
+
+_COMPONENTS_FOLDER: Final = "_components"
+_FLOAT: Final = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|infinity|nan)\Z", re.IGNORECASE
+)
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class ImportRefused(BadRequest):
+    """Data that cannot be imported; says which file, line and field. Nothing was changed."""
+
+    code = "InvalidImport"
+
+
+class ImportFormat(Enum):
+    """What a file to import holds, under the names that the protocol has."""
+
+    CSV = "csv"
+    JSON_LINES = "jsonLines"
+    JSON_ARRAY = "jsonArray"
+    ZIP = "zip"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDocument:
+    """One document to import, and where it was found."""
+
+    place: str
+    fields: dict[str, Value]
+
+    @property
+    def id(self) -> str | None:
+        """Return the id that it brings, or None."""
+        found = self.fields.get(ID_FIELD)
+        assert found is None or isinstance(found, str)
+        return found
+
+
+class Source(Protocol):
+    """A file to import. Each read of it starts anew."""
+
+    @property
+    def numbers(self) -> dict[str, int | None]:
+        """Return the tables, with the number that the file gives each."""
+
+    def documents(self, table: str) -> Iterator[SourceDocument]:
+        """Yield the documents of a table.
+
+        Raises:
+            ImportRefused: something is wrong with the file.
+        """
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+def open_source(path: Path, form: ImportFormat, table: str | None) -> Source:
+    """Open a file to import; `table` is there unless it is a ZIP.
+
+    Raises:
+        ImportRefused: it is no such file.
+    """
+    if form is ImportFormat.ZIP:
+        return SnapshotSource(path)
+    assert table is not None
+    return TableSource(path, form, table)
+
+
+class TableSource:
+    """A file of one table's documents."""
+
+    def __init__(self, path: Path, form: ImportFormat, table: str) -> None:
+        self._path = path
+        self._form = form
+        self._table = table
+
+    @property
+    def numbers(self) -> dict[str, int | None]:
+        """Return the one table; its number is that of the ids, if there are any."""
+        return {self._table: None}
+
+    def documents(self, table: str) -> Iterator[SourceDocument]:
+        """Yield the documents of the file."""
+        del table
+        with self._path.open("rb") as stream:
+            match self._form:
+                case ImportFormat.CSV:
+                    yield from _csv_documents(stream)
+                case ImportFormat.JSON_ARRAY:
+                    yield from _array_documents(stream)
+                case ImportFormat.JSON_LINES | ImportFormat.ZIP:
+                    yield from _line_documents(_Lines(stream), "", from_wire)
+
+    def close(self) -> None:
+        """Do nothing: the file is open only while it is read."""
+
+
+@dataclass(slots=True)
+class _TableFiles:
+    """What a ZIP has of one table."""
+
+    documents: zipfile.ZipInfo | None = None
+    schema: zipfile.ZipInfo | None = None
+
+
+class SnapshotSource:
+    """A snapshot's ZIP: of Camber or of Convex, in a folder of its own or not."""
+
+    def __init__(self, path: Path) -> None:
+        self._tables: dict[str, _TableFiles] = {}
+        self._budget = _Budget(limits.import_bytes_max)
+        self._stored: list[str] = []
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+            raise ImportRefused(f"the file is no ZIP, or is damaged: {error}") from None
+        try:
+            numbered = self._find_files()
+            self.numbers: dict[str, int | None] = {}
+            known = {} if numbered is None else self._table_numbers(numbered)
+            for name in self._tables:
+                self.numbers[name] = known.get(name)
+            self._refuse_stored_files()
+        except BaseException:
+            self._archive.close()
+            raise
+
+    def documents(self, table: str) -> Iterator[SourceDocument]:
+        """Yield the documents of a table, read as its schema file says."""
+        files = self._tables[table]
+        decode = from_wire if files.schema is None else self._decoder(files.schema)
+        if files.documents is None:
+            return
+        with self._opened(files.documents) as stream:
+            name = files.documents.filename
+            yield from _line_documents(_Lines(stream, self._budget), f"{name} ", decode)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._archive.close()
+
+    def _find_files(self) -> zipfile.ZipInfo | None:
+        """File the entries by table; return the one with the tables' numbers."""
+        entries = self._archive.infolist()
+        if len(entries) > limits.import_zip_files_max:
+            msg = f"the ZIP has {len(entries)} files; it may have {limits.import_zip_files_max}"
+            raise ImportRefused(msg)
+        numbered = None
+        for entry in entries:
+            parts = _path_parts(entry.filename)
+            if entry.is_dir() or len(parts) < 2:
+                continue
+            if _COMPONENTS_FOLDER in parts[:-1]:
+                self._refuse_component(parts)
+            folder, name = parts[-2:]
+            if folder == TABLES_FOLDER and name == DOCUMENTS_FILE:
+                numbered = entry
+            elif folder == STORAGE_FOLDER:
+                self._stored.append(entry.filename)
+            elif name in {DOCUMENTS_FILE, SCHEMA_FILE} and not folder.startswith("_"):
+                self._add(folder, name, entry)
+        return numbered
+
+    def _add(self, table: str, name: str, entry: zipfile.ZipInfo) -> None:
+        check_table_name(table)
+        files = self._tables.setdefault(table, _TableFiles())
+        attribute = "documents" if name == DOCUMENTS_FILE else "schema"
+        if getattr(files, attribute) is not None:
+            msg = f"the ZIP has {table}/{name} twice, as {entry.filename} and elsewhere"
+            raise ImportRefused(msg)
+        setattr(files, attribute, entry)
+
+    @staticmethod
+    def _refuse_component(parts: list[str]) -> None:
+        at = parts.index(_COMPONENTS_FOLDER)
+        msg = (
+            f"the ZIP has data of the component {parts[at + 1]!r}, which this deployment does not "
+            "have. Remove its folder from the ZIP to import the rest"
+        )
+        raise ImportRefused(msg, code="ComponentNotFound")
+
+    def _refuse_stored_files(self) -> None:
+        """Files have no place yet: a snapshot that has any is not half imported."""
+        for name in self._stored:
+            if not name.endswith(f"/{DOCUMENTS_FILE}") or self._archive.getinfo(name).file_size:
+                msg = (
+                    f"the ZIP has stored files ({name}), and file storage is not built yet. "
+                    "Export without them"
+                )
+                raise ImportRefused(msg, code="NotImplemented")
+
+    def _table_numbers(self, entry: zipfile.ZipInfo) -> dict[str, int]:
+        numbers: dict[str, int] = {}
+        with self._opened(entry) as stream:
+            for at, line in _Lines(stream, self._budget):
+                place = f"{entry.filename} line {at}"
+                row = _json(line, place)
+                name = row.get("name") if isinstance(row, dict) else None
+                number = row.get("id") if isinstance(row, dict) else None
+                if isinstance(number, float) and number.is_integer():
+                    number = int(number)
+                if not isinstance(name, str) or type(number) is not int:
+                    msg = f'{place} should be like {{"name": "messages", "id": 10001}}'
+                    raise ImportRefused(msg)
+                if numbers.setdefault(name, number) != number:
+                    raise ImportRefused(f"{place} gives table {name!r} a second number")
+        return numbers
+
+    def _decoder(self, entry: zipfile.ZipInfo) -> Callable[[object], Value]:
+        with self._opened(entry) as stream:
+            first = stream.read(len(UNIFORM) + 1).strip()
+        if first != UNIFORM.strip():
+            msg = (
+                f"{entry.filename} is of an old kind of export, with a shape for each table, "
+                "which is not supported: make the export anew"
+            )
+            raise ImportRefused(msg)
+        return from_export
+
+    @contextmanager
+    def _opened(self, entry: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+        try:
+            with self._archive.open(entry) as stream:
+                yield stream
+        # Encrypted entries are RuntimeErrors; unknown ways to compress are NotImplementedErrors.
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+            raise ImportRefused(f"{entry.filename} in the ZIP is damaged: {error}") from None
+
+
+def _path_parts(name: str) -> list[str]:
+    parts = name.split("/")
+    if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
+        raise ImportRefused(f"the ZIP has a file called {name!r}, which is no path within it")
+    return [part for part in parts if part not in {"", "."}]
+
+
+def check_table_name(name: str) -> None:
+    """Raise unless a table of an application can have this name.
+
+    Raises:
+        ImportRefused: it cannot (code InvalidName).
+    """
+    if not is_identifier(name) or name.startswith("_"):
+        msg = (
+            f"{shown(name)} cannot name a table: letters, digits and underscores, at most "
+            f"{limits.identifier_length_max}, beginning with a letter"
+        )
+        raise ImportRefused(msg, code="InvalidName")
+
+
+@dataclass(slots=True)
+class _Budget:
+    """Bytes that may still be read."""
+
+    left: int
+
+    def spend(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            msg = f"the data has more than {limits.import_bytes_max} bytes, the most for an import"
+            raise ImportRefused(msg)
+
+
+@dataclass(slots=True)
+class _Lines:
+    """The lines of a file with their numbers, each of a bounded length; empty ones are left out."""
+
+    stream: IO[bytes]
+    budget: _Budget = field(default_factory=lambda: _Budget(limits.import_bytes_max))
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        at = 0
+        while line := self.stream.readline(limits.import_line_bytes_max + 1):
+            at += 1
+            self.budget.spend(len(line))
+            if len(line) > limits.import_line_bytes_max:
+                msg = f"line {at} is longer than {limits.import_line_bytes_max} bytes"
+                raise ImportRefused(msg)
+            if at == 1:
+                line = line.removeprefix(_BOM)
+            if line.strip():
+                yield at, line
+
+
+def _line_documents(
+    lines: _Lines, file: str, decode: Callable[[object], Value]
+) -> Iterator[SourceDocument]:
+    for at, line in lines:
+        place = f"{file}line {at}"
+        yield _document(_json(line, place), place, decode)
+
+
+def _array_documents(stream: IO[bytes]) -> Iterator[SourceDocument]:
+    text = stream.read(limits.import_json_array_bytes_max + 1)
+    if len(text) > limits.import_json_array_bytes_max:
+        msg = (
+            f"a JSON array may have {limits.import_json_array_bytes_max} bytes; put one document "
+            "in each line and import it as jsonLines"
+        )
+        raise ImportRefused(msg)
+    found = _json(text.removeprefix(_BOM), "the file")
+    if not isinstance(found, list):
+        msg = f"the file holds {_kind(found)}; a JSON array of documents is needed"
+        raise ImportRefused(msg)
+    for at, item in enumerate(found, start=1):
+        place = f"element {at}"
+        yield _document(item, place, from_wire)
+
+
+def _csv_documents(stream: IO[bytes]) -> Iterator[SourceDocument]:
+    # A document of the largest size may be one cell.
+    csv.field_size_limit(limits.document_bytes_max)
+    rows = csv.reader(_text_lines(stream), strict=True)
+    header: list[str] | None = None
+    while True:
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            raise ImportRefused(f"line {rows.line_num} is not CSV: {error}") from None
+        if row is None:
+            break
+        if header is None:
+            header = _csv_header(row)
+        elif row:
+            place = f"line {rows.line_num}"
+            if len(row) != len(header):
+                msg = f"{place} has {len(row)} columns, and the first line names {len(header)}"
+                raise ImportRefused(msg)
+            cells = {name: _cell(text) for name, text in zip(header, row, strict=True)}
+            yield _document(cells, place, from_wire)
+    if header is None:
+        raise ImportRefused("the CSV file is empty: its first line names the fields")
+
+
+def _text_lines(stream: IO[bytes]) -> Iterator[str]:
+    budget = _Budget(limits.import_bytes_max)
+    at = 0
+    while line := stream.readline(limits.import_line_bytes_max + 1):
+        at += 1
+        budget.spend(len(line))
+        if len(line) > limits.import_line_bytes_max:
+            raise ImportRefused(f"line {at} is longer than {limits.import_line_bytes_max} bytes")
+        if at == 1:
+            line = line.removeprefix(_BOM)
+        yield _utf8(line, f"line {at}")
+
+
+def _csv_header(row: list[str]) -> list[str]:
+    header = [name.strip() for name in row]
+    for name in header:
+        if header.count(name) > 1:
+            raise ImportRefused(f"the first line names the field {name!r} twice")
+        if not name:
+            raise ImportRefused("the first line has a column without a name")
+    return header
+
+
+def _cell(text: str) -> Any:
+    if _FLOAT.match(text) is None:
+        return text
+    number = float(text)
+    # As JSON would have it: what it cannot write as a number is an object.
+    return number if math.isfinite(number) else to_wire(number)
+
+
+def _json(line: bytes, place: str) -> Any:
+    try:
+        return decode_json(_utf8(line, place))
+    except BadJson as error:
+        raise ImportRefused(f"{place} is {error.sentence}") from None
+
+
+def _utf8(line: bytes, place: str) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        msg = f"{place} is not UTF-8: byte {error.start + 1} of it is {line[error.start]:#04x}"
+        raise ImportRefused(msg) from None
+
+
+def _kind(found: object) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", type(None): "null"}
+    return names.get(type(found), f"{found!r}")
+
+
+def _document(json: object, place: str, decode: Callable[[object], Value]) -> SourceDocument:
+    """Return a document that can be stored.
+
+    Raises:
+        ImportRefused: it cannot be.
+    """
+    if not isinstance(json, dict):
+        raise ImportRefused(f"{place} holds {_kind(json)}; a document is an object")
+    try:
+        fields = decode(json)
+    except InvalidValue as error:
+        raise ImportRefused(f"{place}: {error.sentence}") from None
+    if not isinstance(fields, dict):
+        raise ImportRefused(f"{place} holds {shown(fields)}; a document is an object")
+    _read_system_fields(fields, place)
+    size = value_size(fields)
+    if size > limits.document_bytes_max:
+        msg = f"{place}: the document has {size} bytes; it may have {limits.document_bytes_max}"
+        raise ImportRefused(msg)
+    if nesting(fields) > limits.document_nesting_max:
+        msg = (
+            f"{place}: the document is nested {nesting(fields)} deep; it may be "
+            f"{limits.document_nesting_max} deep"
+        )
+        raise ImportRefused(msg)
+    return SourceDocument(place, fields)
+
+
+def _read_system_fields(fields: dict[str, Value], place: str) -> None:
+    for name, value in list(fields.items()):
+        if not name.startswith("_"):
+            continue
+        if name == ID_FIELD:
+            try:
+                decode_id(value if isinstance(value, str) else shown(value))
+            except InvalidId as error:
+                raise ImportRefused(f"{place}: {error.sentence}", code="InvalidId") from None
+        elif name == CREATION_TIME_FIELD:
+            fields[name] = _creation_time(value, place)
+        else:
+            msg = f"{place}: the field {name!r} begins with '_'; such names are the server's own"
+            raise ImportRefused(msg)
+
+
+def _creation_time(value: Value, place: str) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):  # type: ignore[arg-type]
+        msg = f"{place}: _creationTime is a number of milliseconds, not {shown(value)}"
+        raise ImportRefused(msg)
+    # An int64 too: whoever wrote it by hand may have left out the decimal point.
+    return canonical_float(float(value))  # type: ignore[arg-type]
