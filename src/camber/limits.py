@@ -193,6 +193,8 @@ import_part_bytes_max: Final = 64 * 1024 * 1024
 import_parts_max: Final = 10_000
 #: Bytes of one upload.
 import_upload_bytes_max: Final = 64 * 1024 * 1024 * 1024
+#: How long an upload may take, in seconds.
+import_upload_s_max: Final = 24 * 3600.0
 #: Uploads that have begun and are not finished; the oldest is forgotten first.
 import_uploads_max: Final = 16
 #: Bytes that one import may have after decompression: whoever sends a few must not fill the disk.

@@ -40,3 +40,46 @@ def test_export(server, official, tmp_path):
     done = OfficialCli(tmp_path, server.url, "kitchen|wrong").run("export", "--path", "x.zip")
     assert done.returncode == 1
     assert "BadAdminKey" in done.stderr
+
+
+def test_import(server, official, tmp_path):
+    def notes():
+        return server.value("query", "notes:list", {"board": "imported"})
+
+    (tmp_path / "notes.jsonl").write_text('{"board":"imported","rank":1}\n' * 3)
+    done = official.run("import", "--table", "notes", "--append", "notes.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "Added 3 documents" in done.stderr
+    assert len(notes()) == 3
+    (tmp_path / "notes.csv").write_text("board,rank\nimported,2\n")
+    done = official.run("import", "--table", "notes", "notes.csv")
+    assert done.returncode == 1
+    assert "these tables have documents already" in done.stderr
+    done = official.run("import", "--table", "notes", "--append", "notes.csv")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "notes.json").write_text('[{"board":"imported","rank":"high"}]')
+    done = official.run("import", "--table", "notes", "--append", "notes.json")
+    assert done.returncode == 1
+    assert "table 'notes', element 1: " in done.stderr
+    assert len(notes()) == 4
+
+
+def test_a_snapshot_goes_through_export_and_import_unchanged(server, official, tmp_path):
+    server.value("mutation", "counters:increment", {"name": "there"})
+    assert official.run("export", "--path", "one.zip").returncode == 0
+    server.value("mutation", "counters:increment", {"name": "later"})
+    done = official.run("import", "--replace-all", "--yes", "one.zip")
+    assert done.returncode == 0, done.stderr
+    assert "What the import would change" in done.stderr
+    assert official.run("export", "--path", "two.zip").returncode == 0
+    with (
+        zipfile.ZipFile(tmp_path / "one.zip") as one,
+        zipfile.ZipFile(tmp_path / "two.zip") as two,
+    ):
+        assert one.namelist() == two.namelist()
+        for name in set(one.namelist()) - {"README.md"}:
+            assert one.read(name) == two.read(name), name
+    (tmp_path / "broken.zip").write_bytes((tmp_path / "one.zip").read_bytes()[:200])
+    done = official.run("import", "--replace-all", "--yes", "broken.zip")
+    assert done.returncode == 1
+    assert "the file is no ZIP" in done.stderr

@@ -80,3 +80,53 @@ def test_a_download_that_breaks_off_leaves_no_file(run, server, tmp_path):
             _download(Client(Target(url, ADMIN_KEY)), progress, 1, tmp_path / "s.zip")
         breaking.shutdown()
     assert files_in(tmp_path) == []
+
+
+def test_import_and_export_move_a_deployment(run, tmp_path, own_kitchen):
+    assert run("export", "--path", tmp_path / "s.zip").returncode == 0
+    done = run("import", tmp_path / "s.zip", url=own_kitchen.url)
+    assert done.returncode == 0, done.stderr
+    assert "notes" in done.stdout
+    assert done.stdout.endswith("Imported 1 documents\n")
+    done = run("export", "--path", tmp_path / "again.zip", url=own_kitchen.url)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "s.zip") as one, zipfile.ZipFile(tmp_path / "again.zip") as two:
+        assert one.namelist() == two.namelist()
+        for name in set(one.namelist()) - {"README.md"}:
+            assert one.read(name) == two.read(name), name
+    # Documents would go: not without a word.
+    done = run("import", tmp_path / "s.zip", "--replace-all", url=own_kitchen.url)
+    assert done.returncode == 1
+    assert "1 of 1" in done.stdout
+    assert done.stderr == (
+        "documents would be deleted, and nobody is there to confirm it: give --yes\n"
+    )
+    done = run("import", tmp_path / "s.zip", "--replace-all", "--yes", url=own_kitchen.url)
+    assert done.returncode == 0, done.stderr
+
+
+def test_import_says_in_a_line_what_is_wrong(run, tmp_path):
+    for name, data in (
+        ("bad.zip", b"PK and no more"),
+        ("half.jsonl", b'{"board":"b","rank":1}\n{"board"'),
+        ("misfit.csv", b"board,rank\nb,high\n"),
+        ("nothing", b""),
+    ):
+        (tmp_path / name).write_bytes(data)
+    notes = ("--table", "notes", "--append")
+    for arguments, told, options in (
+        (("bad.zip",), "the file is no ZIP", {}),
+        (("half.jsonl", *notes), "line 2 is not valid JSON", {}),
+        (("misfit.csv", *notes), "table 'notes', line 2: ", {}),
+        (("half.jsonl",), "say which table to import into", {}),
+        (("bad.zip", *notes), "leave out the table's name", {}),
+        (("missing.zip",), "is no file", {}),
+        (("nothing",), "does not say what it holds", {}),
+        (("half.jsonl", *notes, "--replace"), "exclude each other", {}),
+        (("bad.zip",), "not valid for this deployment", {"key": "kitchen|no"}),
+        (("bad.zip",), "does not answer", {"url": "http://127.0.0.1:9"}),
+    ):
+        done = run("import", tmp_path / arguments[0], *arguments[1:], **options)
+        assert done.returncode == 1, done
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr

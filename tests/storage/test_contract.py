@@ -27,6 +27,7 @@ from camber.storage.store import (
     StagedRow,
     StagedTable,
     StagedTwice,
+    StagingLost,
 )
 from camber.values.ids import encode_id
 from camber.values.keys import encode_key
@@ -150,7 +151,11 @@ class _Model:
                 }
                 size += sum(map(len, keys))
             indexes = (by_creation_time_index(table), DECLARED[table])
-            staged.append(StagedTable(table=table, indexes=indexes, placement=placement))
+            staged.append(
+                StagedTable(
+                    table=table, indexes=indexes, placement=placement, documents=len(wanted)
+                )
+            )
         self.ts += 1
         self.at[self.ts] = now
         self.history[self.ts] = size
@@ -313,6 +318,16 @@ def test_no_two_staged_rows_have_one_key(store):
         assert told.value.key == batch[1].key
     assert len(store.staged_keys(by_id_index(10001), b"", 10)) == 3
     assert len(store.staged_keys(DECLARED[10001], b"", 10)) == 3
+
+
+def test_a_commit_that_counts_on_lost_rows_changes_nothing(store):
+    model, _ = _with_staged(store)
+    store.unstage()
+    staged = StagedTable(table=10001, indexes=(), placement=Placement.REPLACE, documents=3)
+    with pytest.raises(StagingLost):
+        store.append([Commit(ts=2, changes=(), source="import", staged=(staged,))])
+    assert store.newest_ts() == 1
+    _check_equal(store, model, 1, ALL, 10)
 
 
 def test_commits_around_one_that_lets_rows_in_keep_their_order(store):

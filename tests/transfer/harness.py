@@ -15,7 +15,7 @@ from camber.deployment.settings import DeploymentSettings
 from camber.engine import system_tables
 from camber.occ.interval import ALL, Order
 from camber.server.application import api_application
-from camber.transfer.jobs import newest_first, transact
+from camber.transfer.jobs import find, newest_first, transact
 from camber.values.packed import unpack
 from tests.servers import KITCHEN
 
@@ -104,3 +104,75 @@ def ids_of(transaction, name):
 def files_in(folder):
     """The names of the files in a folder, which need not be there."""
     return sorted(path.name for path in folder.glob("*"))
+
+
+def import_of(deployment, id_):
+    with closing(deployment.engine.begin("test")) as transaction:
+        job = find(transaction, system_tables.IMPORTS, id_)
+    assert job is not None
+    state: Any = job["state"]
+    return state
+
+
+async def import_in(deployment, id_, *states):
+    """The state of an import once it is one of `states`."""
+
+    def holds():
+        state = import_of(deployment, id_)
+        return state if state["state"] in states else None
+
+    return await until(deployment, holds)
+
+
+async def uploaded(client, data, *, part_bytes=1000, **asked):
+    """Upload a file in parts, and return the import's id."""
+    token = (await client.post("/api/import/start_upload")).json()["uploadToken"]
+    parts = [data[at : at + part_bytes] for at in range(0, len(data), part_bytes)]
+    tokens = []
+    for number, part in enumerate(parts, start=1):
+        response = await client.post(
+            f"/api/import/upload_part?uploadToken={token}&partNumber={number}", content=part
+        )
+        tokens.append(response.json())
+    body = {"import": asked, "uploadToken": token, "partTokens": tokens}
+    response = await client.post("/api/import/finish_upload", json=body)
+    assert response.status_code == 200, response.text
+    return response.json()["importId"]
+
+
+async def imported(deployment, client, data, **asked):
+    """Import a file as the official command line does; return how it ended, and the question."""
+    id_ = await uploaded(client, data, **asked)
+    state = await import_in(deployment, id_, "waiting_for_confirmation", "failed")
+    if state["state"] == "failed":
+        return state, None
+    response = await client.post("/api/perform_import", json={"importId": id_})
+    assert response.status_code == 200, response.text
+    return await import_in(deployment, id_, "completed", "failed"), state
+
+
+async def files_left(deployment):
+    """The files of imports, once none is under way."""
+    imports = deployment.transfers.imports
+    await asyncio.gather(*imports._tasks.values(), return_exceptions=True)
+    return [path.name for path in imports._folder.rglob("*") if path.is_file()]
+
+
+def snapshot_of(**tables):
+    """A ZIP: of each table its lines, as a list of JSON texts or documents."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in tables.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def documents_of(deployment, name):
+    """The documents of a table by id, as they are stored."""
+    with closing(deployment.engine.begin("test")) as transaction:
+        table = transaction.catalog.by_name(name)
+        if table is None:
+            return None
+        rows = transaction.scan(table, table.indexes["by_id"], ALL, Order.ASC)
+        documents: list[Any] = [unpack(row.packed) for row in rows]
+    return {document["_id"]: document for document in documents}

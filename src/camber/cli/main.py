@@ -93,6 +93,7 @@ app.command("logs")(logs.logs)
 app.add_typer(keys.app, name="keys")
 app.command("status")(status.status)
 app.command("export")(transfer.export)
+app.command("import")(transfer.import_)
 
 
 def _refuse_executors(executors: int) -> None:
@@ -154,10 +155,7 @@ def _not_built(name: str, what: str) -> None:
     )
 
 
-for _name, _what in (
-    ("import", "Import data"),
-    ("dashboard", "Open the dashboard"),
-):
+for _name, _what in (("dashboard", "Open the dashboard"),):
     _not_built(_name, _what)
 
 

@@ -7,8 +7,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console as Terminal
@@ -21,11 +22,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from camber import limits
 from camber.cli.client import CallFailed, Client, target_of
 from camber.cli.console import Console
 from camber.cli.options import AdminKey, Directory, Url
 from camber.cli.reporting import reporting
 from camber.errors import CamberError
+from camber.values.wire import from_wire
+
+#: What one part of an upload has, unless there would be too many.
+_PART_BYTES: Final = 5 * 1024 * 1024
+_PARTS_MAX: Final = limits.import_parts_max - 1
 
 
 class TransferFailed(CamberError):
@@ -54,6 +61,147 @@ def export(
             ts = _made_export(client, progress, include_storage)
             written = _download(client, progress, ts, path)
         console.say(f"Wrote {written}")
+
+
+class FileFormat(Enum):
+    """What a file holds, as `--format` says it."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    JSON = "json"
+    ZIP = "zip"
+
+
+#: What the server calls the formats.
+_FORMATS: Final = {
+    FileFormat.CSV: "csv",
+    FileFormat.JSONL: "jsonLines",
+    FileFormat.JSON: "jsonArray",
+    FileFormat.ZIP: "zip",
+}
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A .zip, .csv, .jsonl or .json file.")],
+    table: Annotated[
+        str | None, typer.Option("--table", help="The table to import into; not for a ZIP.")
+    ] = None,
+    form: Annotated[
+        FileFormat | None, typer.Option("--format", help="Unless the file's name says it.")
+    ] = None,
+    append: Annotated[  # noqa: FBT002
+        bool, typer.Option("--append", help="Keep what the tables have.")
+    ] = False,
+    replace: Annotated[  # noqa: FBT002
+        bool, typer.Option("--replace", help="Remove what the tables of the file have.")
+    ] = False,
+    replace_all: Annotated[  # noqa: FBT002
+        bool, typer.Option("--replace-all", help="Remove what all tables have.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,  # noqa: FBT002
+    directory: Directory = Path(),
+    url: Url = None,
+    admin_key: AdminKey = None,
+) -> None:
+    """Import a file into a deployment: all of it at once, or nothing."""
+    console = Console()
+    with reporting(console):
+        asked = {"mode": _mode(append=append, replace=replace, replace_all=replace_all)}
+        asked["format"] = _FORMATS[form or _format_of(file)]
+        if table is not None:
+            asked["tableName"] = table
+        client = Client(target_of(directory, url, admin_key))
+        with _progress() as progress:
+            import_id = _upload(client, progress, file, asked)
+        try:
+            with _progress() as progress:
+                state = _waited(client, progress, import_id, "Parsing")
+            if state["state"] == "waiting_for_confirmation":
+                _confirm(state, yes=yes, console=console)
+                client.post("/api/perform_import", {"importId": import_id})
+                with _progress() as progress:
+                    state = _waited(client, progress, import_id, "Importing")
+        except (KeyboardInterrupt, NotConfirmed):
+            client.post("/api/cancel_import", {"importId": import_id})
+            raise
+        if state["state"] == "failed":
+            raise TransferFailed(f"nothing was imported: {state['error_message']}")
+        console.say(f"Imported {integer(state['num_rows_written'])} documents")
+
+
+class NotConfirmed(TransferFailed):
+    """Somebody was asked, or could not be asked, and did not say yes."""
+
+
+def _mode(*, append: bool, replace: bool, replace_all: bool) -> str:
+    chosen = [
+        mode
+        for mode, given in (("append", append), ("replace", replace), ("replaceAll", replace_all))
+        if given
+    ]
+    if len(chosen) > 1:
+        raise TransferFailed("--append, --replace and --replace-all exclude each other")
+    return chosen[0] if chosen else "requireEmpty"
+
+
+def _format_of(file: Path) -> FileFormat:
+    for form in FileFormat:
+        if file.suffix == f".{form.value}":
+            return form
+    msg = f"the name of {file} does not say what it holds: give --format csv, jsonl, json or zip"
+    raise TransferFailed(msg)
+
+
+def _upload(client: Client, progress: Progress, file: Path, asked: dict[str, str]) -> str:
+    """Send a file in parts, and return the id of its import."""
+    if not file.is_file():
+        raise TransferFailed(f"{file} is no file")
+    size = file.stat().st_size
+    # Parts are numbered up to a bound: a large file has larger ones.
+    part_bytes = max(_PART_BYTES, -(-size // _PARTS_MAX))
+    task = progress.add_task("Uploading", total=size or None)
+    token = client.post("/api/import/start_upload", {})["uploadToken"]
+    part_tokens: list[str] = []
+    with file.open("rb") as stream:
+        while part := stream.read(part_bytes):
+            response = client.request(
+                "POST",
+                "/api/import/upload_part",
+                params={"uploadToken": token, "partNumber": str(len(part_tokens) + 1)},
+                content=part,
+                headers={"Content-Type": "application/octet-stream"},
+            )
+            part_tokens.append(response.json())
+            progress.advance(task, len(part))
+    body = {"import": asked, "uploadToken": token, "partTokens": part_tokens}
+    return str(client.post("/api/import/finish_upload", body)["importId"])
+
+
+def _waited(client: Client, progress: Progress, import_id: str, doing: str) -> Any:
+    """Return the state of an import once the server waits for us, or has ended it."""
+    task = progress.add_task(doing, total=None)
+    for job in client.watch("_system/cli/queryImport", {"importId": import_id}):
+        if isinstance(job, CallFailed):
+            raise job
+        if job is None:
+            raise TransferFailed("the server does not know of the import any more")
+        state = job["state"]
+        if state["state"] in {"waiting_for_confirmation", "completed", "failed"}:
+            return state
+        progress.update(task, description=state.get("progress_message") or doing)
+    raise AssertionError("watching ends only with an error")
+
+
+def _confirm(state: dict[str, Any], *, yes: bool, console: Console) -> None:
+    """Show what would change, and ask whether it may where documents would go."""
+    console.say(state["message_to_confirm"])
+    if yes or not state["require_manual_confirmation"]:
+        return
+    if not sys.stdin.isatty():
+        msg = "documents would be deleted, and nobody is there to confirm it: give --yes"
+        raise NotConfirmed(msg)
+    if not typer.confirm("Import?"):
+        raise NotConfirmed("nothing was imported")
 
 
 def _made_export(client: Client, progress: Progress, include_storage: bool) -> int:  # noqa: FBT001
@@ -123,8 +271,6 @@ def _check_writable(path: Path) -> None:
 
 def integer(value: Any) -> int:
     """Return an int64 of encoded JSON."""
-    from camber.values.wire import from_wire
-
     found = from_wire(value)
     assert isinstance(found, int)
     return int(found)

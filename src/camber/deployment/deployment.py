@@ -82,7 +82,7 @@ class Deployment:
             variables=self.variables,
             test_hooks=settings.test_hooks is TestHooks.ON,
         )
-        self.transfers = Transfers(engine=self.engine, folder=settings.data)
+        self.transfers = Transfers(engine=self.engine, releases=self.releases, folder=settings.data)
         #: How late timers come.
         self.loop_lag_s = Histogram(SECONDS)
         self._lag = host.spawn("loop lag", _observe_lag(host, self.loop_lag_s))

@@ -14,6 +14,9 @@ from camber.errors import BadRequest
 from camber.identity.operations import Operation
 from camber.server.admin import admin_of
 from camber.server.bodies import json_object
+from camber.server.errors import json_response
+from camber.transfer.imports import ImportRequest
+from camber.values.wire import encode_json
 
 
 class TransferApi:
@@ -29,6 +32,12 @@ class TransferApi:
             Route("/api/export/zip/{name}", self._download, methods=["GET"]),
             Route("/api/export/set_expiration/{id}", self._set_expiration, methods=["POST"]),
             Route("/api/export/cancel/{id}", self._cancel, methods=["POST"]),
+            Route("/api/import", self._import_now, methods=["POST"]),
+            Route("/api/import/start_upload", self._start_upload, methods=["POST"]),
+            Route("/api/import/upload_part", self._upload_part, methods=["POST"]),
+            Route("/api/import/finish_upload", self._finish_upload, methods=["POST"]),
+            Route("/api/perform_import", self._perform_import, methods=["POST"]),
+            Route("/api/cancel_import", self._cancel_import, methods=["POST"]),
         ]
 
     async def _request(self, request: Request) -> Response:
@@ -68,6 +77,70 @@ class TransferApi:
         admin_of(request, self._deployment, Operation.VIEW_DATA)
         await self._deployment.transfers.exports.cancel(request.path_params["id"])
         return Response(status_code=200)
+
+    async def _import_now(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.WRITE_DATA)
+        parameters = request.query_params
+        refuse_component(parameters.get("componentPath"))
+        asked = ImportRequest.parse(
+            form=parameters.get("format"),
+            mode=parameters.get("mode"),
+            table=parameters.get("tableName"),
+        )
+        count = await self._deployment.transfers.imports.import_now(asked, request.stream())
+        return json_response(encode_json({"numWritten": count}))
+
+    async def _start_upload(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.WRITE_DATA)
+        token = await self._deployment.transfers.imports.uploads.begin()
+        return json_response(encode_json({"uploadToken": token}))
+
+    async def _upload_part(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.WRITE_DATA)
+        number = request.query_params.get("partNumber", "")
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            msg = f"partNumber is a number from 1, not {number!r}"
+            raise BadRequest(msg, code="BadQueryArgs")
+        token = await self._deployment.transfers.imports.uploads.add_part(
+            request.query_params.get("uploadToken", ""), int(number), request.stream()
+        )
+        return json_response(encode_json(token))
+
+    async def _finish_upload(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.WRITE_DATA)
+        body = await json_object(request, limits.http_body_bytes_max)
+        asked = body.get("import")
+        token, part_tokens = body.get("uploadToken"), body.get("partTokens")
+        if not isinstance(asked, dict) or not isinstance(token, str):
+            msg = "the body needs `import`, an object, and `uploadToken`, as start_upload gave it"
+            raise BadRequest(msg, code="BadJsonBody")
+        if not isinstance(part_tokens, list):
+            msg = "the body needs `partTokens`, a list of what upload_part gave"
+            raise BadRequest(msg, code="BadJsonBody")
+        refuse_component(asked.get("componentPath"))
+        parsed = ImportRequest.parse(
+            form=asked.get("format"), mode=asked.get("mode"), table=asked.get("tableName")
+        )
+        id_ = await self._deployment.transfers.imports.begin(parsed, token, part_tokens)
+        return json_response(encode_json({"importId": id_}))
+
+    async def _perform_import(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.WRITE_DATA)
+        await self._deployment.transfers.imports.perform(await _import_id(request))
+        return json_response(b"null")
+
+    async def _cancel_import(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.WRITE_DATA)
+        await self._deployment.transfers.imports.cancel(await _import_id(request))
+        return json_response(b"null")
+
+
+async def _import_id(request: Request) -> str:
+    id_ = (await json_object(request, limits.http_body_bytes_max)).get("importId")
+    if not isinstance(id_, str):
+        msg = "the body needs `importId`, as finish_upload gave it"
+        raise BadRequest(msg, code="BadJsonBody")
+    return id_
 
 
 def refuse_component(path: Any) -> None:

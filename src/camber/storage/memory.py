@@ -22,6 +22,7 @@ from camber.storage.store import (
     StagedRow,
     StagedTable,
     StagedTwice,
+    StagingLost,
 )
 from camber.values.ids import id_length
 from camber.values.keys import encode_key
@@ -60,6 +61,10 @@ class MemoryStore:
     def append(self, commits: Sequence[Commit]) -> None:
         """Write commits, in order of growing timestamps."""
         with self._lock:
+            for staged in (staged for commit in commits for staged in commit.staged):
+                found = len(self._staged.get(by_id_index(staged.table), ()))
+                if found != staged.documents:
+                    raise StagingLost(f"{found} rows are staged, not {staged.documents}")
             for commit in commits:
                 assert commit.ts > self._newest
                 self._newest = commit.ts

@@ -76,11 +76,15 @@ class Placement(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedTable:
-    """Rows that enter a table by a commit. `indexes` has all of the table's but `by_id`."""
+    """Rows that enter a table by a commit. `indexes` has all of the table's but `by_id`.
+
+    `documents` is how many were staged: a store that has another number refuses the commit.
+    """
 
     table: int
     indexes: tuple[IndexId, ...]
     placement: Placement
+    documents: int
 
 
 class StagedTwice(Exception):
@@ -89,6 +93,10 @@ class StagedTwice(Exception):
     def __init__(self, key: bytes) -> None:
         super().__init__(key)
         self.key = key
+
+
+class StagingLost(Exception):
+    """A commit lets in rows that are not there: they were staged elsewhere, or unstaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +185,11 @@ class Store(Protocol):
         """
 
     def append(self, commits: Sequence[Commit]) -> None:
-        """Write commits, in order of growing timestamps. Durable, or not done, when it ends."""
+        """Write commits, in order of growing timestamps. Durable, or not done, when it ends.
+
+        Raises:
+            StagingLost: what a commit lets in is not what was staged; nothing was written.
+        """
 
     def newest_ts(self) -> Timestamp:
         """Return the timestamp of the newest commit; 0 if there is none."""

@@ -11,7 +11,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -58,10 +58,11 @@ class ImportFormat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SourceDocument:
-    """One document to import, and where it was found."""
+    """One document to import, where it was found, and its size in bytes."""
 
     place: str
     fields: dict[str, Value]
+    size: int
 
     @property
     def id(self) -> str | None:
@@ -78,7 +79,7 @@ class Source(Protocol):
     def numbers(self) -> dict[str, int | None]:
         """Return the tables, with the number that the file gives each."""
 
-    def documents(self, table: str) -> Iterator[SourceDocument]:
+    def documents(self, table: str) -> Generator[SourceDocument, None, None]:
         """Yield the documents of a table.
 
         Raises:
@@ -114,7 +115,7 @@ class TableSource:
         """Return the one table; its number is that of the ids, if there are any."""
         return {self._table: None}
 
-    def documents(self, table: str) -> Iterator[SourceDocument]:
+    def documents(self, table: str) -> Generator[SourceDocument, None, None]:
         """Yield the documents of the file."""
         del table
         with self._path.open("rb") as stream:
@@ -160,7 +161,7 @@ class SnapshotSource:
             self._archive.close()
             raise
 
-    def documents(self, table: str) -> Iterator[SourceDocument]:
+    def documents(self, table: str) -> Generator[SourceDocument, None, None]:
         """Yield the documents of a table, read as its schema file says."""
         files = self._tables[table]
         decode = from_wire if files.schema is None else self._decoder(files.schema)
@@ -319,13 +320,13 @@ class _Lines:
 
 def _line_documents(
     lines: _Lines, file: str, decode: Callable[[object], Value]
-) -> Iterator[SourceDocument]:
+) -> Generator[SourceDocument, None, None]:
     for at, line in lines:
         place = f"{file}line {at}"
         yield _document(_json(line, place), place, decode)
 
 
-def _array_documents(stream: IO[bytes]) -> Iterator[SourceDocument]:
+def _array_documents(stream: IO[bytes]) -> Generator[SourceDocument, None, None]:
     text = stream.read(limits.import_json_array_bytes_max + 1)
     if len(text) > limits.import_json_array_bytes_max:
         msg = (
@@ -342,7 +343,7 @@ def _array_documents(stream: IO[bytes]) -> Iterator[SourceDocument]:
         yield _document(item, place, from_wire)
 
 
-def _csv_documents(stream: IO[bytes]) -> Iterator[SourceDocument]:
+def _csv_documents(stream: IO[bytes]) -> Generator[SourceDocument, None, None]:
     # A document of the largest size may be one cell.
     csv.field_size_limit(limits.document_bytes_max)
     rows = csv.reader(_text_lines(stream), strict=True)
@@ -443,7 +444,7 @@ def _document(json: object, place: str, decode: Callable[[object], Value]) -> So
             f"{limits.document_nesting_max} deep"
         )
         raise ImportRefused(msg)
-    return SourceDocument(place, fields)
+    return SourceDocument(place, fields, size)
 
 
 def _read_system_fields(fields: dict[str, Value], place: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing
 from itertools import islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from camber.engine import system_tables
 from camber.identity.operations import Operation
 from camber.occ.interval import ALL, Order
 from camber.runtime.system_functions.declaring import SystemCall, SystemQuery, system_query
+from camber.schema.annotations import Arg
 from camber.values.ids import InvalidId, decode_id
 from camber.values.packed import unpack
 
@@ -32,15 +33,15 @@ def latest_export(call: SystemCall) -> Any:
 
 
 @system_query("_system/cli/queryImport:default", Operation.WRITE_DATA)
-def one_import(call: SystemCall, *, importId: str) -> Any:  # noqa: N803  # its name on the wire
+def one_import(call: SystemCall, import_id: Annotated[str, Arg("importId")]) -> Any:
     """One import, or null."""
     try:
-        number = decode_id(importId).table_number
+        number = decode_id(import_id).table_number
     except InvalidId:
         return None
     if number != call.transaction.number(system_tables.IMPORTS):
         return None
-    packed = call.transaction.get(importId)
+    packed = call.transaction.get(import_id)
     return None if packed is None else unpack(packed)
 
 

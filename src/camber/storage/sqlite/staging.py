@@ -13,7 +13,7 @@ from typing import Final
 import apsw
 
 from camber.occ.interval import IndexId
-from camber.storage.store import Placement, StagedRow, StagedTable, StagedTwice
+from camber.storage.store import Placement, StagedRow, StagedTable, StagedTwice, StagingLost
 from camber.values.timestamp import Timestamp
 
 _DOCUMENTS: Final = "documents"
@@ -26,6 +26,8 @@ class Staging:
     def __init__(self, connection: apsw.Connection, sql: dict[str, str]) -> None:
         self._connection = connection
         self._sql = sql
+        #: Rows that the last part of a table had.
+        self._moved = 0
 
     def add(self, table: int, rows: Sequence[StagedRow]) -> None:
         """Stage rows, within a transaction of the caller's.
@@ -60,8 +62,15 @@ class Staging:
         self._run("unstage_entries")
 
     def let_in(self, staged: StagedTable, ts: Timestamp) -> int:
-        """Move staged rows into their table; return the bytes of history that this makes."""
+        """Move staged rows into their table; return the bytes of history that this makes.
+
+        Raises:
+            StagingLost: they are not there.
+        """
         size = self._let_in(_DOCUMENTS, staged.table, staged.placement, ts)
+        found = self._moved
+        if found != staged.documents:
+            raise StagingLost(f"{found} rows are staged, not {staged.documents}")
         for index in staged.indexes:
             size += self._let_in(_ENTRIES, index, staged.placement, ts)
         return size
@@ -73,6 +82,7 @@ class Staging:
         if placement is Placement.REPLACE:
             self._run(f"clear_{kind}", place)
         self._run(f"let_in_{kind}", place)
+        self._moved = self._connection.changes()
         self._run(f"clear_{kind}", -place)
         (size,) = next(self._connection.execute(self._sql[f"let_in_{kind}_bytes"], (place, ts)))
         assert isinstance(size, int)
