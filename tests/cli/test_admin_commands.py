@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from camber.cli.client import CallFailed, Client, Target
 from camber.identity.operations import Operation
 from tests.cli.commands import camber, said, told
 from tests.functions.projects import write_project
@@ -29,6 +30,10 @@ APPLICATION = """
     def who(ctx: QueryCtx) -> str | None:
         user = ctx.auth.get_user_identity()
         return user and f"{user.subject} of {user.issuer}"
+
+    @query
+    def required(ctx: QueryCtx, name: str) -> str:
+        return ctx.env[name]
 
     @query
     def variable(ctx: QueryCtx, name: str) -> str | None:
@@ -222,7 +227,7 @@ def test_status_says_how_it_is(run, server):
         rf"url +{server.url}",
         rf"site url +{server.site_url}",
         r"release +1, 20\d\d-\S+ \S+ by \w+",
-        r"functions +3, and 0 HTTP routes",
+        r"functions +4, and 0 HTTP routes",
         r"last commit +20.* \(\d{19}\)",
         r"clients +0 connected",
         r"notes +\d+ +by_text, staged \(staged\)",
@@ -239,6 +244,21 @@ def test_run_acts_as_a_user(run):
     who = said(run("run", "code:who", "--identity", identity))
     assert json.loads(who) == "ada of https://camber.test"
     assert said(run("run", "code:who")) == "null\n"
+
+
+def test_a_watched_query_may_fail_for_a_while(run, server):
+    said(run("env", "set", "W", "1"))
+    results = Client(Target(server.url, ADMIN_KEY)).watch("code:required", {"name": "W"})
+    assert next(results) == "1"
+    said(run("env", "remove", "W"))
+    failed = next(results)
+    assert isinstance(failed, CallFailed)
+    assert "deployment variable 'W' is not set" in failed.sentence
+    said(run("env", "set", "W", "2"))
+    assert next(results) == "2"
+    results.close()
+    assert "Uncaught KeyError" in told(run("run", "--watch", "code:required", '{"name": "NONE"}'))
+    assert "There are: code:required" in told(run("run", "--watch", "code:requird"))
 
 
 # Where the deployment is.

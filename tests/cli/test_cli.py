@@ -54,6 +54,7 @@ def test_run_calls_a_function(own_kitchen):
 
 
 def test_run_can_watch(own_kitchen):
+    """It survives a restart of the server, and says only what has changed."""
     watching = subprocess.Popen(
         [
             sys.executable, "-m", "camber", "run", "--watch", "notes:count", '{"board": "b"}',
@@ -66,6 +67,9 @@ def test_run_can_watch(own_kitchen):
     assert watching.stdout.readline() == "0\n"
     own_kitchen.value("mutation", "notes:add", {"board": "b", "rank": 1})
     assert watching.stdout.readline() == "1\n"
+    own_kitchen.restart()
+    own_kitchen.value("mutation", "notes:add", {"board": "b", "rank": 1})
+    assert watching.stdout.readline() == "2\n"
     watching.kill()
     watching.wait()
     watching.stdout.close()

@@ -11,7 +11,7 @@ import json
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,7 +184,7 @@ class Client:
 
     def watch(
         self, path: str, args: Mapping[str, Any], *, acting_as: Mapping[str, Any] | None = None
-    ) -> Iterator[Any | CallFailed]:
+    ) -> Generator[Any | CallFailed, None, None]:
         """Yield a query's result, and again whenever it changes: its value, or why it failed.
 
         A connection that is lost is made again; results that have not changed are not repeated.
