@@ -162,7 +162,6 @@ def test_a_store_serves_one_server(tmp_path):
         (("dev", KITCHEN, "--executors", "2"), "not built yet"),
         (("dev", KITCHEN, "--store", "postgresql://x"), "not built yet"),
         (("dev", KITCHEN, "--store", "oracle://x"), "names no store"),
-        (("deploy",), "deploy is not built yet"),
         (("import", "x.zip", "--replace"), "import is not built yet"),
     ],
 )
