@@ -137,6 +137,7 @@ ADMIN_ROUTES = [
     ("GET", "/api/v1/deployment_info", None),
     ("GET", "/api/shapes2", "data:view"),
     ("GET", "/api/get_indexes", "data:view"),
+    ("POST", "/api/delete_tables", "data:write"),
     ("POST", "/api/run_test_function", "functions:run"),
     ("GET", "/api/camber/status", "data:view"),
     ("GET", "/api/camber/keys", "keys:manage"),
@@ -573,6 +574,37 @@ def test_indexes_shapes_and_status(server):
     assert re.fullmatch(r"\d{19}", status["newestTimestamp"])
     for path, name in (("/api/shapes2", "component"), ("/api/get_indexes", "componentId")):
         assert code(get(server, path, **{name: "x"}), 400) == "ComponentPathNotFound"
+
+
+def test_tables_that_are_not_declared_can_be_deleted_together(server):
+    for table in ("old_a", "old_b"):
+        for n in range(3):
+            server.value("mutation", "code:add", {"table": table, "n": n})
+    server.value("mutation", "code:add", {"table": "items", "n": 1})
+
+    def delete(*names, **more):
+        return server.post("/api/delete_tables", {"tableNames": list(names), **more}, **ROOT)
+
+    assert code(delete("old_a", "items"), 400) == "TableInSchema"
+    assert code(delete("old_a", "nowhere"), 400) == "TableNotFound"
+    assert code(delete("old_a", "_tables"), 400) == "TableNotFound"
+    assert code(delete("old_a", componentId="x"), 400) == "ComponentPathNotFound"
+    assert code(delete(3), 400) == "BadJsonBody"
+    with raw_client(server) as client:
+        client.connect()
+        client.send(type="Authenticate", baseVersion=0, tokenType="Admin", value=ADMIN_KEY)
+        client.subscribe(
+            (0, "_system/cli/tableSize", {"tableName": "old_a"}, {}),
+            (1, "_system/cli/tableSize", {"tableName": "old_b"}, {}),
+        )
+        client.until(lambda: client.results == {0: 3, 1: 3})
+        seen = client.transitions
+        ok(delete("old_a", "old_b", "old_a"))
+        client.until(lambda: client.results == {0: 0, 1: 0})
+        assert client.transitions == seen + 1
+    server.value("mutation", "code:add", {"table": "old_a", "n": 7})
+    args = {"table": "old_a", "order": "asc", **pages(9)}
+    assert [each["n"] for each in ask(server, "_system/cli/tableData", args)["page"]] == [7]
 
 
 def test_javascript_is_refused_in_words(server):

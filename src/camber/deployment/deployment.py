@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from camber.deployment.instance import Instance, open_instance, temporary_instance
@@ -12,6 +14,7 @@ from camber.deployment.maintenance import Maintenance
 from camber.deployment.settings import MEMORY, DeploymentSettings, Redaction, TestHooks
 from camber.deployment.source import ReleaseSource, folder_source
 from camber.engine.engine import Engine
+from camber.engine.transaction import Transaction
 from camber.engine.variables import (
     CLOUD_URL,
     SITE_URL,
@@ -20,7 +23,7 @@ from camber.engine.variables import (
     variables_key,
 )
 from camber.engine.writing import write
-from camber.errors import CamberError
+from camber.errors import BadRequest, CamberError
 from camber.functions.loading import load_application
 from camber.host import Host, RealHost
 from camber.identity.admin_keys import AdminKeys
@@ -33,7 +36,7 @@ from camber.runtime.failures import FailureTexts
 from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.runtime import Runtime
 from camber.storage.memory import MemoryStore
-from camber.storage.store import Store
+from camber.storage.store import Placement, StagedTable, Store
 from camber.transfer.transfers import Transfers
 
 _DATABASE = "camber.sqlite"
@@ -177,6 +180,19 @@ class Deployment:
             self.engine, "set canonical url", lambda tx: self.variables.set_url(tx, name, url)
         )
 
+    async def clear_tables(self, names: Iterable[str]) -> None:
+        """Remove all documents of tables that the serving release does not declare, in one commit.
+
+        Raises:
+            BadRequest: one is declared, or there is none of that name. Nothing was removed.
+        """
+        async with self.engine.structure:
+            with closing(self.engine.begin("clear tables")) as transaction:
+                declared = self.releases.serving(transaction).analysis.tables
+                cleared = tuple(_cleared(transaction, name, declared) for name in set(names))
+                finished = replace(transaction.finish(), staged=cleared)
+            await self.engine.committer.commit(finished)
+
     async def close(self) -> None:
         """End what runs, write what waits, and close the store."""
         self._lag.cancel()
@@ -195,6 +211,21 @@ async def _observe_lag(host: Host, lag_s: Histogram) -> None:
         due_s = host.monotonic() + _LAG_PAUSE_S
         await host.sleep(_LAG_PAUSE_S)
         lag_s.observe(max(0.0, host.monotonic() - due_s))
+
+
+def _cleared(transaction: Transaction, name: str, declared: Container[str]) -> StagedTable:
+    table = transaction.table(name)
+    if table is None or table.is_system:
+        raise BadRequest(f"there is no table {name!r} to delete", code="TableNotFound")
+    if name in declared:
+        raise BadRequest(
+            f"table {name!r} is in the schema: take it out there first, and push",
+            code="TableInSchema",
+        )
+    indexes = tuple(index.id for index in table.stored)
+    return StagedTable(
+        table=table.number, indexes=indexes, placement=Placement.REPLACE, documents=0
+    )
 
 
 def _open_store(settings: DeploymentSettings) -> Store:

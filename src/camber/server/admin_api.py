@@ -59,6 +59,7 @@ class AdminApi:
             *_both("/deployment_info", self._deployment_info, "GET"),
             Route("/api/shapes2", self._shapes),
             Route("/api/get_indexes", self._indexes),
+            Route("/api/delete_tables", self._delete_tables, methods=["POST"]),
             Route("/api/run_test_function", self._run_test_function, methods=["POST"]),
             *(Route(path, _javascript_push, methods=["POST"]) for path in _JAVASCRIPT_PUSHES),
             Route("/api/camber/keys", self._list_keys, methods=["GET"]),
@@ -159,6 +160,17 @@ class AdminApi:
             for index in _present(table)
         ]
         return _json({"indexes": found})
+
+    async def _delete_tables(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.WRITE_DATA)
+        body = await _body(request)
+        names = body.get("tableNames")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            msg = "the body needs `tableNames`, a list of names"
+            raise BadRequest(msg, code="BadJsonBody")
+        _refuse_component(body.get("componentId"))
+        await self._deployment.clear_tables(names)
+        return Response(status_code=200)
 
     async def _status(self, request: Request) -> Response:
         admin_of(request, self._deployment, Operation.VIEW_DATA)
@@ -315,7 +327,7 @@ def _is_origin(url: Any) -> bool:
     return isinstance(url, str) and url.startswith(("http://", "https://")) and url.isascii()
 
 
-def _refuse_component(component: str | None) -> None:
+def _refuse_component(component: object) -> None:
     if component:
         msg = f"there is no component {component!r}: leave it out for the application itself"
         raise BadRequest(msg, code="ComponentPathNotFound")
