@@ -11,7 +11,7 @@ from camber import limits
 from camber.deployment.archive import ArchiveRefused, pack
 from camber.deployment.deploying import Deployer, DeployRefused, Drops, Stage, Step, Wish
 from camber.deployment.deployment import Deployment
-from camber.deployment.kept import ReleaseGone
+from camber.deployment.kept_releases import ReleaseGone
 from camber.deployment.project import load_project
 from camber.deployment.settings import DeploymentSettings
 from camber.deployment.source import digest_of, release_files
@@ -252,7 +252,7 @@ async def test_what_an_ended_server_left_half_written_is_removed(server):
         await server.deploy(1)
     releases = server.data / "releases"
     (releases / ".partial-upload").write_bytes(b"half")
-    (releases / ".partial-unpacked" / "source").mkdir(parents=True)
+    (releases / ".partial-unpacked" / "backend").mkdir(parents=True)
     async with server:
         assert not list(releases.glob(".*"))
         await server.deployer.resume()
@@ -263,7 +263,7 @@ async def test_sources_that_were_damaged_are_told(server):
     async with server:
         await server.deploy(1)
     (digest,) = server.kept()
-    (server.data / "releases" / digest / "release.json").write_text("{")
+    (server.data / "releases" / f"{digest}.json").write_text("{")
     async with server:
         with pytest.raises(ReleaseGone, match="are not kept under"):
             await server.deployer.resume()

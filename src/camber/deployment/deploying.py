@@ -19,7 +19,7 @@ from typing import Final
 
 from camber import limits
 from camber.deployment.deployment import Deployment
-from camber.deployment.kept import KeptRelease, KeptReleases, ReleaseGone
+from camber.deployment.kept_releases import KeptRelease, KeptReleases, ReleaseGone
 from camber.deployment.project import Project
 from camber.deployment.source import folder_source
 from camber.engine.catalog import Catalog, TableEntry

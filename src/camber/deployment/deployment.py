@@ -10,6 +10,7 @@ from pathlib import Path
 
 from camber.deployment.instance import Instance, open_instance, temporary_instance
 from camber.deployment.issued_keys import IssuedKeys
+from camber.deployment.kept_releases import RELEASES
 from camber.deployment.maintenance import Maintenance
 from camber.deployment.settings import MEMORY, DeploymentSettings, Redaction, TestHooks
 from camber.deployment.source import ReleaseSource, folder_source
@@ -80,7 +81,9 @@ class Deployment:
             releases=self.releases,
             cursors=CursorCipher(instance.secret),
             texts=FailureTexts(
-                redact=settings.redaction is Redaction.ON, root=settings.root.resolve()
+                redact=settings.redaction is Redaction.ON,
+                root=settings.root.resolve(),
+                kept=settings.data.resolve() / RELEASES,
             ),
             variables=self.variables,
             test_hooks=settings.test_hooks is TestHooks.ON,

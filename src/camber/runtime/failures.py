@@ -30,6 +30,8 @@ class FailureTexts:
     redact: bool
     #: The application's root; only frames of files below it are shown, relative to it.
     root: Path | None = None
+    #: Where releases are kept, each in a folder of its own that is the application's root.
+    kept: Path | None = None
 
     def refused(self, error: CamberError, request_id: str) -> Failure:
         """Return the failure of a call that did not run, or whose result was refused."""
@@ -58,15 +60,20 @@ class FailureTexts:
         return Failure(message=message, data=data, headline=headline, frames=frames)
 
     def _frames(self, error: BaseException) -> list[str]:
-        if self.root is None:
-            return []
-        root = str(self.root)
-        frames = []
-        for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            if frame.filename.startswith(root):
-                path = Path(frame.filename).relative_to(root).as_posix()
-                frames.append(f"{path}:{frame.lineno} in {frame.name}")
-        return frames
+        return [
+            f"{place}:{frame.lineno} in {frame.name}"
+            for frame in reversed(traceback.extract_tb(error.__traceback__))
+            if (place := self._place(frame.filename)) is not None
+        ]
+
+    def _place(self, filename: str) -> str | None:
+        """Return the path of an application's file below its root; None for any other file."""
+        if self.kept is not None and filename.startswith(f"{self.kept}/"):
+            _, *below = Path(filename).relative_to(self.kept).parts
+            return "/".join(below)
+        if self.root is not None and filename.startswith(str(self.root)):
+            return Path(filename).relative_to(self.root).as_posix()
+        return None
 
 
 def _headline(error: BaseException) -> tuple[str, bytes | None]:

@@ -1,8 +1,8 @@
 """The sources of releases, kept under `--data/releases` so that they can serve again.
 
 Each lies in a folder named by its digest, which is written aside and renamed: it is there whole or
-not at all, and does not change. A folder that `camber start` is given is copied too: what serves is
-not what somebody edits.
+not at all, and does not change. What is known of it stands in a file beside it. A folder that
+`camber start` is given is copied too: what serves is not what somebody edits.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ from camber.deployment.source import (
 from camber.errors import CamberError
 from camber.host import Host
 
-_SOURCE: Final = "source"
-_MANIFEST: Final = "release.json"
+#: Where sources are kept, below a deployment's data.
+RELEASES: Final = "releases"
+
+#: Beside the folder of the same name.
+_MANIFEST: Final = ".json"
 #: The digest of the folder that was pushed last by `camber start DIR`.
 _LAST_FOLDER: Final = "folder"
 #: Names of what is being written begin so: what is left of it at the next start is removed.
@@ -59,7 +62,7 @@ class KeptReleases:
     """What lies under `--data/releases`, and the environments beside it."""
 
     def __init__(self, data: Path, host: Host) -> None:
-        self._folder = data / "releases"
+        self._folder = data / RELEASES
         self._host = host
         self._environments = Environments(data / "environments", host)
 
@@ -96,18 +99,23 @@ class KeptReleases:
         Raises:
             ReleaseGone: they are not kept.
         """
-        folder = self._folder / digest
+        root = self._folder / digest
         try:
-            manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+            manifest = json.loads(self._manifest(digest).read_text(encoding="utf-8"))
             functions, origin = str(manifest["functions"]), str(manifest["origin"])
         except (OSError, ValueError, KeyError, TypeError):
+            functions = origin = ""
+        if not functions or not root.is_dir():
             msg = f"the sources of release {digest[:12]} are not kept under {self._folder}"
-            raise ReleaseGone(msg) from None
-        return KeptRelease(digest=digest, root=folder / _SOURCE, functions=functions, origin=origin)
+            raise ReleaseGone(msg)
+        return KeptRelease(digest=digest, root=root, functions=functions, origin=origin)
 
     def has(self, digest: str) -> bool:
         """Return whether sources are kept."""
-        return bool(digest) and (self._folder / digest / _MANIFEST).is_file()
+        return bool(digest) and self._manifest(digest).is_file()
+
+    def _manifest(self, digest: str) -> Path:
+        return self._folder / f"{digest}{_MANIFEST}"
 
     async def source(self, kept: KeptRelease, installing: Callable[[], None]) -> ReleaseSource:
         """Return kept sources as they are to be loaded, with their environment.
@@ -140,11 +148,12 @@ class KeptReleases:
             if folder.name.startswith(_PARTIAL):
                 continue
             if folder.name not in digests:
+                _remove(self._manifest(folder.name))
                 _remove(folder)
-                continue
-            dependencies = _dependencies(self.find(folder.name))
-            if dependencies is not None:
-                environments.add(self._environments.name_of(dependencies))
+            elif self.has(folder.name):
+                dependencies = _dependencies(self.find(folder.name))
+                if dependencies is not None:
+                    environments.add(self._environments.name_of(dependencies))
         self._environments.remove_all_but(environments)
 
     @property
@@ -157,31 +166,30 @@ class KeptReleases:
 
     def note_folder(self, digest: str) -> None:
         """Remember the digest of the folder that was pushed last."""
-        partial = self.partial()
-        partial.write_text(f"{digest}\n", encoding="ascii")
-        partial.replace(self._folder / _LAST_FOLDER)
+        self._write(self._folder / _LAST_FOLDER, digest)
 
     def _keep(self, fill: Callable[[Path], Project], origin: str) -> KeptRelease:
         partial = self.partial()
         try:
-            source = partial / _SOURCE
-            source.mkdir(parents=True)
-            project = fill(source)
-            digest = digest_of(source, _files(source))
-            manifest = {"functions": project.functions, "origin": origin}
-            (partial / _MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
+            partial.mkdir()
+            project = fill(partial)
+            digest = digest_of(partial, _files(partial))
             kept = self._folder / digest
-            if self.has(digest):
-                # The same files, come another way: what was said last of them holds.
-                (partial / _MANIFEST).replace(kept / _MANIFEST)
-            else:
-                _remove(kept)
+            if not kept.is_dir():
                 partial.rename(kept)
+            # The same files may have come another way: what was said last of them holds.
+            manifest = {"functions": project.functions, "origin": origin}
+            self._write(self._manifest(digest), json.dumps(manifest))
             # The commit that makes it serve is durable, so its sources must be.
             os.sync()
         finally:
             _remove(partial)
         return self.find(digest)
+
+    def _write(self, file: Path, text: str) -> None:
+        partial = self.partial()
+        partial.write_text(f"{text}\n", encoding="utf-8")
+        partial.replace(file)
 
 
 def _unpacked(archive: Path, source: Path, digest: str) -> Project:
