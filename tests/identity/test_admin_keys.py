@@ -49,9 +49,9 @@ def test_a_key_is_valid_as_it_is_and_in_no_other_form(data):
     for text in (root_key("app", SECRET), new.text, "own|chosen_0f"):
         prefix = data.draw(st.sampled_from(["", "prod:", "dev:", "preview:team:project:"]))
         assert is_valid(mine, prefix + text)
-        at = data.draw(st.integers(0, len(text)))
+        at = data.draw(st.integers(text.index("|") + 1, len(text)))
         end = data.draw(st.integers(at, min(len(text), at + 2)))
-        other = text[:at] + data.draw(st.text("0af_|cks", max_size=2)) + text[end:]
+        other = text[:at] + data.draw(st.text("0af_cks", max_size=2)) + text[end:]
         assert is_valid(mine, prefix + other) == (other == text)
 
 
@@ -60,9 +60,17 @@ def test_a_key_is_of_one_instance():
     new = issue(mine, Operation.DEPLOY)
     mine.replace_issued([new.issued])
     assert not is_valid(keys(secret=b"t" * 32), root_key("app", SECRET))
-    assert not is_valid(mine, root_key("other", SECRET))
-    assert not is_valid(mine, new.text.replace("app|", "other|"))
+    assert not is_valid(mine, root_key("app", SECRET).partition("|")[2])
     assert not is_valid(keys(), new.text)
+
+
+def test_a_deployment_that_is_renamed_keeps_its_keys():
+    new = issue(keys(), Operation.DEPLOY)
+    renamed = keys(name="other", configured="own|chosen")
+    renamed.replace_issued([new.issued])
+    assert is_valid(renamed, root_key("app", SECRET))
+    assert is_valid(renamed, new.text)
+    assert not is_valid(renamed, "app|chosen")
 
 
 def test_what_is_kept_of_a_key_is_no_key():

@@ -122,9 +122,14 @@ def root(
     """Print the root key of a deployment on this machine, from its data; no server is needed."""
     console = Console()
     with reporting(console):
-        project = load_project(directory)
-        instance = existing_instance(data or project.root / ".camber", project.name)
+        instance = existing_instance(data or directory / ".camber", _name(directory))
         console.say(root_key(instance.name, instance.secret))
+
+
+def _name(directory: Path) -> str:
+    """Return what the deployment is called: a server can be started before it has a project."""
+    has_project = (directory / "pyproject.toml").is_file()
+    return load_project(directory).name if has_project else "camber"
 
 
 def _lifetime_s(text: str) -> float:

@@ -3,7 +3,7 @@
 The root key's secret part is an HMAC under a key derived from the instance secret, in hex: it can
 be checked without being stored, is always valid, and allows everything. Issued keys allow some
 operations until they expire or are revoked; of those only a hash is kept. Their secret part is
-`ck_<id>_<secret>`.
+`ck_<id>_<secret>`. The name is for people: a deployment that is called otherwise keeps its keys.
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ class NewKey:
 
 def root_key(instance_name: str, secret: bytes) -> str:
     """Return the root key of an instance."""
-    return f"{instance_name}|{hmac.new(secret, _ROOT, sha256).hexdigest()}"
+    return f"{instance_name}|{_root_secret(secret)}"
+
+
+def _root_secret(secret: bytes) -> str:
+    return hmac.new(secret, _ROOT, sha256).hexdigest()
 
 
 class AdminKeys:
@@ -70,7 +74,7 @@ class AdminKeys:
         configured: str | None = None,
     ) -> None:
         self._instance_name = instance_name
-        self._root = root_key(instance_name, secret)
+        self._root_secret = _root_secret(secret)
         self._configured = configured
         self._now_ms = now_ms
         self._issued: Mapping[str, IssuedKey] = {}
@@ -78,7 +82,7 @@ class AdminKeys:
     @property
     def key(self) -> str:
         """Return a key that allows everything."""
-        return self._configured or self._root
+        return self._configured or f"{self._instance_name}|{self._root_secret}"
 
     def issue(
         self,
@@ -114,16 +118,13 @@ class AdminKeys:
     def check(self, key: str) -> Admin:
         """Return who holds a key, and what it allows.
 
-        A `prod:`, `dev:` or `preview:…:` before the instance name is ignored.
-
         Raises:
             AuthenticationFailed: it is not valid here (code BadAdminKey).
         """
         name, bar, secret = key.rpartition("|")
-        bare = f"{name.rpartition(':')[2]}|{secret}" if bar else key
-        if self._is_master(key, bare):
+        if self._is_master(key, f"{name.rpartition(':')[2]}{bar}{secret}", secret):
             return Admin()
-        issued = self._issued_of(name.rpartition(":")[2], secret) if bar else None
+        issued = self._issued_of(secret) if bar else None
         if issued is None:
             msg = "the admin key is not valid for this deployment"
             raise AuthenticationFailed(msg, code="BadAdminKey")
@@ -132,15 +133,19 @@ class AdminKeys:
             raise AuthenticationFailed(msg, code="BadAdminKey")
         return Admin(operations=issued.operations, key_id=issued.id)
 
-    def _is_master(self, key: str, bare: str) -> bool:
-        valid = _equal(bare, self._root)
+    def _is_master(self, key: str, bare: str, secret: str) -> bool:
+        """Return whether a key is the root key or the configured one.
+
+        `bare` is the key without what may stand before the name: `prod:`, `preview:team:project:`.
+        """
+        valid = bare != secret and _equal(secret, self._root_secret)
         if self._configured is not None:
             valid |= _equal(key, self._configured)
             valid |= _equal(bare, self._configured)
         return valid
 
-    def _issued_of(self, name: str, secret: str) -> IssuedKey | None:
-        if name != self._instance_name or not secret.startswith(_ISSUED):
+    def _issued_of(self, secret: str) -> IssuedKey | None:
+        if not secret.startswith(_ISSUED):
             return None
         key_id, _, text = secret.removeprefix(_ISSUED).partition("_")
         issued = self._issued.get(key_id)
