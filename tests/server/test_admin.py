@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -274,6 +275,18 @@ def test_a_revoked_key_ends_at_once_on_open_sockets_too(server):
     missing = server.post("/api/camber/keys/revoke", {"key": "revoked"}, **ROOT)
     assert code(missing, 404) == "KeyNotFound"
     ok(issue(server, "deploy", name="revoked"))
+
+
+def test_a_revoked_key_ends_for_those_who_wait_for_log_lines(server):
+    reader = key_headers(issue(server, "logs:view", name="waits"))
+    path = "/api/stream_function_logs"
+    cursor = ok(get(server, path, reader, cursor="0", hold="0"))["newCursor"]
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(get, server, path, reader, cursor=cursor, hold="25")
+        ok(server.post("/api/camber/keys/revoke", {"key": "waits"}, **ROOT))
+        # Whether it had begun to wait or not, it is told nothing.
+        server.value("query", "code:who", {})
+        assert code(waiting.result(), 401) == "BadAdminKey"
 
 
 def test_a_key_expires_on_open_sockets_too(server):

@@ -66,6 +66,8 @@ class LogApi:
         client = parse_client_header(request.headers.get("convex-client"))
         cursor_ms = _cursor(request)
         entries = await self._after(cursor_ms, wanted, hold_s=_hold_s(request))
+        # Whoever waited may hold a key that was revoked meanwhile.
+        admin_of(request, self._deployment, Operation.VIEW_LOGS)
         newest_ms = entries[-1].key / 1000 if entries else cursor_ms
         show = entry_json if client.name in _STRUCTURED else _entry_of_texts
         shown = [show(entry, self._log) for entry in entries]
