@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from camber.cli.init import init
 from camber.cli.reporting import reporting
 from camber.cli.serve import Serve, Urls, run_dev, run_start
 from camber.cli.server_options import Directory, ServerOptions, StartOptions, with_options
+from camber.cli.telemetry import telemetry
 from camber.codegen.files import write_generated
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project, load_project
@@ -50,7 +52,7 @@ def dev(options: ServerOptions) -> None:
     """Serve a project, and push again on every save."""
     console = Console(options.log_format)
     configure_logging(options.log_format)
-    with reporting(console):
+    with reporting(console), telemetry(os.environ, console):
         project = _project(options.directory or Path())
         any_port = options.port is None and options.site_port is None
         run_dev(_serve(options, project, any_port=any_port), project, console, _announcer(console))
@@ -62,7 +64,7 @@ def start(options: StartOptions) -> None:
     """Serve a project in production."""
     console = Console(options.log_format)
     configure_logging(options.log_format)
-    with reporting(console):
+    with reporting(console), telemetry(os.environ, console):
         folder = options.directory or Path()
         # Without a project it serves what is deployed to it; but a folder that is named must be one.
         has_project = options.directory is not None or (folder / "pyproject.toml").is_file()

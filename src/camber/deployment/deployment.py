@@ -38,6 +38,7 @@ from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.runtime import Runtime
 from camber.storage.memory import MemoryStore
 from camber.storage.store import Placement, StagedTable, Store
+from camber.tracing import installed_tracing
 from camber.transfer.transfers import Transfers
 
 _DATABASE = "camber.sqlite"
@@ -76,6 +77,7 @@ class Deployment:
             key=variables_key(instance.secret),
             urls={CLOUD_URL: settings.cloud_url, SITE_URL: settings.site_url},
         )
+        self.tracing = installed_tracing()
         self.runtime = Runtime(
             engine=self.engine,
             releases=self.releases,
@@ -86,6 +88,7 @@ class Deployment:
                 kept=settings.data.resolve() / RELEASES,
             ),
             variables=self.variables,
+            tracing=self.tracing,
             test_hooks=settings.test_hooks is TestHooks.ON,
         )
         self.transfers = Transfers(engine=self.engine, releases=self.releases, folder=settings.data)

@@ -32,6 +32,7 @@ from camber.values.timestamp import Timestamp
 _READ_BACK_PAUSE_S = 1.0
 
 Published = Callable[[Sequence[Commit]], None]
+Visible = Callable[[Timestamp], None]
 
 
 class CommitConflict(Exception):  # not an error: the caller runs again
@@ -54,7 +55,7 @@ class _Waiting:
     commit: Commit
     writes: IndexWrites
     done: asyncio.Future[Timestamp]
-    visible: Callable[[], None] | None
+    visible: Visible | None
     since_s: float
 
 
@@ -108,7 +109,7 @@ class Committer:
             await asyncio.gather(self._flusher, return_exceptions=True)
 
     async def commit(
-        self, transaction: FinishedTransaction, *, visible: Callable[[], None] | None = None
+        self, transaction: FinishedTransaction, *, visible: Visible | None = None
     ) -> Timestamp:
         """Commit and return the timestamp once the commit is durable and published.
 
@@ -128,7 +129,7 @@ class Committer:
         return await self._submit(transaction, visible)
 
     async def _submit(
-        self, transaction: FinishedTransaction, visible: Callable[[], None] | None = None
+        self, transaction: FinishedTransaction, visible: Visible | None = None
     ) -> Timestamp:
         if len(self._waiting) >= limits.commit_queue_max:
             raise Overloaded(
@@ -235,7 +236,7 @@ class Committer:
         self.write_log.trim(now=self._newest)
         for waiting in group:
             if waiting.visible is not None:
-                waiting.visible()
+                waiting.visible(waiting.commit.ts)
         self._publish(commits)
 
     async def _fail(self, group: list[_Waiting], error: Exception) -> None:

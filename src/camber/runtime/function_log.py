@@ -16,9 +16,11 @@ import heapq
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from enum import Enum
 from hashlib import blake2b
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -32,6 +34,10 @@ from camber.identity.identity import Admin, Anonymous, Identity, User
 from camber.measures import SECONDS, Histogram
 from camber.runtime.executor import FunctionCall, Origin
 from camber.runtime.results import Failure, QueryResult, Run
+from camber.tracing import Tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 _NOTHING_RAN = Run()
 #: Memory that an entry takes beside its texts, about.
@@ -100,8 +106,9 @@ Listener: TypeAlias = Callable[[Entry], None]
 class FunctionLog:
     """The newest entries, who waits for more, and the counts of all there were."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, tracing: Tracing | None = None) -> None:
         self.host = host
+        self.tracing = tracing
         self._runs = _Ring()
         self._hits = _Ring()
         self._last_key = 0
@@ -219,13 +226,17 @@ class Execution:
     """A function that runs."""
 
     __slots__ = (
-        "_buffer", "_log", "_started_ns", "_started_s", "call", "conflict", "kind", "retries",
+        "_buffer", "_log", "_span", "_started_ns", "_started_s", "call", "conflict", "kind", "retries",
     )  # fmt: skip
 
     def __init__(self, log: FunctionLog, call: FunctionCall, kind: FunctionKind) -> None:
         self._log = log
-        self.call = call
         self.kind = kind
+        self._span: Span | None = None
+        # A system query is no entry, and no span.
+        if log.tracing is not None and not call.path.startswith("_"):
+            self._span, call = _start_span(log.tracing, call, kind)
+        self.call = call
         self._started_ns = log.host.now_ns()
         self._started_s = log.host.monotonic()
         self._buffer: list[LogLine] = []
@@ -237,6 +248,19 @@ class Execution:
         self.retries += 1
         self.conflict = conflict
         self._log.retries += 1
+
+    def current(self) -> AbstractContextManager[object]:
+        """Make its span, if it has one, the current one within the block."""
+        if self._span is None:
+            return _NO_SPAN
+        assert self._log.tracing is not None
+        return self._log.tracing.within(self._span)
+
+    def repeated(self) -> None:
+        """Note that the function had run before: it was logged then."""
+        if self._span is not None:
+            self._span.set_attribute("camber.repeated", value=True)
+            self._span.end()
 
     def progress(self, line: LogLine) -> None:
         """Note a line of an action; those of one turn of the loop are one entry."""
@@ -261,6 +285,8 @@ class Execution:
         call, log = self.call, self._log
         if call.path.startswith("_"):
             return
+        if self._span is not None:
+            self._end_span(self._span, outcome, error, run)
         duration_s = log.host.monotonic() - self._started_s
         log.runs[self.kind, outcome] += 1
         log.durations[self.kind].observe(duration_s)
@@ -289,6 +315,17 @@ class Execution:
             )
         )
 
+    def _end_span(self, span: Span, outcome: Outcome, error: str | None, run: Run) -> None:
+        tracing = self._log.tracing
+        assert tracing is not None
+        span.set_attributes(ran_attributes(run, self._started_ns))
+        if self.conflict is not None:
+            span.set_attribute("camber.retries", self.retries)
+            span.set_attribute("camber.conflict.source", self.conflict.source)
+        if error is not None:
+            tracing.fail(span, outcome.value, error)
+        span.end()
+
     def _flush(self) -> None:
         if not self._buffer:
             return
@@ -308,6 +345,33 @@ class Execution:
         )
 
 
+def _start_span(
+    tracing: Tracing, call: FunctionCall, kind: FunctionKind
+) -> tuple[Span, FunctionCall]:
+    """Start the span of a function; return it, and the call that whoever runs it gets."""
+    attributes = {
+        "camber.function": call.path,
+        "camber.kind": kind.value,
+        "camber.caller": call.origin.value,
+        "camber.request_id": call.request_id,
+    }
+    span = tracing.start(f"{kind.value} {call.path}", attributes, parent=call.traceparent)
+    return span, replace(call, traceparent=tracing.traceparent(span))
+
+
+def ran_attributes(run: Run, asked_ns: int) -> dict[str, int | float]:
+    """Return what a span says of a run that was asked for at `asked_ns`."""
+    waited_ns = max(0, run.began_ns - asked_ns) if run.began_ns else 0
+    return {
+        "camber.queue_wait_ms": waited_ns / 1e6,
+        "camber.documents_read": run.usage.documents_read,
+        "camber.bytes_read": run.usage.bytes_read,
+        "camber.documents_written": run.usage.documents_written,
+        "camber.bytes_written": run.usage.bytes_written,
+    }
+
+
+_NO_SPAN = nullcontext()
 _BUG = "InternalServerError: the server failed; its output says why"
 
 

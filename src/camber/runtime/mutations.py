@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from camber import limits
-from camber.engine.committer import CommitConflict
+from camber.engine.committer import CommitConflict, Visible
 from camber.engine.engine import Engine
+from camber.engine.transaction import FinishedTransaction
 from camber.errors import WriteConflict
 from camber.functions.definition import FunctionKind
 from camber.host import Host
 from camber.runtime.executor import Executor, FunctionCall, MutationExecuted, SessionRequest
-from camber.runtime.function_log import Conflict, Execution, FunctionLog
+from camber.runtime.function_log import Conflict, Execution, FunctionLog, ran_attributes
 from camber.runtime.results import MutationResult
 from camber.values.timestamp import Timestamp
 
@@ -44,7 +45,8 @@ class Mutations:
         """
         execution = self._log.begin(call, FunctionKind.MUTATION)
         try:
-            return await self._until_committed(execution, session, visible)
+            with execution.current():
+                return await self._until_committed(execution, session, visible)
         except Exception as error:
             execution.raised(error)
             raise
@@ -57,15 +59,15 @@ class Mutations:
     ) -> MutationResult:
         call = execution.call
         while True:
-            executed = await self._executor.mutation(call, session)
+            executed = await self._attempt(execution, session)
             if executed.recorded_ts is not None:
-                # It ran, and was logged, when it was sent first.
+                execution.repeated()
                 return _result(executed, executed.recorded_ts)
             if executed.failure is not None:
                 execution.ended(executed.run, executed.failure, 0)
                 return _result(executed, None)
             try:
-                ts = await self._engine.committer.commit(executed.transaction, visible=visible)
+                ts = await self._commit(executed.transaction, visible)
             except CommitConflict as conflict:
                 execution.lost_to(Conflict(table=self._table(conflict), source=conflict.source))
                 if execution.retries > limits.conflict_retries_max:
@@ -80,6 +82,33 @@ class Mutations:
                 execution.ended(executed.run, None, len(executed.value or b""))
                 return _result(executed, ts)
 
+    async def _attempt(
+        self, execution: Execution, session: SessionRequest | None
+    ) -> MutationExecuted:
+        tracing = self._log.tracing
+        if tracing is None:
+            return await self._executor.mutation(execution.call, session)
+        asked_ns = self._engine.host.now_ns()
+        with tracing.step("attempt", {"camber.attempt": execution.retries + 1}) as span:
+            executed = await self._executor.mutation(execution.call, session)
+            span.set_attributes(ran_attributes(executed.run, asked_ns))
+            return executed
+
+    async def _commit(
+        self, transaction: FinishedTransaction, visible: Callable[[], None] | None
+    ) -> Timestamp:
+        tracing = self._log.tracing
+        if tracing is None:
+            return await self._engine.committer.commit(transaction, visible=_told(visible))
+        with tracing.step("commit", {"camber.documents": len(transaction.changes)}) as span:
+
+            def seen(ts: Timestamp) -> None:
+                tracing.commit_visible(ts, span)
+                if visible is not None:
+                    visible()
+
+            return await self._engine.committer.commit(transaction, visible=seen)
+
     def _table(self, conflict: CommitConflict) -> str | None:
         """Return the table whose index both have used."""
         for table in self._engine.catalog.tables():
@@ -91,6 +120,10 @@ class Mutations:
         longest = min(limits.conflict_backoff_s_min * 2**attempt, limits.conflict_backoff_s_max)
         jitter = int.from_bytes(host.random_bytes(4), "big") / 2**32
         await host.sleep(longest * jitter)
+
+
+def _told(visible: Callable[[], None] | None) -> Visible | None:
+    return None if visible is None else lambda ts: visible()
 
 
 def _result(executed: MutationExecuted, ts: Timestamp | None) -> MutationResult:

@@ -168,7 +168,7 @@ class Queries:
     async def _executed(self, call: FunctionCall, ts: Timestamp) -> QueryExecuted:
         execution = self._log.begin(call, FunctionKind.QUERY)
         try:
-            executed = await self._executor.query(call, ts)
+            executed = await self._executor.query(execution.call, ts)
         except Exception as error:
             execution.raised(error)
             raise
@@ -245,12 +245,22 @@ class Queries:
         self._cached_bytes -= result.size_bytes
 
     def _published(self, commits: Sequence[Commit]) -> None:
-        stale: list[QueryResult] = []
+        stale: list[tuple[Commit, list[QueryResult]]] = []
         for commit in commits:
-            for result in self._subscriptions.stale(commit.index_writes()):
+            results = list(self._subscriptions.stale(commit.index_writes()))
+            for result in results:
                 self._expire(result, commit.ts)
-                stale.append(result)
-        _notify(stale)
+            stale.append((commit, results))
+        tracing = self._log.tracing
+        for commit, results in stale:
+            if tracing is None:
+                _notify(results)
+                continue
+            cause = tracing.commit_published(commit.ts)
+            if results:
+                attributes = {"camber.results": len(results)}
+                with tracing.within(cause), tracing.step("invalidate", attributes):
+                    _notify(results)
 
 
 @dataclass(frozen=True, slots=True)

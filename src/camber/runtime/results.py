@@ -49,7 +49,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """How a run of a function went, for the operator's log. Callers are not told.
+    """How a run of a function went, for the operator. Callers are not told.
 
     `log_lines` are whole whether or not callers may see them. `user_s` is the processor time of
     the function itself.
@@ -58,6 +58,8 @@ class Run:
     log_lines: tuple[LogLine, ...] = ()
     usage: Usage = NOTHING_USED
     user_s: float = 0.0
+    #: The wall clock when it began, after waiting for an executor; 0 if nobody says.
+    began_ns: int = 0
 
 
 class Watcher(Protocol):

@@ -23,6 +23,7 @@ from camber.runtime.mutations import Mutations
 from camber.runtime.permissions import check_permission
 from camber.runtime.queries import Queries
 from camber.runtime.results import ActionResult, Failure, MutationResult, QueryResult
+from camber.tracing import Tracing
 from camber.values.timestamp import Timestamp
 
 
@@ -46,10 +47,11 @@ class Runtime:
         cursors: CursorCipher,
         texts: FailureTexts,
         variables: Variables,
+        tracing: Tracing | None = None,
         test_hooks: bool = False,
     ) -> None:
         self._engine = engine
-        self.log = FunctionLog(engine.host)
+        self.log = FunctionLog(engine.host, tracing)
         #: What executors want to be seen of themselves.
         self.gauges: list[Gauge] = []
         self.executor: Executor = InProcessExecutor(
@@ -95,7 +97,7 @@ class Runtime:
         call = replace(call, execution_id=self._new_execution_id())
         execution = self.log.begin(call, FunctionKind.ACTION)
         try:
-            result = await self.executor.action(call, execution.progress)
+            result = await self.executor.action(execution.call, execution.progress)
         except Exception as error:
             execution.raised(error)
             raise

@@ -222,7 +222,12 @@ class _Outcome:
     def run(self, transaction: Transaction) -> Run:
         """Return how it went, for the operator."""
         lines = tuple(self.log.lines)
-        return Run(log_lines=lines, usage=transaction.usage, user_s=self.user_s)
+        return Run(
+            log_lines=lines,
+            usage=transaction.usage,
+            user_s=self.user_s,
+            began_ns=transaction.now_ns,
+        )
 
 
 class _Refused(Exception):  # carries an error to where it is told

@@ -30,6 +30,7 @@ from camber.server.errors import InternalErrors, error_response, on_request_erro
 from camber.server.http_api import HttpApi
 from camber.server.log_api import LogApi
 from camber.server.metrics import Metrics
+from camber.server.request_spans import RequestSpans
 from camber.server.static_files import StaticFiles
 from camber.server.sync_socket import SessionOwners, SyncSocket
 from camber.server.transfer_api import TransferApi
@@ -67,7 +68,7 @@ def api_application(
         routes.append(Route("/{path:path}", StaticFiles(static).respond, methods=["GET"]))
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Cors), Middleware(InternalErrors)],
+        middleware=[*_spans(deployment), Middleware(Cors), Middleware(InternalErrors)],
         exception_handlers={
             RequestError: on_request_error,
             HTTPException: _on_http_exception,
@@ -97,6 +98,11 @@ def _health(deployment: Deployment, drain: Drain) -> Callable[[Request], Awaitab
         return health(drain, serves=deployment.releases.newest is not None)
 
     return endpoint
+
+
+def _spans(deployment: Deployment) -> list[Middleware]:
+    tracing = deployment.tracing
+    return [] if tracing is None else [Middleware(RequestSpans, tracing=tracing)]
 
 
 async def _alive(request: Request) -> Response:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from dataclasses import replace
-from typing import assert_never
+from typing import Any, assert_never
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -30,6 +30,7 @@ from camber.runtime.executor import FunctionCall, Origin, SessionRequest
 from camber.runtime.results import ActionResult, Failure, MutationResult, QueryResult
 from camber.runtime.runtime import session_request_id
 from camber.server.client_version import ClientVersion
+from camber.server.deliveries import Deliveries
 from camber.server.http_api import caller_of
 from camber.server.metrics import Metrics
 from camber.sync import frames
@@ -48,6 +49,7 @@ from camber.sync.effects import (
 )
 from camber.sync.messages import Authenticate, Call
 from camber.sync.session import Moment, Session
+from camber.tracing import SpanKind
 from camber.values.packed import unpack
 from camber.values.wire import encode_value
 
@@ -126,10 +128,8 @@ class SyncSocket:
         self._queries_running = asyncio.Semaphore(limits.queries_concurrent_max)
         self._last_sent = self._host.monotonic()
         self._advance_scheduled = False
-        #: When a commit first touched what the next Transition will show; and, for each Transition
-        #: that waits to be sent, when that was. None if it was no commit.
-        self._stale_since_s: float | None = None
-        self._stale_since_s_unsent: deque[float | None] = deque()
+        self._tracing = deployment.tracing
+        self._deliveries = Deliveries(host=self._host, metrics=metrics, tracing=self._tracing)
         self._key_watch: asyncio.Task[None] | None = None
         #: The mutation that runs, or that a socket before this one still runs.
         self.mutation: asyncio.Future[None] | None = None
@@ -155,6 +155,7 @@ class SyncSocket:
             if self._websocket.client_state is WebSocketState.DISCONNECTED:
                 writer.cancel()
             await asyncio.gather(writer, pinger, return_exceptions=True)
+            self._deliveries.close()
             if self._session_id is not None:
                 self._release_session(self._session_id)
 
@@ -237,20 +238,19 @@ class SyncSocket:
             match effect:
                 case Send() | Close():
                     if isinstance(effect, Send) and effect.is_transition:
-                        self._stale_since_s_unsent.append(self._stale_since_s)
-                        self._stale_since_s = None
+                        self._deliveries.queued()
                     self._outbox.append(effect)
                     self._outbox_filled.set()
                     if len(self._outbox) >= limits.frames_unsent_max:
                         self._outbox_has_room.clear()
                 case RunQuery():
-                    self._host.spawn(f"query {effect.call.path}", self._run_query(effect))
+                    with self._deliveries.running():
+                        self._host.spawn(f"query {effect.call.path}", self._run_query(effect))
                 case RunMutation():
                     self._start_mutation(effect)
                 case RunAction():
-                    action = self._host.spawn(
-                        f"action {effect.call.path}", self._run_action(effect)
-                    )
+                    running = self._spanned(effect, self._run_action(effect))
+                    action = self._host.spawn(f"action {effect.call.path}", running)
                     self._actions.add(action)
                     action.add_done_callback(self._actions.discard)
                 case Watch():
@@ -283,8 +283,7 @@ class SyncSocket:
         """Take in that a result is stale; those of one commit are taken in together."""
         if not self._advance_scheduled:
             self._advance_scheduled = True
-            if self._stale_since_s is None:
-                self._stale_since_s = self._host.monotonic()
+            self._deliveries.touched()
             asyncio.get_running_loop().call_soon(self._advance)
 
     def _advance(self) -> None:
@@ -326,9 +325,30 @@ class SyncSocket:
 
     def _start_mutation(self, effect: RunMutation) -> None:
         before = self.mutation
-        self.mutation = self._host.spawn(
-            f"mutation {effect.call.path}", self._run_mutation(effect, before)
+        running = self._spanned(effect, self._run_mutation(effect, before))
+        self.mutation = self._host.spawn(f"mutation {effect.call.path}", running)
+
+    def _spanned(
+        self, effect: RunMutation | RunAction, running: Coroutine[Any, Any, None]
+    ) -> Coroutine[Any, Any, None]:
+        """Return what runs, within the span of the message that asked for it if there are spans."""
+        tracing = self._tracing
+        if tracing is None:
+            return running
+        attributes = {"camber.function": effect.call.path, "network.protocol.name": "websocket"}
+        span = tracing.start(
+            f"sync {effect.call.path}",
+            attributes,
+            kind=SpanKind.SERVER,
+            start_ns=effect.received_ns,
         )
+
+        async def within() -> None:
+            with tracing.within(span):
+                await running
+            span.end()
+
+        return within()
 
     async def _run_mutation(self, effect: RunMutation, before: asyncio.Future[None] | None) -> None:
         if before is not None and not before.done():
@@ -457,7 +477,7 @@ class SyncSocket:
                 return False
         self._last_sent = self._host.monotonic()
         if item.is_transition:
-            self._metrics.transition_sent(self._last_sent, self._stale_since_s_unsent.popleft())
+            self._deliveries.sent(self._last_sent)
             self._carry_out(self._session.transition_sent(self._moment()))
         return True
 

@@ -79,6 +79,7 @@ class RunMutation:
     call: Call
     identity: Any
     session_id: str | None
+    received_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,7 @@ class RunAction:
     call: Call
     identity: Any
     session_id: str | None
+    received_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,9 +137,9 @@ class Session:
             case ModifyQuerySet():
                 return self._modify(message) + self._advance(moment)
             case RequestMutation():
-                return self._queue_mutation(message)
+                return self._queue_mutation(message, moment)
             case RequestAction():
-                return self._start_action(message)
+                return self._start_action(message, moment)
             case Authenticate():
                 return self._authenticate(message)
             case Telemetry():
@@ -213,7 +213,7 @@ class Session:
 
     # Mutations and actions.
 
-    def _queue_mutation(self, message: RequestMutation) -> list[Effect]:
+    def _queue_mutation(self, message: RequestMutation, moment: Moment) -> list[Effect]:
         if len(self._mutations) + self._mutation_running >= limits.mutations_queued_max:
             return self.fail(
                 Overloaded(
@@ -227,6 +227,7 @@ class Session:
                 call=message.call,
                 identity=self._identity,
                 session_id=self._session_id,
+                received_ns=moment.now_ns,
             )
         )
         return self._start_mutation()
@@ -271,7 +272,7 @@ class Session:
         self._due = True
         return [Send(frames=(frame,)), *self._advance(moment), *self._start_mutation()]
 
-    def _start_action(self, message: RequestAction) -> list[Effect]:
+    def _start_action(self, message: RequestAction, moment: Moment) -> list[Effect]:
         if self._actions_running >= limits.actions_in_flight_max:
             return self.fail(
                 Overloaded(
@@ -286,6 +287,7 @@ class Session:
                 call=message.call,
                 identity=self._identity,
                 session_id=self._session_id,
+                received_ns=moment.now_ns,
             )
         ]
 
