@@ -19,7 +19,7 @@ from camber.cli.server_options import Directory, ServerOptions, StartOptions, wi
 from camber.cli.telemetry import telemetry
 from camber.codegen.files import write_generated
 from camber.deployment.deployment import Deployment
-from camber.deployment.project import Project, load_project
+from camber.deployment.project import Project, load_project, project_of_server
 from camber.errors import CamberError
 from camber.functions.loading import load_application
 from camber.version import VERSION
@@ -53,7 +53,8 @@ def dev(options: ServerOptions) -> None:
     console = Console(options.log_format)
     configure_logging(options.log_format)
     with reporting(console), telemetry(os.environ, console):
-        project = _project(options.directory or Path())
+        project = load_project(options.directory or Path())
+        _refuse_missing_functions(project)
         any_port = options.port is None and options.site_port is None
         run_dev(_serve(options, project, any_port=any_port), project, console, _announcer(console))
 
@@ -65,10 +66,9 @@ def start(options: StartOptions) -> None:
     console = Console(options.log_format)
     configure_logging(options.log_format)
     with reporting(console), telemetry(os.environ, console):
-        folder = options.directory or Path()
-        # Without a project it serves what is deployed to it; but a folder that is named must be one.
-        has_project = options.directory is not None or (folder / "pyproject.toml").is_file()
-        project = _project(folder) if has_project else None
+        project = project_of_server(options.directory)
+        if project is not None:
+            _refuse_missing_functions(project)
         run_start(_serve(options, project, any_port=False), console, _announcer(console))
 
 
@@ -107,12 +107,10 @@ def _refuse_executors(executors: int) -> None:
         raise CamberError(msg, code="NotImplemented")
 
 
-def _project(folder: Path) -> Project:
-    project = load_project(folder)
+def _refuse_missing_functions(project: Project) -> None:
     if not project.functions_path.is_dir():
         msg = f"the functions folder {project.functions!r} is not in {project.root}"
         raise CamberError(msg, code="ProjectError")
-    return project
 
 
 def _serve(options: ServerOptions, project: Project | None, *, any_port: bool) -> Serve:

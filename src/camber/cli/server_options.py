@@ -13,7 +13,7 @@ import typer
 
 from camber import limits
 from camber.cli.console import LogFormat
-from camber.deployment.project import Project
+from camber.deployment.project import UNNAMED, Project
 from camber.deployment.settings import (
     DeploymentSettings,
     Durability,
@@ -221,7 +221,7 @@ class ServerOptions:
         return DeploymentSettings(
             root=root,
             functions="" if project is None else project.functions,
-            name="camber" if project is None else project.name,
+            name=UNNAMED if project is None else project.name,
             data=self.data or root / ".camber",
             store=self.store,
             durability=self.durability,

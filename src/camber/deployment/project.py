@@ -5,8 +5,12 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from camber.errors import CamberError
+
+#: The name of a deployment that was started without a project.
+UNNAMED: Final = "camber"
 
 
 class ProjectError(CamberError):
@@ -75,6 +79,19 @@ def load_project(root: Path) -> Project:
 
 def _is_below(root: Path, path: object) -> bool:
     return isinstance(path, str) and (root / path).resolve().is_relative_to(root)
+
+
+def project_of_server(root: Path | None) -> Project | None:
+    """Return the project that a server is started with; None for one that waits for releases.
+
+    A folder that is named must be a project; if none is, the current one may be.
+
+    Raises:
+        ProjectError: it is no project, or its `[tool.camber]` is wrong.
+    """
+    if root is None and not Path("pyproject.toml").is_file():
+        return None
+    return load_project(root or Path())
 
 
 def nearest_project(start: Path) -> Project:
