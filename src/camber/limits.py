@@ -208,6 +208,16 @@ import_json_array_bytes_max: Final = 16 * 1024 * 1024
 #: Documents, and bytes of them, that are staged at once.
 import_batch_documents_max: Final = 500
 import_batch_bytes_max: Final = 4 * 1024 * 1024
+#: Documents of one page of `list_snapshot`, and about how many bytes of them.
+snapshot_page_documents_max: Final = 1024
+snapshot_page_bytes_max: Final = 8 * 1024 * 1024
+#: Documents after which a page of `document_deltas` ends, with the commit that reached them, and
+#: commits that one page looks at.
+deltas_page_documents: Final = 128
+deltas_page_commits_max: Final = 1000
+#: Documents of one commit that `document_deltas` tells: it cannot be told in parts. Whoever follows
+#: begins anew after a larger one, which only an import makes.
+deltas_commit_documents_max: Final = 50_000
 #: How long an import waits to be confirmed, in seconds.
 import_confirmation_s_max: Final = 3600.0
 

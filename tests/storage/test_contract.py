@@ -28,6 +28,7 @@ from camber.storage.store import (
     StagedTable,
     StagedTwice,
     StagingLost,
+    TooManyRevisions,
 )
 from camber.values.ids import encode_id
 from camber.values.keys import encode_key
@@ -190,6 +191,37 @@ def _check_equal(store, model, ts, interval, limit):
                     assert [tuple(row) for row in found] == expected
 
 
+def _revisions(store, **asked):
+    options = {"rows_max": 100, "commits_max": 100, "commit_rows_max": 100}
+    return store.revisions(**{"wanted": lambda table: True, **options, **asked})
+
+
+def _check_revisions(store, model, since, limit):
+    """What the store says has happened, played to the oldest state, gives the newest one."""
+    for upto in (since, model.ts):
+        found = _revisions(store, since=since, upto=upto)
+        state = dict(model.at[since])
+        for row in found.rows:
+            assert since < row.ts <= upto
+            state[row.table, row.id] = row.packed
+            if row == next(r for r in reversed(found.rows) if r.ts == row.ts):
+                there = {key: value for key, value in state.items() if value is not None}
+                assert there == model.at[row.ts]
+        assert found.through == upto
+        assert {k: v for k, v in state.items() if v is not None} == model.at[upto]
+        # In small pages it is the same.
+        rows, at = [], since
+        while at < upto:
+            page = _revisions(store, since=at, upto=upto, rows_max=limit, commits_max=2)
+            assert page.through > at
+            rows += page.rows
+            at = page.through
+        assert rows == found.rows
+    only = _revisions(store, since=since, upto=model.ts, wanted=lambda table: table == 10002)
+    every = _revisions(store, since=since, upto=model.ts)
+    assert only.rows == [row for row in every.rows if row.table == 10002]
+
+
 bounds = st.one_of(
     st.just(b""), st.sampled_from([IDS[10001][1], "b", "z"]).map(lambda v: encode_key([v]))
 )
@@ -221,7 +253,11 @@ def test_a_store_says_of_every_timestamp_what_was_so(name, operations, start, en
             for ts in range(model.floor, model.ts + 1):
                 _check_equal(store, model, ts, Interval(start, end), limit)
                 _check_equal(store, model, ts, ALL, 100)
+            for since in range(model.floor, model.ts + 1):
+                _check_revisions(store, model, since, limit)
             if model.floor > 0:
+                with pytest.raises(OutOfRetention):
+                    _revisions(store, since=model.floor - 1, upto=model.ts)
                 with pytest.raises(OutOfRetention):
                     store.snapshot(model.floor - 1)
         finally:
@@ -342,3 +378,14 @@ def test_commits_around_one_that_lets_rows_in_keep_their_order(store):
     assert writes == dict.fromkeys(
         (by_id_index(10001), by_creation_time_index(10001), DECLARED[10001]), EVERY_KEY
     )
+
+
+def test_a_commit_that_is_too_large_is_not_told_in_part(store):
+    model = _Model()
+    store.append([model.commit([(10001, n, b"a") for n in range(3)])])
+    store.append([model.let_in(store, [(10001, {0: b"c"}, Placement.REPLACE)])])
+    for since in (0, 1):
+        with pytest.raises(TooManyRevisions) as told:
+            _revisions(store, since=since, upto=2, commit_rows_max=2)
+        assert told.value.ts == since + 1
+        assert len(_revisions(store, since=since, upto=2, commit_rows_max=3).rows) >= 3

@@ -6,7 +6,7 @@ Simple enough to be obviously right; other engines are compared with it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from sortedcontainers import SortedDict
@@ -18,11 +18,15 @@ from camber.storage.store import (
     Commit,
     LoggedCommit,
     Placement,
+    Revision,
+    Revisions,
     Row,
     StagedRow,
     StagedTable,
     StagedTwice,
     StagingLost,
+    TooManyRevisions,
+    id_of_key,
 )
 from camber.values.ids import id_length
 from camber.values.keys import encode_key
@@ -113,6 +117,43 @@ class MemoryStore:
             if since < self._floor:
                 raise OutOfRetention(f"the log begins at {self._floor}, after {since}")
             return [commit for commit in self._log if commit.ts > since]
+
+    def revisions(
+        self,
+        *,
+        since: Timestamp,
+        upto: Timestamp,
+        wanted: Callable[[int], bool],
+        rows_max: int,
+        commits_max: int,
+        commit_rows_max: int,
+    ) -> Revisions:
+        """Return what documents of wanted tables became after `since`, up to `upto`."""
+        commits = [commit for commit in self.tail(since) if commit.ts <= upto]
+        rows: list[Revision] = []
+        with self._lock:
+            for commit in commits[:commits_max]:
+                found = self._of_commit(commit, wanted)
+                if len(found) > commit_rows_max:
+                    raise TooManyRevisions(commit.ts)
+                rows += found
+                if len(rows) >= rows_max:
+                    return Revisions(rows=rows, through=commit.ts)
+        if len(commits) > commits_max:
+            return Revisions(rows=rows, through=commits[commits_max - 1].ts)
+        return Revisions(rows=rows, through=upto)
+
+    def _of_commit(self, commit: LoggedCommit, wanted: Callable[[int], bool]) -> list[Revision]:
+        rows = []
+        for index in sorted(commit.writes):
+            table = index // 2
+            if index != by_id_index(table) or index >= 2**33 or not wanted(table):
+                continue
+            for key, revisions in self._indexes.get(index, SortedDict()).items():
+                for ts, packed in revisions:
+                    if ts == commit.ts:
+                        rows.append(Revision(ts, table, id_of_key(key), packed))
+        return rows
 
     def trim(self, *, before: Timestamp, commits_max: int) -> int:
         """Forget what was superseded at or before `before`."""

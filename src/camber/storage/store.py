@@ -10,7 +10,7 @@ was superseded since over that, as far back as history is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -149,6 +149,37 @@ class LoggedCommit:
     writes: IndexWrites
 
 
+class Revision(NamedTuple):
+    """What a document became by a commit; no fields where it was removed."""
+
+    ts: Timestamp
+    table: int
+    id: str
+    packed: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revisions:
+    """All that happened to some tables from one timestamp up to another, in order of commits."""
+
+    rows: list[Revision]
+    #: Every commit up to here is in it.
+    through: Timestamp
+
+
+def id_of_key(key: bytes) -> str:
+    """Return the id that the key of a document's id consists of."""
+    return key[1:-1].decode()
+
+
+class TooManyRevisions(Exception):
+    """One commit changed more documents than may be told at once."""
+
+    def __init__(self, ts: Timestamp) -> None:
+        super().__init__(ts)
+        self.ts = ts
+
+
 class Snapshot(Protocol):
     """All data as of one timestamp. Used by one thread at a time; closed by whoever opened it."""
 
@@ -199,6 +230,26 @@ class Store(Protocol):
 
         Raises:
             OutOfRetention: history does not reach back to `since`.
+        """
+
+    def revisions(
+        self,
+        *,
+        since: Timestamp,
+        upto: Timestamp,
+        wanted: Callable[[int], bool],
+        rows_max: int,
+        commits_max: int,
+        commit_rows_max: int,
+    ) -> Revisions:
+        """Return what documents of wanted tables became after `since`, up to `upto`.
+
+        Ends after the commit by which there are `rows_max` of them, or after `commits_max` commits;
+        a commit is told whole.
+
+        Raises:
+            OutOfRetention: history does not reach back to `since`.
+            TooManyRevisions: one commit has more than `commit_rows_max`.
         """
 
     def trim(self, *, before: Timestamp, commits_max: int) -> int:

@@ -43,6 +43,7 @@ from camber.storage.store import (
     StagedRow,
     StagedTable,
     StagedTwice,
+    id_of_key,
 )
 from camber.transfer.numbering import number_tables
 from camber.transfer.sources import ImportRefused, Source, SourceDocument
@@ -436,9 +437,7 @@ class Import:
                 table = target.entry
                 there = self._engine.store.staged_and_there(table.number)
                 if there is not None:
-                    msg = (
-                        f"table {table.name!r} has a document with the _id {_id_of(there)} already"
-                    )
+                    msg = f"table {table.name!r} has a document with the _id {id_of_key(there)} already"
                     raise ImportRefused(msg, code="DuplicateId")
                 for index in table.stored:
                     for unique, key in self._unique_keys(table, index):
@@ -616,14 +615,9 @@ def _twice(key: bytes, rows: list[StagedRow]) -> int:
     return max(at for at, row in enumerate(rows) if row.key == key)
 
 
-def _id_of(key: bytes) -> str:
-    """Return the id that a key consists of: a string between its tag and its end."""
-    return key[1:-1].decode()
-
-
 def _not_unique(table: TableEntry, index: IndexEntry, key: bytes) -> ImportRefused:
     msg = (
-        f"index {table.name}.{index.name} is unique, and the document {_id_of(key)} has the same "
+        f"index {table.name}.{index.name} is unique, and the document {id_of_key(key)} has the same "
         f"fields as another ({', '.join(index.fields)})"
     )
     return ImportRefused(msg, code="UniqueIndexViolation")

@@ -176,3 +176,10 @@ DELETE FROM documents_history WHERE table_id = ?1 AND ts = ?2
 
 -- name: delete_entries_history_of
 DELETE FROM entries_history WHERE index_id = ?1 AND ts = ?2
+
+-- name: commits_between
+SELECT ts, writes FROM commits WHERE ts > ?1 AND ts <= ?2 ORDER BY ts LIMIT ?3
+
+-- name: documents_of_commit
+-- The keys of all documents of a table that a commit changed.
+SELECT key FROM documents_history WHERE table_id = ?1 AND ts = ?2 ORDER BY key LIMIT ?3

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from importlib import resources
 from pathlib import Path
@@ -24,7 +24,16 @@ from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.write_set import EVERY_KEY, EveryKey, IndexWrites
 from camber.storage.index_ids import by_id_index
 from camber.storage.sqlite.staging import Staging
-from camber.storage.store import Commit, LoggedCommit, Row, StagedRow
+from camber.storage.store import (
+    Commit,
+    LoggedCommit,
+    Revision,
+    Revisions,
+    Row,
+    StagedRow,
+    TooManyRevisions,
+    id_of_key,
+)
 from camber.values.ids import id_length
 from camber.values.keys import encode_key
 from camber.values.timestamp import Timestamp
@@ -167,6 +176,40 @@ class SqliteStore:
             ]
         finally:
             self._give_back(connection)
+
+    def revisions(
+        self,
+        *,
+        since: Timestamp,
+        upto: Timestamp,
+        wanted: Callable[[int], bool],
+        rows_max: int,
+        commits_max: int,
+        commit_rows_max: int,
+    ) -> Revisions:
+        """Return what documents of wanted tables became after `since`, up to `upto`."""
+        connection = self._reader()
+        try:
+            connection.execute("BEGIN")
+            floor = _one(connection, "floor")
+            if since < floor:
+                raise OutOfRetention(f"the log begins at {floor}, after {since}")
+            rows: list[Revision] = []
+            # One more than asked for, to know whether there are more.
+            commits = list(
+                connection.execute(_SQL["commits_between"], (since, upto, commits_max + 1))
+            )
+            for ts, writes in commits[:commits_max]:
+                found = _revisions_of(
+                    connection, ts, _unpack_writes(writes), wanted, commit_rows_max
+                )
+                rows += found
+                if len(rows) >= rows_max:
+                    return Revisions(rows=rows, through=ts)
+        finally:
+            self._give_back(connection)
+        through = commits[commits_max - 1][0] if len(commits) > commits_max else upto
+        return Revisions(rows=rows, through=through)
 
     def trim(self, *, before: Timestamp, commits_max: int) -> int:
         """Forget what was superseded at or before `before`."""
@@ -357,6 +400,32 @@ class SqliteSnapshot:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _revisions_of(
+    connection: apsw.Connection,
+    ts: Timestamp,
+    writes: IndexWrites,
+    wanted: Callable[[int], bool],
+    rows_max: int,
+) -> list[Revision]:
+    """Return what the commit at `ts` made of the documents of wanted tables."""
+    rows: list[Revision] = []
+    for index in sorted(filter(_is_by_id, writes)):
+        table, keys = index // 2, writes[index]
+        if not wanted(table):
+            continue
+        if isinstance(keys, EveryKey):
+            parameters = (table, ts, rows_max + 1)
+            keys = [key for (key,) in connection.execute(_SQL["documents_of_commit"], parameters)]
+        if len(rows) + len(keys) > rows_max:
+            raise TooManyRevisions(ts)
+        for key in sorted(keys):
+            # What it was before the next change is what this one made of it.
+            later = list(connection.execute(_SQL["get_superseded"], (table, key, ts)))
+            found = later or list(connection.execute(_SQL["get"], (table, key)))
+            rows.append(Revision(ts, table, id_of_key(key), found[0][0] if found else None))
+    return rows
 
 
 class _Batch:
