@@ -137,6 +137,9 @@ ALLOWED = [
     "tempfile.gettempprefix()",
     "threading.Lock()",
     "AT_LOAD",
+    "open(os.__file__).close() or 1",
+    "__import__('mimetypes').MimeTypes().guess_type('a.png')",
+    "ZoneInfo('Europe/Paris').key",
 ]
 
 
@@ -201,6 +204,37 @@ def test_libraries_may_read_the_environment(tmp_path):
     """
     with project_app(tmp_path, m=code) as app:
         assert app.query("m:look") > 0
+
+
+def test_installed_packages_may_read_their_data(tmp_path):
+    """It is as fixed as their code. To change it is another matter."""
+    installed = tmp_path / "site-packages" / "lazy_reader_of_tests"
+    installed.mkdir(parents=True)
+    (installed / "data.txt").write_text("bonjour")
+    (installed / "__init__.py").write_text(
+        "import os\n"
+        "def data(mode): \n"
+        "    with open(os.path.join(os.path.dirname(__file__), 'data.txt'), mode) as file:\n"
+        "        return file.read()\n"
+    )
+    code = """
+        import lazy_reader_of_tests as reader
+        from camber import *
+        @query
+        def look(ctx: QueryCtx, mode: str) -> str:
+            return reader.data(mode)
+    """
+    sys.path.append(str(installed.parent))
+    try:
+        with project_app(tmp_path / "project", m=code) as app:
+            assert app.query("m:look", mode="r") == "bonjour"
+            for mode in ("w", "a", "r+", "x"):
+                with pytest.raises(FunctionError, match="NoFilesInQueriesOrMutations: open"):
+                    app.query("m:look", mode=mode)
+    finally:
+        sys.path.remove(str(installed.parent))
+        sys.modules.pop("lazy_reader_of_tests", None)
+    assert (installed / "data.txt").read_text() == "bonjour"
 
 
 def test_a_module_that_a_run_is_first_to_import_loads_outside_of_it(tmp_path):

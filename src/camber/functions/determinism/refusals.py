@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import zoneinfo
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
@@ -131,12 +132,17 @@ _DEBUGGERS: Final = {
 _PYTHONS_OWN: Final = {
     "importlib",
     "linecache",
+    "mimetypes",
     "pdb",
     "pkgutil",
     "tokenize",
     "zipimport",
     "zoneinfo",
 }
+#: Where packages are installed. Their data is as fixed as their code: it may be read.
+_INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_STANDARD_LIBRARY: Final = os.path.dirname(os.__file__) + os.sep
+_WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 #: Characters of an argument that an error shows.
 _SHOWN: Final = 80
 
@@ -150,7 +156,7 @@ def audit(event: str, args: tuple[Any, ...]) -> None:
         conditions.is_debugged = True
         return
     rule = _EVENTS.get(event) or _EVENT_MODULES.get(event.partition(".")[0])
-    if rule is None or (rule is _FILES and _is_pythons_own(event, args)):
+    if rule is None or (rule is _FILES and _is_fixed(event, args)):
         return
     called = _CALLED.get(event, event)
     if event == "open" and args[1] is None:
@@ -182,12 +188,31 @@ def _shown(argument: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _is_pythons_own(event: str, args: tuple[Any, ...]) -> bool:
-    """Return whether Python itself opens a file or folder, on behalf of user code."""
-    # A number is a descriptor, whose file is open already.
-    if event == "open" and (isinstance(args[0], int) or _is_time_zone(args[0])):
+def _is_fixed(event: str, args: tuple[Any, ...]) -> bool:
+    """Return whether what is opened is a part of the program, or opened by Python itself."""
+    if event == "open":
+        path, _, flags = args
+        # A number is a descriptor, whose file is open already.
+        if isinstance(path, int) or (not flags & _WRITING and _is_part_of_the_program(path)):
+            return True
+    return _is_done_by_python()
+
+
+def _is_part_of_the_program(path: Any) -> bool:
+    """Return whether a path is in an installed package or in the time zone database.
+
+    `zoneinfo` opens the latter from C.
+    """
+    if not isinstance(path, str):
+        return False
+    if path.startswith(_STANDARD_LIBRARY) or any(folder in path for folder in _INSTALLED):
         return True
-    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
+    return any(path.startswith(f"{folder}{os.sep}") for folder in zoneinfo.TZPATH)
+
+
+def _is_done_by_python() -> bool:
+    """Return whether the innermost call that user code has made goes through Python's own."""
+    frame: FrameType | None = sys._getframe(3)  # noqa: SLF001
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
         package = module.partition(".")[0]
@@ -197,14 +222,6 @@ def _is_pythons_own(event: str, args: tuple[Any, ...]) -> bool:
             return False
         frame = frame.f_back
     return False
-
-
-def _is_time_zone(path: Any) -> bool:
-    """Return whether a path is in the time zone database, which `zoneinfo` opens from C."""
-    zoneinfo = sys.modules.get("zoneinfo")
-    if zoneinfo is None or not isinstance(path, str):
-        return False
-    return any(path.startswith(f"{folder}{os.sep}") for folder in zoneinfo.TZPATH)
 
 
 class _Refused:
