@@ -218,6 +218,10 @@ deltas_page_commits_max: Final = 1000
 #: Documents of one commit that `document_deltas` tells: it cannot be told in parts. Whoever follows
 #: begins anew after a larger one, which only an import makes.
 deltas_commit_documents_max: Final = 50_000
+#: Body of one batch of records that another system writes.
+streaming_body_bytes_max: Final = 20 * 1024 * 1024
+#: Records that are written in one transaction.
+streaming_commit_records_max: Final = 500
 #: How long an import waits to be confirmed, in seconds.
 import_confirmation_s_max: Final = 3600.0
 

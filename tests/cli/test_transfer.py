@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import http.server
+import json
 import threading
 import zipfile
 
@@ -130,3 +132,36 @@ def test_import_says_in_a_line_what_is_wrong(run, tmp_path):
         assert done.returncode == 1, done
         assert told in done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_one_table_as_lines_or_csv(run, server, tmp_path):
+    for board in ("x", 'y "z"\n'):
+        server.value("mutation", "notes:add", {"board": board, "rank": 2.5, "text": "5"})
+    done = run("export", "--table", "notes", "--path", tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"Wrote {tmp_path / 'notes.jsonl'}\n")
+    lines = [json.loads(line) for line in (tmp_path / "notes.jsonl").read_text().splitlines()]
+    assert len(lines) == 3
+    assert {"_id", "_creationTime", "board", "rank", "text"} == set(lines[0])
+    done = run("export", "--table", "notes", "--path", tmp_path / "notes.csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "notes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["_id"] for row in rows] == [line["_id"] for line in lines]
+    assert [row["board"] for row in rows] == [line["board"] for line in lines]
+    assert {row["rank"] for row in rows} == {"1.0", "2.5"}
+    # What was written as lines can be imported as lines.
+    done = run("import", tmp_path / "notes.jsonl", "--table", "notes", "--replace", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert run("export", "--table", "notes", "--path", tmp_path / "again.jsonl").returncode == 0
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "notes.jsonl").read_bytes()
+    for arguments, told in (
+        (("--table", "nots", "--path", "x.csv"), "there is no table 'nots'; there are: articles"),
+        (("--table", "notes", "--format", "zip"), "a ZIP has all tables"),
+        (("--format", "csv"), "a ZIP has all tables"),
+        (("--table", "notes", "--format", "json"), "not as a JSON array"),
+    ):
+        done = run("export", *arguments)
+        assert done.returncode == 1
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert files_in(tmp_path) == ["again.jsonl", "notes.csv", "notes.jsonl"]

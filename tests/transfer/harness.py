@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from camber.deployment.deployment import Deployment
+from camber.deployment.project import load_project
 from camber.deployment.settings import DeploymentSettings
 from camber.engine import system_tables
 from camber.occ.interval import ALL, Order
@@ -24,10 +25,15 @@ HEADERS = {"Authorization": f"Convex {KEY}"}
 
 
 @asynccontextmanager
-async def serving(folder, *, store=None):
+async def serving(folder, *, store=None, root=KITCHEN):
     """A deployment without functions, and an HTTP client of it."""
     settings = DeploymentSettings(
-        root=KITCHEN, functions="backend", data=folder, name="test", store=store, admin_key=KEY
+        root=root,
+        functions=load_project(root).functions,
+        data=folder,
+        name="test",
+        store=store,
+        admin_key=KEY,
     )
     deployment = await Deployment.open(settings)
     transport = httpx.ASGITransport(api_application(deployment))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
 import sys
 import tempfile
@@ -9,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import IO, Annotated, Any, Final
 
 import typer
 from rich.console import Console as Terminal
@@ -28,8 +31,10 @@ from camber.cli.console import Console
 from camber.cli.options import AdminKey, Directory, Url
 from camber.cli.reporting import reporting
 from camber.errors import CamberError
-from camber.values.wire import from_wire
+from camber.values.wire import encode_json, from_wire
 
+#: What a listing says of a document beside its fields.
+_ROW_FIELDS: Final = frozenset({"_component", "_table", "_ts"})
 #: What one part of an upload has, unless there would be too many.
 _PART_BYTES: Final = 5 * 1024 * 1024
 _PARTS_MAX: Final = limits.import_parts_max - 1
@@ -41,28 +46,6 @@ class TransferFailed(CamberError):
     code = "TransferFailed"
 
 
-def export(
-    path: Annotated[
-        Path, typer.Option("--path", help="The file to write, or a folder to write it to.")
-    ] = Path(),
-    include_storage: Annotated[  # noqa: FBT002
-        bool, typer.Option("--include-file-storage", help="Stored files too.")
-    ] = False,
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
-) -> None:
-    """Write all data of a deployment, as of one moment, to a ZIP file."""
-    console = Console()
-    with reporting(console):
-        client = Client(target_of(directory, url, admin_key))
-        _check_writable(path)
-        with _progress() as progress:
-            ts = _made_export(client, progress, include_storage)
-            written = _download(client, progress, ts, path)
-        console.say(f"Wrote {written}")
-
-
 class FileFormat(Enum):
     """What a file holds, as `--format` says it."""
 
@@ -70,6 +53,119 @@ class FileFormat(Enum):
     JSONL = "jsonl"
     JSON = "json"
     ZIP = "zip"
+
+
+def export(
+    path: Annotated[
+        Path, typer.Option("--path", help="The file to write, or a folder to write it to.")
+    ] = Path(),
+    form: Annotated[
+        FileFormat | None,
+        typer.Option("--format", help="zip for everything; jsonl or csv for one table."),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", help="One table only, as JSON lines or CSV.")
+    ] = None,
+    include_storage: Annotated[  # noqa: FBT002
+        bool, typer.Option("--include-file-storage", help="Stored files too.")
+    ] = False,
+    directory: Directory = Path(),
+    url: Url = None,
+    admin_key: AdminKey = None,
+) -> None:
+    """Write the data of a deployment, as of one moment, to a file."""
+    console = Console()
+    with reporting(console):
+        wanted = _export_format(form, table, path)
+        client = Client(target_of(directory, url, admin_key))
+        _check_writable(path)
+        with _progress() as progress:
+            if table is None:
+                ts = _made_export(client, progress, include_storage)
+                written = _download(client, progress, ts, path)
+            else:
+                written = _write_table(client, progress, table, wanted, path)
+        console.say(f"Wrote {written}")
+
+
+def _export_format(form: FileFormat | None, table: str | None, path: Path) -> FileFormat:
+    """Return what to write: as asked, else as the file's name says, else what fits."""
+    if form is None:
+        named = [each for each in FileFormat if path.suffix == f".{each.value}"]
+        fitting = FileFormat.ZIP if table is None else FileFormat.JSONL
+        form = named[0] if named and table is not None else fitting
+    if form is FileFormat.JSON:
+        raise TransferFailed("a table is written as jsonl or csv, not as a JSON array")
+    if (form is FileFormat.ZIP) is not (table is None):
+        msg = "a ZIP has all tables, jsonl and csv have one: give --table with these, and only then"
+        raise TransferFailed(msg)
+    return form
+
+
+def _write_table(
+    client: Client, progress: Progress, table: str, form: FileFormat, path: Path
+) -> Path:
+    """Write the documents of one table, all as of one moment."""
+    known = client.get("/api/get_table_column_names")["byComponent"][""]
+    if table not in {each["name"] for each in known}:
+        names = ", ".join(each["name"] for each in known) or "none"
+        raise TransferFailed(f"there is no table {table!r}; there are: {names}")
+    if path.is_dir():
+        path = path / f"{table}.{form.value}"
+        _check_writable(path)
+    task = progress.add_task(f"Exporting {table}", total=None)
+    with _written_whole(path) as stream:
+        if form is FileFormat.JSONL:
+            for document in _listed(client, table):
+                stream.write(encode_json(document) + b"\n")
+                progress.advance(task)
+        else:
+            _write_csv(_listed(client, table), stream)
+    return path
+
+
+def _listed(client: Client, table: str) -> Iterator[dict[str, Any]]:
+    """Yield the documents of a table as encoded JSON, page by page of one listing."""
+    asked: dict[str, Any] = {"tableName": table, "format": "convex_encoded_json"}
+    while True:
+        page = client.post("/api/list_snapshot", asked)
+        for row in page["values"]:
+            yield {name: value for name, value in row.items() if name not in _ROW_FIELDS}
+        if not page["hasMore"]:
+            return
+        asked |= {"snapshot": page["snapshot"], "cursor": page["cursor"]}
+
+
+def _write_csv(documents: Iterator[dict[str, Any]], stream: IO[bytes]) -> None:
+    """Write documents as CSV: strings and numbers as they are, all else as JSON.
+
+    Which columns there are is known at the end only, so the documents wait in a file.
+    """
+    columns = dict.fromkeys(("_id", "_creationTime"))
+    with tempfile.TemporaryFile("w+b") as waiting:
+        for document in documents:
+            columns |= dict.fromkeys(sorted(document))
+            waiting.write(encode_json(document) + b"\n")
+        waiting.seek(0)
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(columns)
+        for line in waiting:
+            document = json.loads(line)
+            rows.writerow([_cell(document.get(name, "")) for name in columns])
+        text.detach()
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case {"$integer": _} | {"$float": _}:
+            return str(from_wire(value))
+        case None:
+            return "null"
+        case _:
+            return json.dumps(value)
 
 
 #: What the server calls the formats.

@@ -32,7 +32,8 @@ from camber.server.log_api import LogApi
 from camber.server.metrics import Metrics
 from camber.server.request_spans import RequestSpans
 from camber.server.static_files import StaticFiles
-from camber.server.streaming_api import StreamingExportApi
+from camber.server.streaming_export_api import StreamingExportApi
+from camber.server.streaming_import_api import StreamingImportApi
 from camber.server.sync_socket import SessionOwners, SyncSocket
 from camber.server.transfer_api import TransferApi
 
@@ -60,6 +61,7 @@ def api_application(
         *AdminApi(deployment, metrics).routes(),
         *TransferApi(deployment).routes(),
         *StreamingExportApi(deployment).routes(),
+        *StreamingImportApi(deployment).routes(),
         *LogApi(deployment).routes(),
         WebSocketRoute("/api/sync", sockets.unversioned),
         WebSocketRoute("/api/{version}/sync", sockets.versioned),
