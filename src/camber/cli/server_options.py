@@ -155,6 +155,26 @@ class ServerOptions:
             case_sensitive=False,
         ),
     ] = Durability.FULL
+    history: Annotated[
+        float,
+        _option(
+            "--history",
+            help="How long what was superseded is kept, in hours; it is bounded in bytes too.",
+            panel=_DATA,
+            metavar="HOURS",
+            min=0,
+        ),
+    ] = limits.history_retention_s / 3600
+    history_mib: Annotated[
+        int,
+        _option(
+            "--history-mib",
+            help="How much of it is kept at most, in MiB.",
+            panel=_DATA,
+            metavar="MIB",
+            min=0,
+        ),
+    ] = limits.history_bytes_max // 2**20
     admin_key: Annotated[
         str | None,
         _option(
@@ -225,6 +245,8 @@ class ServerOptions:
             data=self.data or root / ".camber",
             store=self.store,
             durability=self.durability,
+            history_retention_s=self.history * 3600,
+            history_bytes_max=self.history_mib * 2**20,
             admin_key=self.admin_key,
             metrics=self.metrics,
             redaction=Redaction.ON if self.redact_errors else Redaction.OFF,
