@@ -162,7 +162,7 @@ def test_a_store_serves_one_server(tmp_path):
         (("dev", KITCHEN, "--executors", "2"), "not built yet"),
         (("dev", KITCHEN, "--store", "postgresql://x"), "not built yet"),
         (("dev", KITCHEN, "--store", "oracle://x"), "names no store"),
-        (("import", "x.zip", "--replace"), "import is not built yet"),
+        (("dashboard",), "dashboard is not built yet"),
     ],
 )
 def test_misuse_is_told_in_a_line(tmp_path, arguments, told):
