@@ -214,8 +214,17 @@ def test_options_come_from_the_environment_too(tmp_path):
 
 def test_codegen(tmp_path):
     root = write_project(tmp_path, a="from camber import *\n@query\ndef f(ctx) -> int: return 1\n")
+    done = camber("codegen", root, "--check")
+    assert (done.returncode, "not what the functions say: functions" in done.stderr) == (1, True)
+    assert not list(root.rglob("api.js"))
     assert "Wrote" in camber("codegen", root).stdout
     assert camber("codegen", root).stdout == "Nothing has changed\n"
+    assert camber("codegen", root, "--check").returncode == 0
+    (generated,) = root.rglob("api.js")
+    generated.write_text("edited")
+    done = camber("codegen", root, "--check")
+    assert (done.returncode, "_generated/api.js" in done.stderr) == (1, True)
+    assert generated.read_text() == "edited"
 
 
 def test_data_that_cannot_be_used_is_told(tmp_path):

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from camber.cli.client import CallFailed, Client, target_of
+from camber.cli.completion import table_names
 from camber.cli.console import Console
 from camber.cli.options import AdminKey, Directory, Url
 from camber.cli.printing import moment, print_json, print_table, without_points
@@ -38,7 +39,12 @@ class Order(Enum):
 
 def data(
     table: Annotated[
-        str | None, typer.Argument(help="A table; without one, all tables are listed.")
+        str | None,
+        typer.Argument(
+            metavar="TABLE",
+            help="A table; without one, all tables are listed.",
+            autocompletion=table_names,
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="The most documents.")] = 100,
     order: Annotated[

@@ -72,11 +72,17 @@ def deploy(
             help="An admin key, or one that may deploy.",
             envvar=list(_KEY_NAMES),
             metavar="KEY",
+            rich_help_panel="Deployment",
         ),
     ] = None,
     env_file: Annotated[
         Path | None,
-        typer.Option("--env-file", help="A file that has CAMBER_URL and CAMBER_DEPLOY_KEY."),
+        typer.Option(
+            "--env-file",
+            help="A file that has CAMBER_URL and CAMBER_DEPLOY_KEY.",
+            metavar="FILE",
+            rich_help_panel="Deployment",
+        ),
     ] = None,
     message: Annotated[
         str, typer.Option("--message", "-m", help="What is new, for --list.", metavar="TEXT")
@@ -119,22 +125,7 @@ def deploy(
         ),
     ] = None,
 ) -> None:
-    """Push a project to a server that runs `camber start`.
-
-    [bold]Examples[/bold]
-
-      camber deploy --url https://api.example.com
-
-      camber deploy --dry-run
-
-      camber deploy --cmd 'npm run build'
-
-      camber deploy --list
-
-      camber deploy --rollback
-
-      camber deploy --rollback 12
-    """
+    """Push a project to a server that runs `camber start`."""
     console = Console()
     with reporting(console):
         number = _number(directory) if rollback else None
@@ -210,7 +201,7 @@ def _upload(client: Client, project: Project, options: Mapping[str, Any]) -> _Re
         pack(project.root, files, archive)
         size = archive.tell()
         archive.seek(0)
-        show(f"Uploading {len(files)} files ({_size(size)}) to {client.url}")
+        show(f"Uploading {_count(len(files), 'file')} ({_size(size)}) to {client.url}")
         parameters = {
             "digest": digest,
             "message": options["message"],
@@ -303,9 +294,12 @@ def _size(count: int) -> str:
 # What is told.
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _finish(console: Console, result: _Result) -> None:
-    count = result["functions"]
-    what = f"{count} function{'' if count == 1 else 's'}"
+    what = _count(result["functions"], "function")
     if result["dryRun"]:
         console.say(f"Nothing was changed. This would be release {result['release']}, {what}:")
     else:

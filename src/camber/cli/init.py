@@ -178,14 +178,7 @@ def init(
         bool, typer.Option("--force", help="Add to a folder that has files; those stay.")
     ] = False,
 ) -> None:
-    """Make a new project.
-
-    [bold]Examples[/bold]
-
-      camber init my-app
-
-      camber init my-app --template minimal
-    """
+    """Make a new project."""
     console = Console()
     with reporting(console):
         made = make_project(folder, template, Existing.KEEP if force else Existing.REFUSE)

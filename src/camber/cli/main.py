@@ -12,12 +12,13 @@ import typer
 
 from camber.cli import data, deploy, env, keys, logs, run, status, transfer
 from camber.cli.console import Console, configure_logging
+from camber.cli.examples import epilog_of
 from camber.cli.init import init
 from camber.cli.reporting import reporting
 from camber.cli.serve import Serve, Urls, run_dev, run_start
 from camber.cli.server_options import Directory, ServerOptions, StartOptions, with_options
 from camber.cli.telemetry import telemetry
-from camber.codegen.files import write_generated
+from camber.codegen.files import stale_generated, write_generated
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project, load_project, project_of_server
 from camber.errors import CamberError
@@ -30,6 +31,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    epilog="Ends with 0 if it is done, 1 if it could not be, 2 for arguments that cannot be, 130 when "
+    "interrupted. `camber --install-completion` lets your shell complete commands, functions and tables.",
 )
 
 
@@ -73,17 +76,30 @@ def start(options: StartOptions) -> None:
 
 
 @app.command()
-def codegen(directory: Directory = None) -> None:
+def codegen(
+    directory: Directory = None,
+    check: Annotated[  # noqa: FBT002
+        bool, typer.Option("--check", help="Write nothing; end with 1 if a file would change.")
+    ] = False,
+) -> None:
     """Write the typed files for front ends."""
     console = Console()
     with reporting(console):
         project = load_project(directory or Path())
         application = load_application(project.root, project.functions)
         folders = [project.root / folder for folder in project.generated]
-        changed = write_generated(application, folders)
-        for path in changed:
-            console.say(f"Wrote {path.relative_to(project.root)}")
-        if not changed:
+        if not folders:
+            msg = f"[tool.camber] generated of {project.root}/pyproject.toml names no folder"
+            raise CamberError(msg, code="ProjectError")
+        change = stale_generated if check else write_generated
+        changed = change(application, folders)
+        names = [str(path.relative_to(project.root)) for path in changed]
+        if check and names:
+            msg = f"not what the functions say: {', '.join(names)}. `camber codegen` writes them"
+            raise CamberError(msg, code="GeneratedFilesStale")
+        for name in names:
+            console.say(f"Wrote {name}")
+        if not names:
             console.say("Nothing has changed")
 
 
@@ -157,6 +173,33 @@ def _not_built(name: str, what: str) -> None:
 
 for _name, _what in (("dashboard", "Open the dashboard"),):
     _not_built(_name, _what)
+
+
+#: Which commands stand together in `camber --help`.
+_PANELS = {
+    "Develop": ("init", "dev", "run", "codegen"),
+    "Serve": ("start", "deploy", "status", "logs", "env", "keys"),
+    "Data": ("data", "export", "import", "dashboard"),
+}
+
+
+def _arrange(commands: typer.Typer, above: str = "") -> None:
+    """Put each command into its panel, and examples below its help."""
+    panels = {name: panel for panel, names in _PANELS.items() for name in names}
+    for info in commands.registered_commands:
+        assert info.callback is not None
+        name = info.name or info.callback.__name__
+        info.epilog = epilog_of(f"{above}{name}")
+        if not above:
+            info.rich_help_panel = panels[name]
+    for group in commands.registered_groups:
+        assert group.name is not None
+        assert group.typer_instance is not None
+        group.rich_help_panel = panels[group.name]
+        _arrange(group.typer_instance, f"{group.name} ")
+
+
+_arrange(app)
 
 
 def main() -> None:

@@ -10,13 +10,21 @@ A command takes the three and opens a client with them:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+#: What commands have of their own comes before.
+_PANEL: Final = "Deployment"
+
 Directory = Annotated[
     Path,
-    typer.Option("--dir", help="The project's folder, whose .env.local names the deployment."),
+    typer.Option(
+        "--dir",
+        help="The project's folder, whose .env.local names the deployment.",
+        metavar="DIR",
+        rich_help_panel=_PANEL,
+    ),
 ]
 Url = Annotated[
     str | None,
@@ -24,6 +32,8 @@ Url = Annotated[
         "--url",
         help="The deployment's origin.",
         envvar=["CONVEX_SELF_HOSTED_URL", "CAMBER_URL"],
+        metavar="URL",
+        rich_help_panel=_PANEL,
     ),
 ]
 AdminKey = Annotated[
@@ -32,5 +42,7 @@ AdminKey = Annotated[
         "--admin-key",
         help="A key of the deployment.",
         envvar=["CONVEX_SELF_HOSTED_ADMIN_KEY", "CAMBER_ADMIN_KEY"],
+        metavar="KEY",
+        rich_help_panel=_PANEL,
     ),
 ]

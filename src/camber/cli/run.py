@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from camber.cli.client import CallFailed, Client, target_of
+from camber.cli.completion import function_paths
 from camber.cli.console import Console
 from camber.cli.options import AdminKey, Directory, Url
 from camber.cli.printing import print_json
@@ -22,8 +23,17 @@ _SUGGESTIONS = 12
 
 
 def run(
-    function: Annotated[str, typer.Argument(help="A function, such as messages:send.")],
-    arguments: Annotated[str, typer.Argument(help="Its arguments, as a JSON object.")] = "{}",
+    function: Annotated[
+        str,
+        typer.Argument(
+            metavar="FUNCTION",
+            help="A function, such as messages:send.",
+            autocompletion=function_paths,
+        ),
+    ],
+    arguments: Annotated[
+        str, typer.Argument(metavar="JSON", help="Its arguments, as a JSON object.")
+    ] = "{}",
     watching: Annotated[  # noqa: FBT002
         bool, typer.Option("--watch", help="Print a query's result whenever it changes.")
     ] = False,

@@ -39,18 +39,28 @@ def write_generated(application: Application, folders: Iterable[Path]) -> list[P
 
     Files that are right already are left alone, so that bundlers that watch them stay calm.
     """
-    changed = []
-    for folder in folders:
-        for name, text in generated_files(application).items():
-            path = folder / name
-            if path.is_file() and path.read_text(encoding="utf-8") == text:
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{name}.new")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
-            changed.append(path)
+    changed = stale_generated(application, folders)
+    for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.new")
+        partial.write_text(generated_files(application)[path.name], encoding="utf-8")
+        partial.replace(path)
     return changed
+
+
+def stale_generated(application: Application, folders: Iterable[Path]) -> list[Path]:
+    """Return the generated files that are missing, or are not what they should be."""
+    files = generated_files(application)
+    return [
+        folder / name
+        for folder in folders
+        for name, text in files.items()
+        if not _holds(folder / name, text)
+    ]
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text
 
 
 @dataclass(slots=True)
