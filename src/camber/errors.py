@@ -104,6 +104,12 @@ class FunctionError(DeveloperError):
     code = "FunctionError"
 
 
+class ActionLost(DeveloperError):
+    """An action that was ended before it had; what it did until then stays done."""
+
+    code = "ActionLost"
+
+
 class RequestError(CamberError):
     """A request that failed as a whole: bad request, refused, overloaded (protocol 5.1, 3 and 4)."""
 
@@ -174,6 +180,21 @@ class OutOfRetention(RequestError):
 
     code = "InternalServerError"
     kind = ErrorKind.OUT_OF_RETENTION
+
+
+class OutOfMemory(RequestError):
+    """A run that found no memory; it may be repeated in a process that has more."""
+
+    code = "OutOfMemory"
+
+
+class Interrupted(BaseException):
+    """User code was stopped. Not an `Exception`, so that user code does not catch it in passing."""
+
+    def __init__(self, sentence: str, *, code: str) -> None:
+        super().__init__(f"{code}: {sentence}")
+        self.code = code
+        self.sentence = sentence
 
 
 class InjectedError(RequestError):

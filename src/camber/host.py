@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from socket import socket
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -71,6 +72,15 @@ class Host(Protocol):
             TimeoutError: it took longer.
         """
 
+    async def process(
+        self, arguments: Sequence[str], *, environment: Mapping[str, str], sockets: Sequence[socket]
+    ) -> Process:
+        """Start a program that inherits `sockets` under their numbers, and nothing else.
+
+        It is in a session of its own, so that Ctrl-C in a terminal is for its parent alone. What it
+        writes, errors included, has to be read.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
@@ -78,6 +88,23 @@ class Output:
 
     status: int
     text: str
+
+
+class Process(Protocol):
+    """A running program, owned by whoever started it."""
+
+    @property
+    def pid(self) -> int:
+        """Return its number."""
+
+    def kill(self) -> None:
+        """End it at once; does nothing once it has ended."""
+
+    async def wait(self) -> int:
+        """Return its exit status once it has ended, the negative number of a signal if by one."""
+
+    async def line(self) -> str | None:
+        """Return the next line that it writes, or a piece of a long one; None at the end."""
 
 
 class Worker(Protocol):
@@ -163,6 +190,45 @@ class RealHost:
         status = process.returncode
         assert status is not None
         return Output(status=status, text=written.decode(errors="replace"))
+
+    async def process(
+        self, arguments: Sequence[str], *, environment: Mapping[str, str], sockets: Sequence[socket]
+    ) -> Process:
+        started = await asyncio.create_subprocess_exec(
+            *arguments,
+            env=dict(environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            pass_fds=[each.fileno() for each in sockets],
+            start_new_session=True,
+        )
+        return _Subprocess(started)
+
+
+class _Subprocess:
+    def __init__(self, started: asyncio.subprocess.Process) -> None:
+        self._started = started
+        self.pid = started.pid
+
+    def kill(self) -> None:
+        # It may have ended by itself, unnoticed yet.
+        with contextlib.suppress(ProcessLookupError):
+            self._started.kill()
+
+    async def wait(self) -> int:
+        return await self._started.wait()
+
+    async def line(self) -> str | None:
+        output = self._started.stdout
+        assert output is not None
+        try:
+            data = await output.readuntil(b"\n")
+        except asyncio.IncompleteReadError as end:
+            data = end.partial
+        except asyncio.LimitOverrunError as long:
+            data = await output.readexactly(long.consumed)
+        return data.decode(errors="replace").rstrip("\n") if data else None
 
 
 class _ThreadWorker:

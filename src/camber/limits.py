@@ -251,3 +251,41 @@ environment_install_s_max: Final = 900.0
 #: Documents of a table from which dropping one of its indexes must be allowed by whoever pushes:
 #: building it again would take a while.
 large_index_documents: Final = 10_000
+
+# Executors (semantics 4.10, architecture "Processes").
+
+#: User code of one query or mutation: CPU time in seconds, reads of the store not counted.
+transaction_cpu_s_max: Final = 1.0
+#: Reads of one query or mutation from the store, in seconds.
+transaction_store_s_max: Final = 15.0
+#: Time in seconds after which a process that does not answer is ended: one that waits burns no CPU.
+transaction_s_end: Final = 30.0
+#: CPU time in seconds beyond its own second after which a function that cannot be interrupted, since
+#: it is in C code, is ended with its process.
+transaction_cpu_s_overrun: Final = 2.0
+#: One action, in seconds.
+action_s_max: Final = 600.0
+#: How long actions that are cancelled at shutdown may clean up, in seconds.
+action_grace_s: Final = 5.0
+#: Memory that transactions and actions of one process may take beyond what their release takes.
+transaction_memory_bytes_max: Final = 512 * 1024 * 1024
+action_memory_bytes_max: Final = 2 * 1024 * 1024 * 1024
+#: Requests that are sent to one process: one runs, the others save the wait for the next.
+executor_pipeline_max: Final = 4
+#: Time in seconds after which requests behind a slow one are given to another process.
+executor_slow_s: Final = 0.05
+#: Requests that wait for a process before new ones are refused, and how long they wait, in seconds.
+executor_queue_max: Final = 10_000
+executor_wait_s_max: Final = 30.0
+#: Processes that may be lost while they run one transaction before it is given up.
+executor_losses_max: Final = 2
+#: How long the processes of a release that serves no more wait for what began on it, in seconds.
+executor_linger_s: Final = 10.0
+#: Loading one release, in seconds.
+release_load_s_max: Final = 120.0
+#: An event loop of actions that has stood still for so long is blocked, in seconds.
+action_loop_blocked_s: Final = 2.0
+#: Actions of one process before another is started.
+actions_per_process_max: Final = 256
+#: One message between the server and a process.
+frame_bytes_max: Final = 256 * 1024 * 1024

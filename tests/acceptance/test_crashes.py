@@ -47,7 +47,7 @@ def _check(data, acknowledged, newest_before):
     try:
         with store.snapshot() as snapshot:
             assert snapshot.ts >= max([newest_before, *acknowledged.values()])
-            notes = _notes(snapshot, store)
+            notes = _notes(snapshot)
             found = sorted((n["board"], n["rank"], n["text"]) for n in notes)
             pairs = {(board, rank) for board, rank, _ in found}
             # Both of a pair, and neither twice.
@@ -64,10 +64,9 @@ def _check(data, acknowledged, newest_before):
         store.close()
 
 
-def _notes(snapshot, store):
+def _notes(snapshot):
     """All notes, after checking that every index leads to each of them once."""
-    catalog = load_catalog(snapshot)
-    table = catalog.by_name("notes")
+    table = load_catalog(snapshot).by_name("notes")
     if table is None:
         return []
     by_index: list[list[Any]] = [

@@ -159,7 +159,10 @@ def test_a_store_serves_one_server(tmp_path):
     ("arguments", "told"),
     [
         (("dev", "/nonexistent"), "no pyproject.toml"),
-        (("dev", KITCHEN, "--executors", "2"), "not built yet"),
+        (
+            ("dev", KITCHEN, "--store", "memory:", "--executors", "2"),
+            "cannot be shared with executors",
+        ),
         (("dev", KITCHEN, "--store", "postgresql://x"), "not built yet"),
         (("dev", KITCHEN, "--store", "oracle://x"), "names no store"),
         (("dashboard",), "dashboard is not built yet"),

@@ -14,7 +14,8 @@ await main(() =>
     await write(page, "still here");
     await page.locator(".message:not(.pending)", { hasText: "STILL HERE" }).waitFor();
     await ask("mend");
-    await page.getByText("Every window shows it at once").waitFor();
+    // Exactly: capitals would do otherwise.
+    await page.getByText(before.at(0), { exact: true }).waitFor();
     assert.deepEqual((await bodies(page)).slice(1), before);
 
     // What the README proposes: the order of the page itself changes, so its cursors do not hold.

@@ -43,7 +43,9 @@ def compile_with(folder, source):
 
 @pytest.fixture
 def kitchen_types(tmp_path):
-    write_generated(load_application(KITCHEN, "backend"), [tmp_path / "_generated"])
+    write_generated(
+        generated_files(load_application(KITCHEN, "backend")), [tmp_path / "_generated"]
+    )
     return tmp_path
 
 
@@ -154,5 +156,5 @@ def test_the_chats_generated_files_are_those_of_its_functions():
 
 def test_files_that_are_right_are_left_alone(tmp_path):
     application = load_application(KITCHEN, "backend")
-    assert len(write_generated(application, [tmp_path])) == 3
-    assert write_generated(application, [tmp_path]) == []
+    assert len(write_generated(generated_files(application), [tmp_path])) == 3
+    assert write_generated(generated_files(application), [tmp_path]) == []

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camber.occ.cursors import Cursor, CursorCipher, InvalidCursor
+from camber.occ.cursors import Cursor, CursorCipher, InvalidCursor, cursor_key
 
-CIPHER = CursorCipher(b"secret of one instance")
+CIPHER = CursorCipher(cursor_key(b"secret of one instance"))
 cursors = st.builds(Cursor, st.one_of(st.none(), st.binary(max_size=40)), st.binary(max_size=16))
 
 
@@ -34,7 +34,7 @@ def test_cursors_journals_and_instances_keep_apart(cursor):
     with pytest.raises(InvalidCursor):
         CIPHER.open_journal(CIPHER.seal(cursor))
     with pytest.raises(InvalidCursor):
-        CursorCipher(b"another").open(CIPHER.seal(cursor))
+        CursorCipher(cursor_key(b"another")).open(CIPHER.seal(cursor))
 
 
 def test_a_cursor_hides_its_position():

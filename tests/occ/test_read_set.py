@@ -58,7 +58,7 @@ def test_a_read_set_covers_exactly_what_was_recorded(recorded, index, key):
         reads.record(each, interval, prefix=prefix)
     covered = any(each == index and _scan({key}, read) for each, (read, _) in recorded)
     assert (reads.overlaps({index: [key]}) is not None) == covered
-    assert (ReadSet.unpack(reads.pack()).overlaps({index: [key]}) is not None) == covered
+    assert (ReadSet.from_rows(reads.rows()).overlaps({index: [key]}) is not None) == covered
 
 
 @given(st.lists(prefixed(), max_size=8))

@@ -145,7 +145,9 @@ class Deployed:
     async def begin_gated_push(self, **modules):
         """Begin a push that stands still while it checks the first documents."""
         self.write(**modules)
-        release = GatedRelease((await self.deployment.load()).application, Gate())
+        loaded = await self.deployment.load()
+        assert isinstance(loaded, InProcessRelease)
+        release = GatedRelease(loaded.application, Gate())
         push = asyncio.create_task(self.deployment.push_release(release))
         await release.gate.reached.wait()
         assert not push.done()

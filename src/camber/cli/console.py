@@ -68,6 +68,14 @@ def configure_logging(log_format: LogFormat) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # What user code writes by other ways than its log lines is shown to people as it is.
+    output = logging.getLogger("camber.output")
+    output.setLevel(logging.INFO)
+    if log_format is LogFormat.TEXT:
+        plain = logging.StreamHandler()
+        plain.setFormatter(logging.Formatter("%(message)s"))
+        output.handlers = [plain]
+        output.propagate = False
     logging.captureWarnings(capture=log_format is LogFormat.JSON)
     if log_format is LogFormat.JSON:
         sys.excepthook = _log_uncaught

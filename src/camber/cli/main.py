@@ -18,7 +18,7 @@ from camber.cli.reporting import reporting
 from camber.cli.serve import Serve, Urls, run_dev, run_start
 from camber.cli.server_options import Directory, ServerOptions, StartOptions, with_options
 from camber.cli.telemetry import telemetry
-from camber.codegen.files import stale_generated, write_generated
+from camber.codegen.files import generated_files, stale_generated, write_generated
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project, load_project, project_of_server
 from camber.errors import CamberError
@@ -92,7 +92,7 @@ def codegen(
             msg = f"[tool.camber] generated of {project.root}/pyproject.toml names no folder"
             raise CamberError(msg, code="ProjectError")
         change = stale_generated if check else write_generated
-        changed = change(application, folders)
+        changed = change(generated_files(application), folders)
         names = [str(path.relative_to(project.root)) for path in changed]
         if check and names:
             msg = f"not what the functions say: {', '.join(names)}. `camber codegen` writes them"
@@ -114,15 +114,6 @@ app.command("export")(transfer.export)
 app.command("import")(transfer.import_)
 
 
-def _refuse_executors(executors: int) -> None:
-    if executors:
-        msg = (
-            f"--executors {executors}: executor processes are not built yet; functions run in the "
-            "server's process (--executors 0)"
-        )
-        raise CamberError(msg, code="NotImplemented")
-
-
 def _refuse_missing_functions(project: Project) -> None:
     if not project.functions_path.is_dir():
         msg = f"the functions folder {project.functions!r} is not in {project.root}"
@@ -130,7 +121,6 @@ def _refuse_missing_functions(project: Project) -> None:
 
 
 def _serve(options: ServerOptions, project: Project | None, *, any_port: bool) -> Serve:
-    _refuse_executors(options.executors)
     port, site_port = options.ports()
     return Serve(
         project=project,

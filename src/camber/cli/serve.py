@@ -18,13 +18,13 @@ from camber import limits
 from camber.cli.console import Console, LogFormat
 from camber.cli.function_output import printing
 from camber.cli.stopping import Stop, StoppedEarly
-from camber.codegen.files import write_generated
+from camber.codegen.files import generated_files, write_generated
 from camber.deployment.deploying import Deployer
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project
 from camber.deployment.settings import DeploymentSettings
 from camber.errors import CamberError
-from camber.functions.loading import Application, LoadError
+from camber.functions.loading import LoadError
 from camber.releases.push import PushFailed, PushReport
 from camber.server.ports import bind_next_free_pair, bind_pair
 from camber.server.serving import serving
@@ -197,7 +197,8 @@ async def _push(deployment: Deployment, project: Project, console: Console) -> N
     try:
         release = await deployment.load()
         report = await deployment.push_release(release)
-        _write_types(release.application, project)
+        types = await release.describe(generated_files)
+        write_generated(types, [project.root / folder for folder in project.generated])
     except LoadError as error:
         trace = f"\n{error.trace.rstrip()}" if error.trace else ""
         console.complain(f"Not pushed: {error}{trace}", place=error.place)
@@ -207,10 +208,6 @@ async def _push(deployment: Deployment, project: Project, console: Console) -> N
         console.complain(f"Pushed, but the generated files cannot be written: {error}")
     else:
         console.say(_summary(report))
-
-
-def _write_types(application: Application, project: Project) -> None:
-    write_generated(application, [project.root / folder for folder in project.generated])
 
 
 def _summary(report: PushReport) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -185,15 +186,15 @@ class ServerOptions:
         ),
     ] = None
     executors: Annotated[
-        int,
+        int | None,
         _option(
             "--executors",
-            help="Processes that run functions; 0 for none.",
+            help="Processes that run functions, one a core by default; 0 for none.",
             panel=_RUNNING,
             metavar="N",
             min=0,
         ),
-    ] = 0
+    ] = None
     redact_errors: Annotated[
         bool,
         _option(
@@ -251,6 +252,7 @@ class ServerOptions:
             metrics=self.metrics,
             redaction=Redaction.ON if self.redact_errors else Redaction.OFF,
             test_hooks=TestHooks.ON if self.test_hooks else TestHooks.OFF,
+            executors=_cores() if self.executors is None else self.executors,
         )
 
 
@@ -307,3 +309,10 @@ def with_options(command: Callable[[Options], None]) -> Callable[..., None]:
         ]
     )
     return run
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

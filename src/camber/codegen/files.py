@@ -34,23 +34,22 @@ def generated_files(application: Application) -> dict[str, str]:
     }
 
 
-def write_generated(application: Application, folders: Iterable[Path]) -> list[Path]:
-    """Write the generated files into each folder; return those that changed.
+def write_generated(files: Mapping[str, str], folders: Iterable[Path]) -> list[Path]:
+    """Write generated files, by name, into each folder; return those that changed.
 
     Files that are right already are left alone, so that bundlers that watch them stay calm.
     """
-    changed = stale_generated(application, folders)
+    changed = stale_generated(files, folders)
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.new")
-        partial.write_text(generated_files(application)[path.name], encoding="utf-8")
+        partial.write_text(files[path.name], encoding="utf-8")
         partial.replace(path)
     return changed
 
 
-def stale_generated(application: Application, folders: Iterable[Path]) -> list[Path]:
+def stale_generated(files: Mapping[str, str], folders: Iterable[Path]) -> list[Path]:
     """Return the generated files that are missing, or are not what they should be."""
-    files = generated_files(application)
     return [
         folder / name
         for folder in folders

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Container, Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from camber import limits
 from camber.deployment.instance import Instance, open_instance, temporary_instance
 from camber.deployment.issued_keys import IssuedKeys
 from camber.deployment.kept_releases import RELEASES
+from camber.deployment.loaded_folder import copied, forget_copies
 from camber.deployment.maintenance import Maintenance
 from camber.deployment.settings import MEMORY, DeploymentSettings, Redaction, TestHooks
 from camber.deployment.source import ReleaseSource, folder_source
@@ -29,13 +33,21 @@ from camber.functions.loading import load_application
 from camber.host import Host, RealHost
 from camber.identity.admin_keys import AdminKeys
 from camber.measures import SECONDS, Histogram
-from camber.occ.cursors import CursorCipher
+from camber.occ.cursors import CursorCipher, cursor_key
 from camber.releases.push import Progress, Pushes, PushMode, PushReport
 from camber.releases.records import ReleaseOrigin
 from camber.releases.releases import Releases
+from camber.runtime.actions import FunctionRunner
+from camber.runtime.executor import Executor
 from camber.runtime.failures import FailureTexts
+from camber.runtime.frames import Start
+from camber.runtime.in_process import InProcessExecutor
+from camber.runtime.process_executor import ProcessExecutor
+from camber.runtime.process_release import ProcessRelease
+from camber.runtime.processes import ExecutorEnded, Launcher
 from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.runtime import Runtime
+from camber.runtime.transactions import TransactionRunner
 from camber.storage.memory import MemoryStore
 from camber.storage.store import Placement, StagedTable, Store
 from camber.tracing import installed_tracing
@@ -44,6 +56,10 @@ from camber.transfer.transfers import Transfers
 _DATABASE = "camber.sqlite"
 #: Between two looks at how late the loop is.
 _LAG_PAUSE_S = 0.5
+#: Where the sources that executors load lie, under --data, unless they are kept there anyway.
+_LOADED = "loaded"
+#: What an executor process runs.
+_PROGRAM = "camber.deployment.executor"
 #: The functions folder beside the server, whose sources nobody keeps.
 _LOCAL = ReleaseOrigin(name="dev")
 
@@ -63,6 +79,8 @@ class Deployment:
         self.settings = settings
         self.host = host
         self.instance_name = instance.name
+        self._instance = instance
+        self._urls = {CLOUD_URL: settings.cloud_url, SITE_URL: settings.site_url}
         self.engine = Engine(host=host, store=store)
         self.releases = Releases()
         self.pushes = Pushes(engine=self.engine, releases=self.releases)
@@ -75,21 +93,11 @@ class Deployment:
         self.issued_keys = IssuedKeys(engine=self.engine, admin_keys=self.admin_keys)
         self.variables = Variables(
             key=variables_key(instance.secret),
-            urls={CLOUD_URL: settings.cloud_url, SITE_URL: settings.site_url},
+            urls=self._urls,
         )
         self.tracing = installed_tracing()
         self.runtime = Runtime(
-            engine=self.engine,
-            releases=self.releases,
-            cursors=CursorCipher(instance.secret),
-            texts=FailureTexts(
-                redact=settings.redaction is Redaction.ON,
-                root=settings.root.resolve(),
-                kept=settings.data.resolve() / RELEASES,
-            ),
-            variables=self.variables,
-            tracing=self.tracing,
-            test_hooks=settings.test_hooks is TestHooks.ON,
+            engine=self.engine, make_executor=self._make_executor, tracing=self.tracing
         )
         self.transfers = Transfers(engine=self.engine, releases=self.releases, folder=settings.data)
         #: How late timers come.
@@ -113,6 +121,9 @@ class Deployment:
             DeploymentError: the store's URL names no store that there is.
         """
         host = host or RealHost()
+        if settings.executors and settings.store == MEMORY:
+            msg = f"a store in memory ({MEMORY}) cannot be shared with executors: use 0 of them"
+            raise DeploymentError(msg)
         if settings.store == MEMORY:
             instance = temporary_instance(settings.name, host)
         else:
@@ -122,6 +133,8 @@ class Deployment:
             settings=settings, host=host, store=_open_store(settings), instance=instance
         )
         await deployment.pushes.open()
+        if settings.executors:
+            await asyncio.to_thread(forget_copies, settings.data / _LOADED)
         await deployment.transfers.open()
         await deployment.change_variables(
             VariableChange(name=name, value=value) for name, value in settings.environment.items()
@@ -138,8 +151,16 @@ class Deployment:
         """
         return await self.push_release(await self.load(source))
 
-    async def load(self, source: ReleaseSource | None = None) -> InProcessRelease:
-        """Import the functions folder of a release afresh, on a thread."""
+    async def load(self, source: ReleaseSource | None = None) -> LoadedRelease:
+        """Load a release, by default from the settings' folder as it is now.
+
+        Raises:
+            LoadError: a module does not load.
+            DeploymentError: the release cannot run here.
+        """
+        executor = self.runtime.executor
+        if isinstance(executor, ProcessExecutor):
+            return await self._load_in_processes(executor, source)
         if source is None:
             source = await asyncio.to_thread(
                 folder_source, self.settings.root, self.settings.functions
@@ -152,6 +173,81 @@ class Deployment:
             raise DeploymentError(msg)
         application = await asyncio.to_thread(load_application, source.root, source.functions)
         return InProcessRelease(application)
+
+    async def _load_in_processes(
+        self, executor: ProcessExecutor, source: ReleaseSource | None
+    ) -> ProcessRelease:
+        # Modules beside the functions folder that are no part of the release are found where they
+        # are, as they are by a server without executors.
+        beside = [] if source is not None else [str(self.settings.root.resolve())]
+        if source is None:
+            source = await asyncio.to_thread(
+                copied, self.settings.root, self.settings.functions, self.settings.data / _LOADED
+            )
+        transactions, actions = (
+            self._launcher(source, beside, memory_bytes_max)
+            for memory_bytes_max in (
+                limits.transaction_memory_bytes_max,
+                limits.action_memory_bytes_max,
+            )
+        )
+        try:
+            return await executor.load(transactions, actions, name=source.digest[:12])
+        except ExecutorEnded as error:
+            raise DeploymentError(f"the release cannot be loaded: {error}") from error
+
+    def _launcher(
+        self, source: ReleaseSource, beside: list[str], memory_bytes_max: int
+    ) -> Launcher:
+        return Launcher(
+            host=self.host,
+            command=[str(source.python or sys.executable), "-P", "-m", _PROGRAM],
+            environment=_executor_environment(),
+            start=Start(
+                store=str(_sqlite_path(self.settings).resolve()),
+                root=str(source.root.resolve()),
+                functions=source.functions,
+                search=beside,
+                cursor_key=cursor_key(self._instance.secret),
+                variables_key=variables_key(self._instance.secret),
+                redact=self.settings.redaction is Redaction.ON,
+                urls=self._urls,
+                test_hooks=self.settings.test_hooks is TestHooks.ON,
+                memory_bytes_max=memory_bytes_max,
+            ),
+        )
+
+    def _make_executor(self, runner: FunctionRunner) -> Executor:
+        texts = FailureTexts(
+            redact=self.settings.redaction is Redaction.ON,
+            root=self.settings.root.resolve(),
+            kept=self.settings.data.resolve() / RELEASES,
+        )
+        transactions = TransactionRunner(
+            host=self.host,
+            releases=self.releases,
+            cursors=CursorCipher(cursor_key(self._instance.secret)),
+            texts=texts,
+            variables=self.variables,
+            test_hooks=self.settings.test_hooks is TestHooks.ON,
+        )
+        if self.settings.executors == 0:
+            return InProcessExecutor(
+                engine=self.engine,
+                releases=self.releases,
+                texts=texts,
+                variables=self.variables,
+                transactions=transactions,
+                runner=runner,
+            )
+        return ProcessExecutor(
+            engine=self.engine,
+            releases=self.releases,
+            texts=texts,
+            system=transactions,
+            runner=runner,
+            size=self.settings.executors,
+        )
 
     async def push_release(
         self,
@@ -247,5 +343,19 @@ def _open_store(settings: DeploymentSettings) -> Store:
     # Imported where it is used: a deployment in memory needs no SQLite.
     from camber.storage.sqlite.store import SqliteStore
 
-    path = settings.data / _DATABASE if url is None else Path(url.removeprefix("sqlite:"))
-    return SqliteStore(path, durability=settings.durability)
+    return SqliteStore(_sqlite_path(settings), durability=settings.durability)
+
+
+def _sqlite_path(settings: DeploymentSettings) -> Path:
+    url = settings.store
+    return settings.data / _DATABASE if url is None else Path(url.removeprefix("sqlite:"))
+
+
+def _executor_environment() -> dict[str, str]:
+    """Return the server's variables, which modules may read while they load, without its keys."""
+    kept = {name: value for name, value in os.environ.items() if name not in _KEYS}
+    # Hashes of strings decide the order of sets: two runs of one transaction must agree on it.
+    return kept | {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+
+
+_KEYS = frozenset({"CAMBER_ADMIN_KEY", "CAMBER_DEPLOY_KEY", "CONVEX_SELF_HOSTED_ADMIN_KEY"})

@@ -61,4 +61,6 @@ class DeploymentSettings:
     site_url: str = "http://127.0.0.1:3211"
     history_retention_s: float = limits.history_retention_s
     history_bytes_max: int = limits.history_bytes_max
+    #: Processes that run queries and mutations; 0 for none: everything runs in this one.
+    executors: int = 0
     environment: dict[str, str] = field(default_factory=dict)

@@ -136,3 +136,7 @@ def session_request_id(session: str, request: int) -> str:
 def singleton_id(table: str) -> str:
     """Return the id of the only document of a table that holds one."""
     return encode_id(_NUMBERS[table], bytes(16))
+
+
+#: The document that says which release serves.
+RELEASE_ID: Final = singleton_id(RELEASES)

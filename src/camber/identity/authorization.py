@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import replace
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from camber.errors import AuthenticationFailed, BadRequest
 from camber.identity.admin_keys import AdminKeys

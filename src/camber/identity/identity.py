@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from camber.errors import BadRequest, PermissionDenied
 from camber.identity.operations import ALL_OPERATIONS, Operation, sorted_operations
 from camber.values.packed import pack
@@ -106,20 +108,17 @@ class UserIdentity:
         return UserIdentity(**known, claims=claims)
 
 
-@dataclass(frozen=True, slots=True)
-class Anonymous:
+class Anonymous(msgspec.Struct, frozen=True, tag=True):
     """Nobody has signed in."""
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(msgspec.Struct, frozen=True, tag=True):
     """A user whose token was verified."""
 
     user: UserIdentity
 
 
-@dataclass(frozen=True, slots=True)
-class Admin:
+class Admin(msgspec.Struct, frozen=True, tag=True):
     """The holder of an admin key, who may act as a user.
 
     `key_id` is that of an issued key, None for the root key.

@@ -46,11 +46,15 @@ class Cursor:
     fingerprint: bytes
 
 
+def cursor_key(secret: bytes) -> bytes:
+    """Return the key that seals the cursors of the instance with this secret."""
+    return HKDF(algorithm=SHA256(), length=64, salt=None, info=b"camber cursors").derive(secret)
+
+
 class CursorCipher:
     """Seals and opens the cursors of one instance."""
 
-    def __init__(self, secret: bytes) -> None:
-        key = HKDF(algorithm=SHA256(), length=64, salt=None, info=b"camber cursors").derive(secret)
+    def __init__(self, key: bytes) -> None:
         self._siv = AESSIV(key)
 
     def seal(self, cursor: Cursor) -> str:

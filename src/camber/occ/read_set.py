@@ -7,13 +7,15 @@ to record itself is a query that never updates.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-import msgspec
+from typing import TypeAlias
 
 from camber.occ.interval import IndexId, Interval
 from camber.occ.write_set import EveryKey, IndexWrites
+
+#: An index, the start and end of an interval of its keys, and the prefix that they share.
+RecordedRow: TypeAlias = tuple[IndexId, bytes, bytes | None, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +78,16 @@ class ReadSet:
                         return index, key
         return None
 
-    def pack(self) -> bytes:
-        """Return the read set as bytes, for a frame between processes."""
-        rows = [
+    def rows(self) -> list[RecordedRow]:
+        """Return the read set as plain values, for another process."""
+        return [
             (index, read.interval.start, read.interval.end, read.prefix)
             for index, read in self.items()
         ]
-        return msgspec.msgpack.encode(rows)
 
     @staticmethod
-    def unpack(packed: bytes) -> ReadSet:
-        """Return the read set that `pack` made bytes of."""
-        rows = msgspec.msgpack.decode(packed, type=list[tuple[int, bytes, bytes | None, bytes]])
+    def from_rows(rows: Iterable[RecordedRow]) -> ReadSet:
+        """Return the read set that `rows` was asked of."""
         reads = ReadSet()
         for index, start, end, prefix in rows:
             reads.record(index, Interval(start, end), prefix=prefix)

@@ -15,7 +15,7 @@ from camber.errors import FeatureUnavailable
 from camber.runtime.release import LoadedRelease
 from camber.values.packed import unpack
 
-RELEASE_ID = system_tables.singleton_id(system_tables.RELEASES)
+RELEASE_ID = system_tables.RELEASE_ID
 
 
 class Releases:
@@ -63,7 +63,15 @@ class Releases:
         Raises:
             FeatureUnavailable: nothing has been pushed yet.
         """
-        release = self._loaded.get(release_number(transaction)) or self.newest
+        return self.of(release_number(transaction))
+
+    def of(self, number: int) -> LoadedRelease:
+        """Return the release with this number, or the newest one if its code is gone.
+
+        Raises:
+            FeatureUnavailable: nothing has been pushed yet.
+        """
+        release = self._loaded.get(number) or self.newest
         if release is None:
             raise FeatureUnavailable(
                 "no functions are loaded yet: the first push has not succeeded. "

@@ -9,36 +9,53 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from camber import limits
-from camber.engine.engine import Engine
-from camber.engine.variables import Variables
-from camber.errors import AppError, DeveloperError, FunctionError, RequestError
+from camber.errors import ActionLost, AppError, DeveloperError, FunctionError, RequestError
 from camber.functions.calls import Callee
 from camber.functions.contexts import ActionCtx, Auth, SyncActionCtx
 from camber.functions.definition import Function, FunctionKind
 from camber.functions.environment import Environment
 from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
+from camber.host import Host
 from camber.identity.identity import user_of
 from camber.runtime.executor import Caller, FunctionCall, Origin, Progress
 from camber.runtime.failures import FailureTexts
 from camber.runtime.invocation import (
-    Serving,
     admitted,
-    application_of,
     bound,
     encoded_arguments,
     encoded_result,
     resolve,
 )
 from camber.runtime.results import ActionResult, Failure
+from camber.schema.plan import TableNames
 from camber.values.packed import unpack
 
 
 class FunctionRunner(Protocol):
-    """Runs functions through the cache and the committer; on the server's event loop."""
+    """Runs functions through the cache and the committer; awaited on the actions' event loop."""
 
     async def run(self, call: FunctionCall, kind: FunctionKind) -> Completed:
-        """Run a function of `kind` and return what came out."""
+        """Run a function of `kind` and return what came out.
+
+        Raises:
+            RequestError: it failed as a request.
+        """
+
+
+class Reading(Protocol):
+    """What an action reads without a function: names of tables, and deployment variables."""
+
+    @property
+    def catalog(self) -> TableNames:
+        """Return the tables that there are now."""
+
+    def variable(self, name: str) -> str | None:
+        """Return a deployment variable as it is now.
+
+        Raises:
+            VariableUnreadable: it was sealed under another secret.
+        """
 
 
 class Completed(Protocol):
@@ -61,51 +78,58 @@ class Completed(Protocol):
 class ActionRunner:
     """Runs actions on whatever event loop it is awaited on."""
 
-    engine: Engine
-    releases: Serving
+    host: Host
+    reading: Reading
     texts: FailureTexts
-    variables: Variables
     runner: FunctionRunner
-    server_loop: asyncio.AbstractEventLoop
     #: Threads for actions that are plain functions.
     threads: concurrent.futures.Executor
 
-    async def run(self, call: FunctionCall, progress: Progress) -> ActionResult:
-        """Run an action to its end; tell `progress` each line, where it is logged."""
-        application = self._application(call.path)
-        names = self.engine.catalog
-        log = Log(self.engine.host.now_ns, progress)
+    async def run(
+        self, call: FunctionCall, application: Application, progress: Progress
+    ) -> ActionResult:
+        """Run an action to its end, or until its time is up or it is cancelled.
+
+        `progress` is told each line, where it is logged.
+        """
+        log = Log(self.host.now_ns, progress)
         try:
             function = admitted(application, call, FunctionKind.ACTION)
-            keywords = bound(function, call.arguments, names)
+            keywords = bound(function, call.arguments, self.reading.catalog)
         except DeveloperError as error:
             return self._result(None, self.texts.refused(error, call.request_id), log)
+        time_limit = asyncio.timeout(limits.action_s_max)
         try:
             with capturing(log):
-                result = await self._invoke(application, function, keywords, call, log)
+                async with time_limit:
+                    result = await self._invoke(application, function, keywords, call, log)
         except asyncio.CancelledError:
-            if _is_being_cancelled():
-                raise
-            failure = self.texts.thrown(RuntimeError("the action was cancelled"), call.request_id)
-            return self._result(None, failure, log)
+            reason = "the server is ending" if _is_being_cancelled() else "it cancelled itself"
+            lost = ActionLost(
+                f"{call.path} was cancelled: {reason}. It may have done part of its work"
+            )
+            return self._result(None, self.texts.refused(lost, call.request_id), log)
         # Whatever user code raises is its failure, SystemExit too: it must not end the server.
         except BaseException as error:  # noqa: BLE001
+            if time_limit.expired():
+                return self._result(None, self._out_of_time(call), log)
             return self._result(None, self.texts.thrown(error, call.request_id), log)
         try:
-            return self._result(encoded_result(function, result, self.engine.catalog), None, log)
+            return self._result(encoded_result(function, result, self.reading.catalog), None, log)
         except DeveloperError as error:
             return self._result(None, self.texts.refused(error, call.request_id), log)
+
+    def _out_of_time(self, call: FunctionCall) -> Failure:
+        late = ActionLost(
+            f"{call.path} has run for {limits.action_s_max:.0f} s, the most for one action. "
+            "Split the work over several actions",
+            code="ActionTimeout",
+        )
+        return self.texts.refused(late, call.request_id)
 
     def _result(self, value: bytes | None, failure: Failure | None, log: Log) -> ActionResult:
         lines = self.texts.log_lines(log.texts)
         return ActionResult(value=value, failure=failure, log_lines=lines)
-
-    def _application(self, source: str) -> Application:
-        transaction = self.engine.begin(source)
-        try:
-            return application_of(self.releases.serving(transaction))
-        finally:
-            transaction.close()
 
     async def _invoke(
         self,
@@ -131,11 +155,7 @@ class ActionRunner:
         return await loop.run_in_executor(self.threads, run)
 
     def _variable(self, name: str) -> str | None:
-        transaction = self.engine.begin("ctx.env")
-        try:
-            return self.variables.get(transaction, name)
-        finally:
-            transaction.close()
+        return self.reading.variable(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +196,7 @@ class _Calls:
         function = resolve(self.application, callee)
         call = FunctionCall(
             path=function.path,
-            arguments=encoded_arguments(function, args, kwargs, self.actions.engine.catalog),
+            arguments=encoded_arguments(function, args, kwargs, self.actions.reading.catalog),
             identity=self.call.identity,
             caller=Caller.APPLICATION,
             request_id=self.call.request_id,
@@ -184,10 +204,8 @@ class _Calls:
             parent_execution_id=self.call.execution_id,
             traceparent=self.call.traceparent,
         )
-        running = self.actions.runner.run(call, kind)
-        done = asyncio.run_coroutine_threadsafe(running, self.actions.server_loop)
         try:
-            completed = await asyncio.wrap_future(done)
+            completed = await self.actions.runner.run(call, kind)
         except RequestError as error:
             raise FunctionError(f"{function.path} failed: {error}") from error
         self.log.show(completed.log_lines)
@@ -198,7 +216,7 @@ class _Calls:
             raise FunctionError(f"{function.path} failed: {failure.headline}")
         assert completed.value is not None
         # A document's id may be of a table that this very call has created.
-        return function.returns.decode(unpack(completed.value), self.actions.engine.catalog)
+        return function.returns.decode(unpack(completed.value), self.actions.reading.catalog)
 
 
 def _is_being_cancelled() -> bool:

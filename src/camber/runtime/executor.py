@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
 
+import msgspec
+
 from camber.engine.transaction import FinishedTransaction
 from camber.functions.definition import FunctionKind
 from camber.functions.logs import LogLine
@@ -44,16 +46,14 @@ class Origin(Enum):
     ACTION = "Action"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRequest:
+class SessionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Which of a client's mutations this is, across all its sockets (semantics 4.7)."""
 
     session: str
     request: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionCall:
+class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     """One function to run.
 
     `path` is a function's key (`messages:send`); `arguments` is a packed value, an object unless
@@ -134,5 +134,5 @@ class Executor(Protocol):
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none for the caller."""
 
-    def close(self) -> None:
-        """End the threads or processes; what still runs is lost."""
+    async def close(self) -> None:
+        """End the threads or processes; actions that still run are cancelled."""

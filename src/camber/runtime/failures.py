@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from camber.errors import AppError, CamberError, FunctionNotFound, InvalidFunctionCall
+from camber.errors import AppError, CamberError, FunctionNotFound, Interrupted, InvalidFunctionCall
 from camber.runtime.results import Failure
 from camber.values.packed import pack
 from camber.values.value import InvalidValue, Value, canonical
@@ -86,7 +86,7 @@ def _headline(error: BaseException) -> tuple[str, bytes | None]:
             return f"Error: the data of an AppError must be storable: {invalid.sentence}", None
         text = data if isinstance(data, str) else encode_value(data).decode()
         return f"ConvexError: {text}", pack(data)
-    if isinstance(error, CamberError):
+    if isinstance(error, CamberError | Interrupted):
         return f"Error: {error}", None
     name = "Error" if type(error) is Exception else type(error).__name__
     return f"{name}: {error}", None

@@ -17,12 +17,12 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from enum import Enum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from camber import limits
 from camber.engine.transaction import NOTHING_USED, Usage

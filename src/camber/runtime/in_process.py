@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from contextlib import closing
+from dataclasses import dataclass
 
+from camber.engine.catalog import Catalog
 from camber.engine.engine import Engine
 from camber.engine.variables import Variables
 from camber.functions.definition import FunctionKind
 from camber.functions.logs import LogLine, install_print
-from camber.occ.cursors import CursorCipher
-from camber.runtime.actions import THREADS_MAX, ActionRunner, FunctionRunner
+from camber.runtime.actions import THREADS_MAX, ActionRunner, Completed, FunctionRunner
 from camber.runtime.executor import (
     FunctionCall,
     MutationExecuted,
@@ -34,35 +35,25 @@ class InProcessExecutor:
         *,
         engine: Engine,
         releases: Serving,
-        cursors: CursorCipher,
         texts: FailureTexts,
         variables: Variables,
+        transactions: TransactionRunner,
         runner: FunctionRunner,
-        test_hooks: bool = False,
     ) -> None:
         install_print()
         self._engine = engine
         self._releases = releases
-        self._transactions = TransactionRunner(
-            host=engine.host,
-            releases=releases,
-            cursors=cursors,
-            texts=texts,
-            variables=variables,
-            test_hooks=test_hooks,
-        )
+        self._transactions = transactions
         self._transaction_thread = engine.host.worker("camber-transactions")
         self._action_thread = engine.host.loop_thread("camber-actions")
         self._threads = concurrent.futures.ThreadPoolExecutor(
             max_workers=THREADS_MAX, thread_name_prefix="camber-action"
         )
         self._actions = ActionRunner(
-            engine=engine,
-            releases=releases,
+            host=engine.host,
+            reading=_Reading(engine, variables),
             texts=texts,
-            variables=variables,
-            runner=runner,
-            server_loop=asyncio.get_running_loop(),
+            runner=_OnLoop(runner, asyncio.get_running_loop()),
             threads=self._threads,
         )
 
@@ -85,16 +76,21 @@ class InProcessExecutor:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(progress, line)
 
-        return await self._action_thread.run(self._actions.run(call, tell))
+        with closing(self._engine.begin(call.path)) as transaction:
+            application = application_of(self._releases.serving(transaction))
+        return await self._action_thread.run(self._actions.run(call, application, tell))
 
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none."""
         with closing(self._engine.begin("which function")) as transaction:
-            function = find(application_of(self._releases.serving(transaction)), call)
+            function = find(self._releases.serving(transaction).analysis.functions, call)
         return None if function is None else function.kind
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the threads; actions that still run are cancelled."""
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
         self._action_thread.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._transaction_thread.close()
@@ -106,3 +102,31 @@ class InProcessExecutor:
     def _mutation(self, call: FunctionCall, session: SessionRequest | None) -> MutationExecuted:
         with closing(self._engine.begin(call.path)) as transaction:
             return self._transactions.mutation(call, session, transaction)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What actions read of an engine in their own process."""
+
+    engine: Engine
+    variables: Variables
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.engine.catalog
+
+    def variable(self, name: str) -> str | None:
+        with closing(self.engine.begin("ctx.env")) as transaction:
+            return self.variables.get(transaction, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _OnLoop:
+    """Runs functions on the server's event loop, for actions on another."""
+
+    runner: FunctionRunner
+    loop: asyncio.AbstractEventLoop
+
+    async def run(self, call: FunctionCall, kind: FunctionKind) -> Completed:
+        running = asyncio.run_coroutine_threadsafe(self.runner.run(call, kind), self.loop)
+        return await asyncio.wrap_future(running)

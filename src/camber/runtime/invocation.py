@@ -7,7 +7,7 @@ all have passed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from camber import limits
 from camber.engine.transaction import Transaction
@@ -56,11 +56,22 @@ def application_of(release: LoadedRelease) -> Application:
     return release.application
 
 
-def find(application: Application, call: FunctionCall) -> Function[..., Any] | None:
+class Listed(Protocol):
+    """A function in a list of them: one that can run, or what is known of one."""
+
+    @property
+    def visibility(self) -> Visibility:
+        """Return who may call it."""
+
+
+F = TypeVar("F", bound=Listed)
+
+
+def find(functions: Mapping[str, F], call: FunctionCall) -> F | None:
     """Return the function that a call names, or None if there is none for its caller."""
     if call.component_path and call.caller is not Caller.CLIENT:
         return None
-    function = application.functions.get(call.path)
+    function = functions.get(call.path)
     if function is None:
         return None
     if function.visibility is Visibility.INTERNAL and call.caller is Caller.CLIENT:
@@ -77,7 +88,7 @@ def admitted(
         DeveloperError: it does not exist for this caller, is of another kind, or its arguments
             are too large or no value.
     """
-    function = find(application, call)
+    function = find(application.functions, call)
     display = FunctionPath.parse(call.path).display
     if function is None:
         if call.component_path and call.caller is not Caller.CLIENT:

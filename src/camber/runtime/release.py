@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from camber.errors import CamberError
 from camber.functions.analysis import Analysis, analyse
 from camber.functions.loading import Application
 from camber.values.packed import unpack
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,15 @@ class LoadedRelease(Protocol):
         the first document that does not fit.
         """
 
+    async def describe(self, function: Callable[[Application], R]) -> R:
+        """Return what a function of Camber's own says of the loaded application.
+
+        It runs where the code is, and returns plain values: strings, numbers, lists, objects.
+        """
+
+    def rest(self) -> None:
+        """Take as little room as can be once nothing runs any more: another release serves."""
+
     async def close(self) -> None:
         """Let go of the code; what still runs on it ends first."""
 
@@ -65,6 +76,13 @@ class InProcessRelease:
     ) -> TableCheck:
         """Hold packed documents against a declared table, on a thread."""
         return await asyncio.to_thread(check_documents, self.application, table, documents, numbers)
+
+    async def describe(self, function: Callable[[Application], R]) -> R:
+        """Return what a function of Camber's own says of the loaded application."""
+        return await asyncio.to_thread(function, self.application)
+
+    def rest(self) -> None:
+        """Do nothing: modules take no room that could be given back."""
 
     async def close(self) -> None:
         """Do nothing: functions that still run hold their modules."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import assert_never
+from typing import TypeAlias, assert_never
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from camber.engine.engine import Engine
-from camber.engine.variables import Variables
 from camber.functions.definition import FunctionKind
 from camber.measures import Gauge
-from camber.occ.cursors import CursorCipher
+from camber.runtime.actions import FunctionRunner
 from camber.runtime.executor import Executor, FunctionCall, SessionRequest
-from camber.runtime.failures import FailureTexts
 from camber.runtime.function_log import FunctionLog
-from camber.runtime.in_process import InProcessExecutor
-from camber.runtime.invocation import Serving
 from camber.runtime.mutations import Mutations
 from camber.runtime.permissions import check_permission
 from camber.runtime.queries import Queries
@@ -36,33 +33,21 @@ class Done:
     log_lines: tuple[str, ...]
 
 
+#: Makes what runs functions, given what carries out the calls that actions make.
+MakeExecutor: TypeAlias = Callable[[FunctionRunner], Executor]
+
+
 class Runtime:
     """Runs functions. Lives on the event loop that made it."""
 
     def __init__(
-        self,
-        *,
-        engine: Engine,
-        releases: Serving,
-        cursors: CursorCipher,
-        texts: FailureTexts,
-        variables: Variables,
-        tracing: Tracing | None = None,
-        test_hooks: bool = False,
+        self, *, engine: Engine, make_executor: MakeExecutor, tracing: Tracing | None = None
     ) -> None:
         self._engine = engine
         self.log = FunctionLog(engine.host, tracing)
         #: What executors want to be seen of themselves.
         self.gauges: list[Gauge] = []
-        self.executor: Executor = InProcessExecutor(
-            engine=engine,
-            releases=releases,
-            cursors=cursors,
-            texts=texts,
-            variables=variables,
-            runner=self,
-            test_hooks=test_hooks,
-        )
+        self.executor = make_executor(self)
         self.queries = Queries(engine=engine, executor=self.executor, log=self.log)
         self._mutations = Mutations(engine=engine, executor=self.executor, log=self.log)
 
@@ -135,7 +120,7 @@ class Runtime:
     async def close(self) -> None:
         """End the executor."""
         self.log.close()
-        await asyncio.to_thread(self.executor.close)
+        await self.executor.close()
 
 
 def session_request_id(session: SessionRequest) -> str:

@@ -18,6 +18,8 @@ from camber.errors import (
     DeveloperError,
     FunctionError,
     InjectedError,
+    Interrupted,
+    OutOfMemory,
     RequestError,
 )
 from camber.functions.calls import Callee
@@ -86,8 +88,8 @@ class TransactionRunner:
         return QueryExecuted(
             result=result,
             reads=transaction.finish().reads,
-            read_identity=outcome.execution.read_identity,
-            observed_time=outcome.execution.conditions.observed_time,
+            read_identity=outcome.read_identity,
+            observed_time=outcome.observed_time,
             run=outcome.run(transaction),
         )
 
@@ -116,6 +118,18 @@ class TransactionRunner:
             run=outcome.run(transaction),
         )
 
+    def interrupted(
+        self, call: FunctionCall, transaction: Transaction, error: Interrupted
+    ) -> QueryExecuted:
+        """Return what a run comes to that was interrupted after its user code had ended."""
+        failure = self.texts.thrown(error, call.request_id)
+        result = QueryResult(
+            ts=transaction.begin_ts, packed=None, failure=failure, log_lines=(), journal=None
+        )
+        return QueryExecuted(
+            result=result, reads=transaction.reads, read_identity=True, observed_time=True
+        )
+
     def _run(
         self,
         call: FunctionCall,
@@ -137,6 +151,9 @@ class TransactionRunner:
         kind: FunctionKind,
         pagination: PaginationState,
     ) -> _Outcome:
+        system = system_query_of(call, kind)
+        if system is not None:
+            return self._system(system, call, transaction, release, pagination)
         application = application_of(release)
         execution = _Execution(
             transaction=transaction,
@@ -153,33 +170,13 @@ class TransactionRunner:
         )
         # A transaction has one moment, and its lines are of that.
         log = Log(lambda: transaction.now_ns)
-        system = _system_query(call, kind)
-        if system is not None:
-            given = SystemCall(
-                transaction=transaction,
-                analysis=release.analysis,
-                variables=self.variables,
-                cursors=self.cursors,
-                pagination=pagination,
-            )
-            try:
-                if call.arguments_error is not None:
-                    raise ArgumentValidationError(call.arguments_error)
-                value = system.run(given, call.arguments)
-            except DeveloperError as error:
-                failure = self.texts.refused(error, call.request_id)
-                return _Outcome(execution, log, failure=failure)
-            except AppError as error:
-                failure = self.texts.thrown(error, call.request_id)
-                return _Outcome(execution, log, failure=failure)
-            return _Outcome(execution, log, value=value)
         try:
             function = admitted(application, call, kind)
             # Defaults of arguments are user code too.
             with execution.conditions:
                 keywords = bound(function, call.arguments, transaction)
         except DeveloperError as error:
-            return _Outcome(execution, log, failure=self.texts.refused(error, call.request_id))
+            return _Outcome(log, execution, failure=self.texts.refused(error, call.request_id))
         try:
             with execution.conditions:
                 value = execution.invoke(function, keywords, log, pagination, depth=0)
@@ -189,20 +186,48 @@ class TransactionRunner:
                 log.line("WARN", [warning])
         except _Refused as refused:
             failure = self.texts.refused(refused.error, call.request_id)
-            return _Outcome(execution, log, failure=failure)
+            return _Outcome(log, execution, failure=failure)
         except RequestError as error:
             if execution.is_system(error):
                 raise
-            return _Outcome(execution, log, failure=self.texts.thrown(error, call.request_id))
+            return _Outcome(log, execution, failure=self.texts.thrown(error, call.request_id))
+        except MemoryError as error:
+            msg = f"{call.path} found no memory"
+            raise OutOfMemory(msg) from error
         # Whatever user code raises is its failure, SystemExit too: it must not end the server.
         except BaseException as error:  # noqa: BLE001
             execution.raise_system_error()
-            return _Outcome(execution, log, failure=self.texts.thrown(error, call.request_id))
+            return _Outcome(log, execution, failure=self.texts.thrown(error, call.request_id))
         execution.raise_system_error()
-        return _Outcome(execution, log, value=value)
+        return _Outcome(log, execution, value=value)
+
+    def _system(
+        self,
+        query: SystemQuery,
+        call: FunctionCall,
+        transaction: Transaction,
+        release: LoadedRelease,
+        pagination: PaginationState,
+    ) -> _Outcome:
+        given = SystemCall(
+            transaction=transaction,
+            analysis=release.analysis,
+            variables=self.variables,
+            cursors=self.cursors,
+            pagination=pagination,
+        )
+        log = Log(lambda: transaction.now_ns)
+        try:
+            if call.arguments_error is not None:
+                raise ArgumentValidationError(call.arguments_error)
+            return _Outcome(log, value=query.run(given, call.arguments))
+        except DeveloperError as error:
+            return _Outcome(log, failure=self.texts.refused(error, call.request_id))
+        except AppError as error:
+            return _Outcome(log, failure=self.texts.thrown(error, call.request_id))
 
 
-def _system_query(call: FunctionCall, kind: FunctionKind) -> SystemQuery | None:
+def system_query_of(call: FunctionCall, kind: FunctionKind) -> SystemQuery | None:
     """Return the system query that a call names; for who is no admin there is none."""
     if not call.path.startswith(SYSTEM_PREFIX) or call.caller is not Caller.ADMIN:
         return None
@@ -213,11 +238,21 @@ def _system_query(call: FunctionCall, kind: FunctionKind) -> SystemQuery | None:
 
 @dataclass(slots=True)
 class _Outcome:
-    execution: _Execution
     log: Log
+    execution: _Execution | None = None
     value: bytes | None = None
     failure: Failure | None = None
     user_s: float = 0.0
+
+    @property
+    def read_identity(self) -> bool:
+        """Return whether the result depends on who asked."""
+        return self.execution is not None and self.execution.read_identity
+
+    @property
+    def observed_time(self) -> bool:
+        """Return whether the result depends on when it was asked for."""
+        return self.execution is not None and self.execution.conditions.observed_time
 
     def run(self, transaction: Transaction) -> Run:
         """Return how it went, for the operator."""

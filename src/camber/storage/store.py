@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.write_set import EVERY_KEY, EveryKey, IndexWrites
 from camber.storage.index_ids import by_id_index
@@ -29,8 +31,7 @@ class Row(NamedTuple):
     packed: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryChange:
+class EntryChange(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Where a document was and is in one index.
 
     Equal keys mean that it stayed where it was: nothing to store, but whoever read there has read
@@ -42,8 +43,7 @@ class EntryChange:
     added: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentChange:
+class DocumentChange(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One new revision of a document: what it was and what it is; None is absent.
 
     `entries` has every index of the table but `by_id`.

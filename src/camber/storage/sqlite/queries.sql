@@ -80,6 +80,9 @@ INSERT INTO commits (ts, source, writes, history_bytes) VALUES (?1, ?2, ?3, ?4)
 -- name: tail
 SELECT ts, source, writes FROM commits WHERE ts > ?1 ORDER BY ts
 
+-- name: touched_since
+SELECT writes FROM commits WHERE ts > ?1 LIMIT ?2
+
 -- name: oldest_commits
 SELECT ts, writes, history_bytes FROM commits
 WHERE ts <= ?1 AND ts < (SELECT max(ts) FROM commits) ORDER BY ts LIMIT ?2

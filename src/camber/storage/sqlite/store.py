@@ -1,50 +1,41 @@
-"""SQLite in WAL mode: one writing connection, a pool of reading ones, everything in one file.
+"""SQLite in WAL mode: one writing connection beside the reading ones, everything in one file.
 
-A snapshot is a read transaction whose first statement reads the newest timestamp: that pins it,
-while `BEGIN` does not. With `synchronous=FULL` a commit survives the loss of power, with NORMAL
-only that of the process; group commit is what makes FULL affordable.
+With `synchronous=FULL` a commit survives the loss of power, with NORMAL only that of the process;
+group commit is what makes FULL affordable.
 """
 
 from __future__ import annotations
 
 import fcntl
-import re
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Final
 
 import apsw
-import msgspec
 
-from camber.errors import CamberError, OutOfRetention
-from camber.occ.interval import IndexId, Interval, Order
-from camber.occ.write_set import EVERY_KEY, EveryKey, IndexWrites
-from camber.storage.index_ids import by_id_index
-from camber.storage.sqlite.staging import Staging
-from camber.storage.store import (
-    Commit,
-    LoggedCommit,
-    Revision,
-    Revisions,
-    Row,
-    StagedRow,
-    TooManyRevisions,
-    id_of_key,
+from camber.errors import CamberError
+from camber.occ.interval import IndexId
+from camber.occ.write_set import EveryKey
+from camber.storage.sqlite.reading import (
+    SQL,
+    SqliteReader,
+    SqliteSnapshot,
+    connect,
+    is_by_id,
+    one,
+    pack_writes,
+    unpack_writes,
 )
-from camber.values.ids import id_length
+from camber.storage.sqlite.staging import Staging
+from camber.storage.store import Commit, LoggedCommit, Revisions, StagedRow
 from camber.values.keys import encode_key
 from camber.values.timestamp import Timestamp
 
 #: "Camb": marks the file as ours (PRAGMA application_id).
 _APPLICATION_ID: Final = 0x43616D62
 _FORMAT: Final = 1
-#: Above every key: no part of a key starts with this byte.
-_KEY_MAX: Final = b"\xff"
-#: How long to wait for a lock that a backup tool may hold, in milliseconds.
-_BUSY_MS: Final = 10_000
 
 
 class Durability(Enum):
@@ -62,15 +53,6 @@ class StoreUnusable(CamberError):
     code = "StoreUnusable"
 
 
-def _load_queries() -> dict[str, str]:
-    text = resources.files("camber.storage.sqlite").joinpath("queries.sql").read_text()
-    parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)[1:]
-    return {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}
-
-
-_SQL: Final = _load_queries()
-
-
 class SqliteStore:
     """A store in the file `path`, which is made if it is not there.
 
@@ -81,16 +63,14 @@ class SqliteStore:
     def __init__(self, path: Path, *, durability: Durability = Durability.FULL) -> None:
         self._path = path
         self._lock_file = _lock(path)
-        self._pool: list[apsw.Connection] = []
-        self._pool_lock = threading.Lock()
-        self._closed = False
+        self._reader = SqliteReader(path)
         try:
-            self._writer = _connect(path)
+            self._writer = connect(path)
             _prepare(self._writer, path)
             self._writer.execute(f"PRAGMA synchronous = {durability.value}")
-            self._newest: Timestamp = _one(self._writer, "newest")
-            self._history_bytes: int = _one(self._writer, "history_bytes")
-            self._staging = Staging(self._writer, _SQL)
+            self._newest: Timestamp = one(self._writer, "newest")
+            self._history_bytes: int = one(self._writer, "history_bytes")
+            self._staging = Staging(self._writer, SQL)
             self.unstage()
         except apsw.Error as error:
             self._lock_file.close()
@@ -104,36 +84,7 @@ class SqliteStore:
 
     def snapshot(self, ts: Timestamp | None = None) -> SqliteSnapshot:
         """Return the newest snapshot, or the one at exactly `ts`."""
-        connection = self._reader()
-        try:
-            connection.execute("BEGIN")
-            newest: Timestamp = _one(connection, "newest")
-            if ts is not None and ts < newest:
-                floor = _one(connection, "floor")
-                if ts < floor:
-                    raise OutOfRetention(f"the snapshot at {ts} is gone: history begins at {floor}")
-            assert ts is None or ts <= newest, f"{ts} is not here yet, the newest is {newest}"
-        except BaseException:
-            self._give_back(connection)
-            raise
-        return SqliteSnapshot(self, connection, newest if ts is None else ts, newest)
-
-    def _reader(self) -> apsw.Connection:
-        with self._pool_lock:
-            if self._pool:
-                return self._pool.pop()
-        connection = _connect(self._path)
-        connection.execute("PRAGMA query_only = ON")
-        return connection
-
-    def _give_back(self, connection: apsw.Connection) -> None:
-        if connection.in_transaction:
-            connection.execute("COMMIT")
-        with self._pool_lock:
-            if not self._closed:
-                self._pool.append(connection)
-                return
-        connection.close()
+        return self._reader.snapshot(ts)
 
     def append(self, commits: Sequence[Commit]) -> None:
         """Write commits, in order of growing timestamps, and make them durable."""
@@ -154,28 +105,18 @@ class SqliteStore:
 
     def _let_in(self, commit: Commit) -> int:
         size = sum(self._staging.let_in(staged, commit.ts) for staged in commit.staged)
-        self._writer.execute(_SQL["set_history_bytes"], (commit.ts, commit.history_bytes() + size))
+        self._writer.execute(SQL["set_history_bytes"], (commit.ts, commit.history_bytes() + size))
         return size
 
     def newest_ts(self) -> Timestamp:
         """Return the timestamp of the newest commit; 0 if there is none."""
-        newest: Timestamp = _one(self._writer, "newest")
+        newest: Timestamp = one(self._writer, "newest")
         self._newest = newest
         return newest
 
     def tail(self, since: Timestamp) -> list[LoggedCommit]:
         """Return the commits after `since`, oldest first."""
-        connection = self._reader()
-        try:
-            floor = _one(connection, "floor")
-            if since < floor:
-                raise OutOfRetention(f"the log begins at {floor}, after {since}")
-            return [
-                LoggedCommit(ts=ts, source=source, writes=_unpack_writes(writes))
-                for ts, source, writes in connection.execute(_SQL["tail"], (since,))
-            ]
-        finally:
-            self._give_back(connection)
+        return self._reader.tail(since)
 
     def revisions(
         self,
@@ -188,67 +129,53 @@ class SqliteStore:
         commit_rows_max: int,
     ) -> Revisions:
         """Return what documents of wanted tables became after `since`, up to `upto`."""
-        connection = self._reader()
-        try:
-            connection.execute("BEGIN")
-            floor = _one(connection, "floor")
-            if since < floor:
-                raise OutOfRetention(f"the log begins at {floor}, after {since}")
-            rows: list[Revision] = []
-            # One more than asked for, to know whether there are more.
-            commits = list(
-                connection.execute(_SQL["commits_between"], (since, upto, commits_max + 1))
-            )
-            for ts, writes in commits[:commits_max]:
-                found = _revisions_of(
-                    connection, ts, _unpack_writes(writes), wanted, commit_rows_max
-                )
-                rows += found
-                if len(rows) >= rows_max:
-                    return Revisions(rows=rows, through=ts)
-        finally:
-            self._give_back(connection)
-        through = commits[commits_max - 1][0] if len(commits) > commits_max else upto
-        return Revisions(rows=rows, through=through)
+        return self._reader.revisions(
+            since=since,
+            upto=upto,
+            wanted=wanted,
+            rows_max=rows_max,
+            commits_max=commits_max,
+            commit_rows_max=commit_rows_max,
+        )
 
     def trim(self, *, before: Timestamp, commits_max: int) -> int:
         """Forget what was superseded at or before `before`."""
-        rows = list(self._writer.execute(_SQL["oldest_commits"], (before, commits_max)))
+        rows = list(self._writer.execute(SQL["oldest_commits"], (before, commits_max)))
         if not rows:
             return 0
         places = [
             (index, key, ts)
             for ts, writes, _ in rows
-            for index, keys in _unpack_writes(writes).items()
+            for index, keys in unpack_writes(writes).items()
             if not isinstance(keys, EveryKey)
             for key in keys
         ]
         whole = [
             (index, ts)
             for ts, writes, _ in rows
-            for index, keys in _unpack_writes(writes).items()
+            for index, keys in unpack_writes(writes).items()
             if isinstance(keys, EveryKey)
         ]
         floor = rows[-1][0]
         with _transaction(self._writer):
             self._writer.executemany(
-                _SQL["delete_document_history"],
-                ((index // 2, key, ts) for index, key, ts in places if _is_by_id(index)),
+                SQL["delete_document_history"],
+                ((index // 2, key, ts) for index, key, ts in places if is_by_id(index)),
             )
             self._writer.executemany(
-                _SQL["delete_entry_history"],
-                (place for place in places if not _is_by_id(place[0])),
+                SQL["delete_entry_history"],
+                (place for place in places if not is_by_id(place[0])),
             )
             self._writer.executemany(
-                _SQL["delete_documents_history_of"],
-                [(index // 2, ts) for index, ts in whole if _is_by_id(index)],
+                SQL["delete_documents_history_of"],
+                [(index // 2, ts) for index, ts in whole if is_by_id(index)],
             )
             self._writer.executemany(
-                _SQL["delete_entries_history_of"],
-                [(index, ts) for index, ts in whole if not _is_by_id(index)],
+                SQL["delete_entries_history_of"],
+                [(index, ts) for index, ts in whole if not is_by_id(index)],
             )
-            self._writer.execute(_SQL["delete_commits"], (floor,))
-            self._writer.execute(_SQL["set_floor"], (floor,))
+            self._writer.execute(SQL["delete_commits"], (floor,))
+            self._writer.execute(SQL["set_floor"], (floor,))
         self._history_bytes -= sum(row[2] for row in rows)
         return len(rows)
 
@@ -258,7 +185,7 @@ class SqliteStore:
 
     def history_floor(self) -> Timestamp:
         """Return the oldest timestamp that a snapshot may have."""
-        floor: Timestamp = _one(self._writer, "floor")
+        floor: Timestamp = one(self._writer, "floor")
         return floor
 
     def size_bytes(self) -> int:
@@ -269,14 +196,14 @@ class SqliteStore:
     def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
         """Write entries of a new index, for documents that there are now."""
         with _transaction(self._writer):
-            self._writer.executemany(_SQL["put_entry"], ((index, key) for key in keys))
+            self._writer.executemany(SQL["put_entry"], ((index, key) for key in keys))
 
     def drop_index(self, index: IndexId, *, entries_max: int) -> int:
         """Remove entries of an index, and their history; return how many there were."""
         with _transaction(self._writer):
-            self._writer.execute(_SQL["drop_entries"], (index, entries_max))
+            self._writer.execute(SQL["drop_entries"], (index, entries_max))
             removed = self._writer.changes()
-            self._writer.execute(_SQL["drop_entries_history"], (index, entries_max))
+            self._writer.execute(SQL["drop_entries_history"], (index, entries_max))
             return removed + self._writer.changes()
 
     def stage(self, table: int, rows: Sequence[StagedRow]) -> None:
@@ -286,7 +213,7 @@ class SqliteStore:
 
     def staged_keys(self, index: IndexId, after: bytes, limit: int) -> list[bytes]:
         """Return the first `limit` keys above `after` that are staged for an index, in order."""
-        if _is_by_id(index):
+        if is_by_id(index):
             return self._staging.document_keys(index // 2, after, limit)
         return self._staging.entry_keys(index, after, limit)
 
@@ -301,131 +228,9 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close the store. Snapshots must be closed before."""
-        with self._pool_lock:
-            self._closed = True
-            pool, self._pool = self._pool, []
-        for connection in pool:
-            connection.close()
+        self._reader.close()
         self._writer.close()
         self._lock_file.close()
-
-
-class SqliteSnapshot:
-    """All data of a SQLite store as of one timestamp."""
-
-    __slots__ = ("_connection", "_is_newest", "_store", "ts")
-
-    def __init__(
-        self,
-        store: SqliteStore,
-        connection: apsw.Connection,
-        ts: Timestamp,
-        newest: Timestamp,
-    ) -> None:
-        self.ts: Timestamp = ts
-        self._store = store
-        self._connection: apsw.Connection | None = connection
-        self._is_newest = ts == newest
-
-    def get(self, table: int, id: str) -> bytes | None:
-        """Return a document's packed fields, or None."""
-        return self._document(table, encode_key([id]))
-
-    def _document(self, table: int, key: bytes) -> bytes | None:
-        if not self._is_newest:
-            row = self._first("get_superseded", (table, key, self.ts))
-            if row is not None:
-                return cast("bytes | None", row[0])
-        row = self._first("get", (table, key))
-        return None if row is None else cast("bytes", row[0])
-
-    def _first(self, query: str, parameters: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        for row in self._rows(query, parameters):
-            return row
-        return None
-
-    def _rows(self, query: str, parameters: tuple[Any, ...]) -> Iterable[tuple[Any, ...]]:
-        assert self._connection is not None, "the snapshot is closed"
-        return self._connection.execute(_SQL[query], parameters)
-
-    def scan(
-        self, table: int, index: IndexId, interval: Interval, order: Order, limit: int
-    ) -> list[Row]:
-        """Return the first `limit` documents of `interval`, in key order."""
-        start, end = interval.start, _KEY_MAX if interval.end is None else interval.end
-        if not self._is_newest:
-            return self._scan_older(table, index, start, end, order, limit)
-        if index == by_id_index(table):
-            rows = self._rows(f"scan_documents_{order.value}", (table, start, end, limit))
-        else:
-            id_bytes = id_length(table) + 2
-            rows = self._rows(
-                f"scan_entries_{order.value}", (table, start, end, limit, index, -id_bytes)
-            )
-        return [Row(key, packed) for key, packed in rows]
-
-    def _scan_older(
-        self, table: int, index: IndexId, start: bytes, end: bytes, order: Order, limit: int
-    ) -> list[Row]:
-        """Lay what was superseded since over what is current."""
-        is_by_id = index == by_id_index(table)
-        kind, place = ("documents", table) if is_by_id else ("entries", index)
-        superseded = {
-            key: bool(present)
-            for key, present, _ in self._rows(f"{kind}_superseded", (place, start, end, self.ts))
-        }
-        gone = sum(not present for present in superseded.values())
-        one = "document" if is_by_id else "entry"
-        current = self._rows(
-            f"{one}_keys_{order.value}", (place, start, end, min(limit + gone, 2**62))
-        )
-        keys = {key for (key,) in current if superseded.get(key, True)}
-        keys.update(key for key, present in superseded.items() if present)
-        id_bytes = id_length(table) + 2
-        rows = []
-        for key in sorted(keys, reverse=order is Order.DESC)[:limit]:
-            packed = self._document(table, key[-id_bytes:])
-            assert packed is not None, f"index {index} leads to a document that is not there"
-            rows.append(Row(key, packed))
-        return rows
-
-    def close(self) -> None:
-        """End the read transaction: an open one keeps the log from being checkpointed."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._store._give_back(connection)  # noqa: SLF001  # a snapshot is the store's own
-
-    def __enter__(self) -> SqliteSnapshot:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-def _revisions_of(
-    connection: apsw.Connection,
-    ts: Timestamp,
-    writes: IndexWrites,
-    wanted: Callable[[int], bool],
-    rows_max: int,
-) -> list[Revision]:
-    """Return what the commit at `ts` made of the documents of wanted tables."""
-    rows: list[Revision] = []
-    for index in sorted(filter(_is_by_id, writes)):
-        table, keys = index // 2, writes[index]
-        if not wanted(table):
-            continue
-        if isinstance(keys, EveryKey):
-            parameters = (table, ts, rows_max + 1)
-            keys = [key for (key,) in connection.execute(_SQL["documents_of_commit"], parameters)]
-        if len(rows) + len(keys) > rows_max:
-            raise TooManyRevisions(ts)
-        for key in sorted(keys):
-            # What it was before the next change is what this one made of it.
-            later = list(connection.execute(_SQL["get_superseded"], (table, key, ts)))
-            found = later or list(connection.execute(_SQL["get"], (table, key)))
-            rows.append(Revision(ts, table, id_of_key(key), found[0][0] if found else None))
-    return rows
 
 
 class _Batch:
@@ -455,26 +260,26 @@ class _Batch:
                     self._entries_history.append((entry.index, entry.added, commit.ts, 0))
         added = commit.history_bytes()
         self.history_bytes += added
-        writes = _pack_writes(commit.index_writes())
+        writes = pack_writes(commit.index_writes())
         self._commits.append((commit.ts, commit.source, writes, added))
 
     def write(self, connection: apsw.Connection) -> None:
         documents = self._documents.items()
         entries = self._entries.items()
         connection.executemany(
-            _SQL["put_document"],
+            SQL["put_document"],
             [(table, key, value) for (table, key), value in documents if value is not None],
         )
         connection.executemany(
-            _SQL["delete_document"], [place for place, value in documents if value is None]
+            SQL["delete_document"], [place for place, value in documents if value is None]
         )
-        connection.executemany(_SQL["put_entry"], [place for place, present in entries if present])
+        connection.executemany(SQL["put_entry"], [place for place, present in entries if present])
         connection.executemany(
-            _SQL["delete_entry"], [place for place, present in entries if not present]
+            SQL["delete_entry"], [place for place, present in entries if not present]
         )
-        connection.executemany(_SQL["add_document_history"], self._documents_history)
-        connection.executemany(_SQL["add_entry_history"], self._entries_history)
-        connection.executemany(_SQL["add_commit"], self._commits)
+        connection.executemany(SQL["add_document_history"], self._documents_history)
+        connection.executemany(SQL["add_entry_history"], self._entries_history)
+        connection.executemany(SQL["add_commit"], self._commits)
 
 
 class _transaction:  # noqa: N801  # used as a statement
@@ -500,12 +305,6 @@ class _transaction:  # noqa: N801  # used as a statement
         # Some failures, such as a full disk, have rolled back already.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-
-
-def _connect(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path), statementcachesize=64)
-    connection.set_busy_timeout(_BUSY_MS)
-    return connection
 
 
 def _prepare(connection: apsw.Connection, path: Path) -> None:
@@ -539,26 +338,3 @@ def _lock(path: Path) -> IO[str]:
         msg = f"{path} is open in another server; stop it first, or choose another --data"
         raise StoreUnusable(msg) from None
     return lock_file
-
-
-def _is_by_id(index: IndexId) -> bool:
-    # Ids of declared indexes lie above those of every table's own two (storage.index_ids).
-    return index < 2**33 and index % 2 == 0
-
-
-def _one(connection: apsw.Connection, query: str) -> Any:
-    return next(connection.execute(_SQL[query]))[0]
-
-
-def _pack_writes(writes: IndexWrites) -> bytes:
-    return msgspec.msgpack.encode(
-        {
-            index: None if isinstance(keys, EveryKey) else list(keys)
-            for index, keys in writes.items()
-        }
-    )
-
-
-def _unpack_writes(packed: bytes) -> dict[IndexId, list[bytes] | EveryKey]:
-    found = msgspec.msgpack.decode(packed, type=dict[int, list[bytes] | None])
-    return {index: EVERY_KEY if keys is None else keys for index, keys in found.items()}

@@ -1,0 +1,328 @@
+"""The processes that run the actions of one release.
+
+Each has an event loop for hundreds of actions at once. There is one until it is full or blocked;
+then another is started. An action is never repeated: one whose process is lost answers
+`ActionLost`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from camber import limits
+from camber.errors import ActionLost, FeatureUnavailable, Overloaded, RequestError
+from camber.functions.loading import LoadError
+from camber.host import Host
+from camber.runtime import frames
+from camber.runtime.actions import FunctionRunner
+from camber.runtime.executor import FunctionCall, Progress
+from camber.runtime.frames import FromExecutor, LoopStatus
+from camber.runtime.processes import ExecutorEnded, ExecutorProcess, Launcher, Output, Role, ended
+from camber.runtime.results import ActionResult
+from camber.values.timestamp import Timestamp
+
+_log = logging.getLogger("camber.executors")
+
+#: How often the processes are looked at, in seconds.
+_LOOK_S: Final = 0.5
+#: Beyond its deadline, what an action may take to end before its process is ended, in seconds.
+_OVERDUE_S: Final = 5.0
+#: How long a process that was told to end may take beyond its grace, in seconds.
+_STOP_S: Final = 1.0
+
+
+class CatalogClock(Protocol):
+    """Knows since when the newest catalog holds."""
+
+    def __call__(self) -> Timestamp:
+        """Return since when."""
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    call: FunctionCall
+    progress: Progress
+    done: asyncio.Future[ActionResult]
+    since: float
+
+
+@dataclass(eq=False, slots=True)
+class _Seat:
+    """A process of the pool and the actions that run in it."""
+
+    process: ExecutorProcess
+    jobs: dict[int, _Job] = field(default_factory=dict)
+    heard: float = 0.0
+    #: Its event loop stands still: it gets no new work.
+    is_blocked: bool = False
+
+
+class ActionPool:
+    """Runs actions. Lives on the event loop."""
+
+    def __init__(
+        self,
+        *,
+        host: Host,
+        launcher: Launcher,
+        size_max: int,
+        runner: FunctionRunner,
+        catalog_since: CatalogClock,
+    ) -> None:
+        self._host = host
+        self._launcher = launcher
+        self._size_max = size_max
+        self._runner = runner
+        self._catalog_since = catalog_since
+        self._seats: dict[ExecutorProcess, _Seat] = {}
+        self._ids = itertools.count(1)
+        self._starting: asyncio.Task[ExecutorProcess] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._running = 0
+        self._busy = asyncio.Event()
+        self._is_resting = False
+        self._resting: asyncio.Task[None] | None = None
+        self._watch = host.spawn("actions watch", self._look())
+
+    async def run(self, call: FunctionCall, progress: Progress) -> ActionResult:
+        """Run an action to its end; tell `progress` each line as it is logged.
+
+        Raises:
+            ActionLost: its process was lost with it.
+            Overloaded: no process takes it.
+            FeatureUnavailable: no process can be started.
+        """
+        self._running += 1
+        self._idle.clear()
+        self._busy.set()
+        try:
+            seat = await self._seat_for(call)
+            id_ = next(self._ids)
+            job = _Job(
+                call, progress, asyncio.get_running_loop().create_future(), self._host.monotonic()
+            )
+            seat.process.send(
+                frames.RunAction(id=id_, call=call, catalog_since=self._catalog_since())
+            )
+            seat.jobs[id_] = job
+            return await job.done
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+                self._busy.clear()
+
+    def serve(self) -> None:
+        """Start the first process, so that the first action need not wait for it."""
+        self._is_resting = False
+        if not self._seats and self._starting is None:
+            self._host.spawn("actions warm", self._warm())
+
+    async def _warm(self) -> None:
+        try:
+            await self._start()
+        except FeatureUnavailable as error:
+            # Whoever calls an action is told; nobody has yet.
+            _log.warning("%s", error.sentence)
+
+    def rest(self) -> None:
+        """End the processes once nothing has run for a while; what comes later starts one."""
+        if not self._is_resting:
+            self._is_resting = True
+            self._resting = self._host.spawn("executors rest", self._rest())
+
+    async def _rest(self) -> None:
+        while self._is_resting:
+            await self._idle.wait()
+            await self._host.sleep(limits.executor_linger_s)
+            if self._idle.is_set():
+                await self._end(grace_s=0)
+                await self._busy.wait()
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many actions run or wait."""
+        return self._running
+
+    @property
+    def pids(self) -> list[int]:
+        """Return the numbers of the processes."""
+        return [process.pid for process in self._seats]
+
+    async def close(self) -> None:
+        """Let what runs finish, then end the processes."""
+        await self._idle.wait()
+        await self.stop(grace_s=0)
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Cancel what runs, let it clean up for a while, then end the processes."""
+        tasks = [task for task in (self._watch, self._starting, self._resting) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._end(grace_s=grace_s)
+
+    async def _end(self, *, grace_s: float) -> None:
+        processes = list(self._seats)
+        for process in processes:
+            process.send(frames.Stop(grace_s=grace_s))
+        await asyncio.gather(*(ended(process, within_s=grace_s + _STOP_S) for process in processes))
+
+    async def _seat_for(self, call: FunctionCall) -> _Seat:
+        while True:
+            ready = [seat for seat in self._seats.values() if not seat.is_blocked]
+            seat = min(ready, key=lambda seat: len(seat.jobs), default=None)
+            if seat is not None and len(seat.jobs) < limits.actions_per_process_max:
+                return seat
+            if len(self._seats) >= self._size_max:
+                # More than intended in each is better than a refusal; blocked loops take nothing.
+                if seat is not None and len(seat.jobs) < limits.actions_in_flight_max:
+                    return seat
+                raise Overloaded(
+                    f"{call.path} cannot start: {len(self._seats)} processes for actions are "
+                    "blocked or full. The server's output names functions that block",
+                    code="TooManyConcurrentRequests",
+                )
+            await self._start()
+
+    async def _start(self) -> None:
+        """Start a process; whoever comes meanwhile waits for the same one."""
+        if self._starting is None:
+            self._starting = self._host.spawn(
+                "executor start", self._launcher.launch(Role.ACTIONS, self, Output.LOADED)
+            )
+        starting = self._starting
+        try:
+            process = await asyncio.shield(starting)
+        except (LoadError, ExecutorEnded, OSError) as error:
+            msg = f"no process for actions can be started: {error}"
+            raise FeatureUnavailable(msg) from error
+        finally:
+            if self._starting is starting and starting.done():
+                self._starting = None
+        if process not in self._seats and not process.is_lost:
+            self._seats[process] = _Seat(process, heard=self._host.monotonic())
+
+    # What processes say.
+
+    def received(self, process: ExecutorProcess, message: FromExecutor) -> None:
+        """Take in what a process says."""
+        seat = self._seats.get(process)
+        if seat is None:
+            return
+        match message:
+            case frames.ActionDone(id=id_):
+                job = seat.jobs.pop(id_)
+                if not job.done.done():
+                    job.done.set_result(message.result)
+            case frames.Raised(id=id_):
+                job = seat.jobs.pop(id_)
+                if not job.done.done():
+                    job.done.set_exception(frames.request_error(message.error))
+            case frames.Progressed(id=id_):
+                if id_ in seat.jobs:
+                    seat.jobs[id_].progress(message.line)
+            case frames.Call():
+                self._host.spawn(f"call {message.call.path}", self._call(process, message))
+            case LoopStatus():
+                seat.heard = self._host.monotonic()
+                self._note(seat, message)
+            case _:
+                msg = f"a process for actions has sent {type(message).__name__}"
+                raise AssertionError(msg)
+
+    async def _call(self, process: ExecutorProcess, message: frames.Call) -> None:
+        answer: frames.Called | frames.CallRaised
+        try:
+            done = await self._runner.run(message.call, message.kind)
+            answer = frames.Called(
+                id=message.id,
+                value=done.value,
+                failure=done.failure,
+                log_lines=done.log_lines,
+                catalog_since=self._catalog_since(),
+            )
+            process.send(answer)
+        except RequestError as error:
+            self._call_raised(process, message, error)
+        # Our own bug: the action is told, and the operator reads it here.
+        except Exception:  # noqa: BLE001
+            _log.exception("%s, called by an action, met a bug", message.call.path)
+            bug = RequestError("the server failed; its output says why")
+            self._call_raised(process, message, bug)
+
+    def _call_raised(
+        self, process: ExecutorProcess, message: frames.Call, error: RequestError
+    ) -> None:
+        process.send(
+            frames.CallRaised(
+                id=message.id,
+                error=frames.packed_error(error),
+                catalog_since=self._catalog_since(),
+            )
+        )
+
+    def lost(self, process: ExecutorProcess) -> None:
+        """Note that a process has ended: what ran in it is lost."""
+        seat = self._seats.pop(process, None)
+        if seat is not None:
+            self._host.spawn("executor lost", self._lose(seat))
+
+    async def _lose(self, seat: _Seat) -> None:
+        how = await seat.process.ending()
+        if seat.jobs:
+            _log.warning("executor %d %s with %d actions", seat.process.pid, how, len(seat.jobs))
+        for job in seat.jobs.values():
+            if not job.done.done():
+                job.done.set_exception(
+                    ActionLost(
+                        f"{job.call.path} was lost: its process {how}. It may have done part of "
+                        "its work, and is not run again by itself"
+                    )
+                )
+
+    # Watching.
+
+    async def _look(self) -> None:
+        while True:
+            await self._host.sleep(_LOOK_S)
+            now = self._host.monotonic()
+            for seat in list(self._seats.values()):
+                silent_s = now - seat.heard
+                if silent_s > limits.action_loop_blocked_s + _LOOK_S:
+                    # Not even its other thread gets to run: native code holds the interpreter.
+                    self._note(seat, LoopStatus(still_s=silent_s, path=None, where=None))
+                self._end_overdue(seat, now)
+
+    def _note(self, seat: _Seat, status: LoopStatus) -> None:
+        is_blocked = status.still_s >= limits.action_loop_blocked_s
+        if is_blocked and not seat.is_blocked:
+            running = ", ".join(sorted({job.call.path for job in seat.jobs.values()}))
+            _log.warning(
+                "the event loop of executor %d is blocked by %s%s: no other action of that process "
+                "goes on. Await what waits, or make the function a plain def, which has a thread",
+                seat.process.pid,
+                status.path or f"one of {running or 'nothing that we know of'}",
+                f" at {status.where}" if status.where else "",
+            )
+        elif seat.is_blocked and not is_blocked:
+            _log.warning("the event loop of executor %d goes on", seat.process.pid)
+        seat.is_blocked = is_blocked
+
+    def _end_overdue(self, seat: _Seat, now: float) -> None:
+        """End a process in which an action does not end at its deadline."""
+        overdue = [
+            job for job in seat.jobs.values() if now - job.since > limits.action_s_max + _OVERDUE_S
+        ]
+        if overdue:
+            _log.warning(
+                "executor %d is ended: %s does not end at its deadline",
+                seat.process.pid,
+                overdue[0].call.path,
+            )
+            seat.process.kill()

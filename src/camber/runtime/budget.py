@@ -1,0 +1,167 @@
+"""What one transaction may take of a process: processor time, time in the store, memory.
+
+Processor time is watched by the system's interval timers. The first one interrupts user code: it
+raises `Interrupted`, which no `except Exception` catches. The second ends the process, in case that
+the function is in C code and cannot be interrupted. Both are moved on by the time that reads of the
+store take, which has a bound of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from signal import ITIMER_PROF, ITIMER_VIRTUAL, setitimer
+from time import perf_counter, process_time
+from types import FrameType
+from typing import Final
+
+from camber import limits
+from camber.engine.reading import SnapshotSource
+from camber.errors import ErrorKind, Interrupted, RequestError
+from camber.occ.interval import IndexId, Interval, Order
+from camber.storage.store import Row, Snapshot
+from camber.values.timestamp import Timestamp
+
+#: User code that swallows the interruption is interrupted again after so much processor time.
+_AGAIN_S: Final = 0.1
+_STATM: Final = Path("/proc/self/statm")
+_DATA_PAGES: Final = 5
+
+
+class Budget:
+    """The time budget of the transaction that runs. One for a process, used on its main thread."""
+
+    def __init__(self) -> None:
+        self._store_s = 0.0
+        self._moved_s = 0.0
+        self._cpu_start = 0.0
+        self.is_spent = False
+        signal.signal(signal.SIGVTALRM, self._interrupt)
+        # The default action ends the process, whatever it is doing.
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+
+    @contextlib.contextmanager
+    def one_transaction(self) -> Iterator[None]:
+        """Watch over the block; raises `Interrupted` inside it."""
+        self.is_spent = False
+        self._store_s = self._moved_s = 0.0
+        self._cpu_start = process_time()
+        setitimer(ITIMER_VIRTUAL, limits.transaction_cpu_s_max, _AGAIN_S)
+        self._move_end()
+        try:
+            yield
+        finally:
+            setitimer(ITIMER_VIRTUAL, 0)
+            setitimer(ITIMER_PROF, 0)
+
+    def _move_end(self) -> None:
+        setitimer(ITIMER_PROF, limits.transaction_cpu_s_max + limits.transaction_cpu_s_overrun)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        user_s = process_time() - self._cpu_start - self._store_s
+        if user_s < limits.transaction_cpu_s_max:
+            setitimer(ITIMER_VIRTUAL, limits.transaction_cpu_s_max - user_s, _AGAIN_S)
+            return
+        self.is_spent = True
+        raise Interrupted(
+            f"the function used {limits.transaction_cpu_s_max:g} s of processor time, the most for "
+            "one query or mutation. Do less at once: paginate, or move the work to an action",
+            code="UserTimeout",
+        )
+
+    def store_took(self, seconds: float) -> None:
+        """Count time that a read of the store took.
+
+        Raises:
+            RequestError: the reads of this transaction have taken too long.
+        """
+        self._store_s += seconds
+        if self._store_s - self._moved_s > limits.transaction_cpu_s_max / 2:
+            self._moved_s = self._store_s
+            self._move_end()
+        if self._store_s > limits.transaction_store_s_max:
+            raise RequestError(
+                f"reading took {self._store_s:.1f} s; the reads of one query or mutation may take "
+                f"{limits.transaction_store_s_max:g} s. Read less at once",
+                code="SystemTimeoutError",
+                kind=ErrorKind.OVERLOADED,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredSource:
+    """A store whose reads are counted against a budget."""
+
+    source: SnapshotSource
+    budget: Budget
+
+    def snapshot(self, ts: Timestamp | None = None) -> Snapshot:
+        """Return the newest snapshot, or the one at exactly `ts`."""
+        return _MeteredSnapshot(self.source.snapshot(ts), self.budget)
+
+
+class _MeteredSnapshot:
+    __slots__ = ("_budget", "_snapshot", "ts")
+
+    def __init__(self, snapshot: Snapshot, budget: Budget) -> None:
+        self.ts: Timestamp = snapshot.ts
+        self._snapshot = snapshot
+        self._budget = budget
+
+    def get(self, table: int, id: str) -> bytes | None:
+        began = perf_counter()
+        found = self._snapshot.get(table, id)
+        self._budget.store_took(perf_counter() - began)
+        return found
+
+    def scan(
+        self, table: int, index: IndexId, interval: Interval, order: Order, limit: int
+    ) -> list[Row]:
+        began = perf_counter()
+        rows = self._snapshot.scan(table, index, interval, order, limit)
+        self._budget.store_took(perf_counter() - began)
+        return rows
+
+    def close(self) -> None:
+        self._snapshot.close()
+
+    def __enter__(self) -> _MeteredSnapshot:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class MemoryCeiling:
+    """A bound on what a process may take beyond what it has now.
+
+    Where the system keeps no such bound (it is Linux's RLIMIT_DATA), there is none.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._base = _data_bytes()
+        if self._base is not None:
+            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            resource.setrlimit(resource.RLIMIT_DATA, (self._base + bytes_max, hard))
+
+    @property
+    def is_near(self) -> bool:
+        """Return whether more than half is taken: what is kept between runs has grown."""
+        now = _data_bytes()
+        if now is None or self._base is None:
+            return False
+        return now - self._base > self._bytes_max // 2
+
+
+def _data_bytes() -> int | None:
+    try:
+        fields = _STATM.read_text().split()
+    except OSError:
+        return None
+    return int(fields[_DATA_PAGES]) * resource.getpagesize()

@@ -1,0 +1,124 @@
+"""A release whose code is in processes of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from camber.functions.analysis import Analysis
+from camber.functions.definition import FunctionKind
+from camber.functions.loading import Application
+from camber.runtime import frames
+from camber.runtime.action_pool import ActionPool
+from camber.runtime.executor import (
+    FunctionCall,
+    MutationExecuted,
+    Progress,
+    QueryExecuted,
+    SessionRequest,
+)
+from camber.runtime.frames import Moment
+from camber.runtime.release import TableCheck
+from camber.runtime.results import ActionResult
+from camber.runtime.transaction_pool import TransactionPool
+
+R = TypeVar("R")
+
+
+class ProcessRelease:
+    """A release and the pools that run it. Lives on the event loop."""
+
+    def __init__(
+        self, *, analysis: Analysis, transactions: TransactionPool, actions: ActionPool
+    ) -> None:
+        self.analysis = analysis
+        self.transactions = transactions
+        self.actions = actions
+        self._has_actions = any(
+            function.kind is FunctionKind.ACTION for function in analysis.functions.values()
+        )
+
+    async def query(self, call: FunctionCall, moment: Moment) -> QueryExecuted:
+        """Run a query."""
+        answer = await self.transactions.run(
+            call.path, lambda id_: frames.RunQuery(id=id_, call=call, moment=moment)
+        )
+        match answer:
+            case frames.QueryDone():
+                return frames.query_executed(answer, moment.ts)
+            case frames.Raised(error=error):
+                raise frames.request_error(error)
+            case _:
+                raise _unexpected(answer)
+
+    async def mutation(
+        self, call: FunctionCall, session: SessionRequest | None, moment: Moment
+    ) -> MutationExecuted:
+        """Run a mutation."""
+        answer = await self.transactions.run(
+            call.path,
+            lambda id_: frames.RunMutation(id=id_, call=call, session=session, moment=moment),
+        )
+        match answer:
+            case frames.MutationDone():
+                return frames.mutation_executed(answer)
+            # Its user code had ended, and what it was interrupted in was told as of a query.
+            case frames.QueryDone():
+                return frames.mutation_failed(answer, call.path, moment.ts)
+            case frames.Raised(error=error):
+                raise frames.request_error(error)
+            case _:
+                raise _unexpected(answer)
+
+    async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
+        """Run an action to its end; tell `progress` each line as it is logged."""
+        return await self.actions.run(call, progress)
+
+    async def check(
+        self, table: str, documents: Sequence[bytes], numbers: Mapping[str, int]
+    ) -> TableCheck:
+        """Hold packed documents against a declared table."""
+        answer = await self.transactions.run(
+            f"the check of {table}",
+            lambda id_: frames.RunCheck(
+                id=id_, table=table, documents=list(documents), numbers=dict(numbers)
+            ),
+            is_unbounded=True,
+        )
+        if not isinstance(answer, frames.CheckDone):
+            raise _unexpected(answer)
+        return answer.check
+
+    async def describe(self, function: Callable[[Application], R]) -> R:
+        """Return what a function of Camber's own says of the loaded application."""
+        name = f"{function.__module__}:{function.__qualname__}"
+        answer = await self.transactions.run(
+            name, lambda id_: frames.RunDescription(id=id_, function=name), is_unbounded=True
+        )
+        if not isinstance(answer, frames.DescriptionDone):
+            raise _unexpected(answer)
+        return cast("R", answer.value)
+
+    def serve(self) -> None:
+        """Start what is not there yet: this release serves now."""
+        self.transactions.serve()
+        if self._has_actions:
+            self.actions.serve()
+
+    def rest(self) -> None:
+        """End the processes once nothing runs any more: another release serves."""
+        self.transactions.rest()
+        self.actions.rest()
+
+    async def close(self) -> None:
+        """Let what runs end, then the processes."""
+        await asyncio.gather(self.transactions.close(), self.actions.close())
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Cancel actions, let transactions end, then the processes."""
+        await asyncio.gather(self.transactions.close(), self.actions.stop(grace_s=grace_s))
+
+
+def _unexpected(answer: Any) -> AssertionError:
+    return AssertionError(f"an executor has answered {type(answer).__name__}")

@@ -1,0 +1,257 @@
+"""Executor processes, as the server holds them: how they are started, spoken to and ended.
+
+What a process answers and what is done about one that is lost belongs to the pools.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, Protocol
+
+from camber import limits
+from camber.functions.analysis import Analysis
+from camber.functions.loading import LoadError
+from camber.host import Host, Process
+from camber.runtime import frames
+from camber.runtime.frames import FrameBuffer, FromExecutor, Start, ToExecutor
+
+_log = logging.getLogger("camber.executors")
+#: What processes write, beside the log lines of functions.
+_output = logging.getLogger("camber.output")
+
+
+#: How long the output of a process that has ended is read on, in seconds.
+_LAST_WORDS_S: Final = 1.0
+
+
+class Role(Enum):
+    """What a process runs."""
+
+    TRANSACTIONS = "transactions"
+    ACTIONS = "actions"
+
+
+class Output(Enum):
+    """What is told of what a process writes, beside the log lines of functions."""
+
+    #: All of it.
+    WHOLE = "whole"
+    #: Not what modules write while they load: another process of the release has told it.
+    LOADED = "loaded"
+
+
+class ExecutorEnded(Exception):
+    """A process ended before it had loaded its release. Says how."""
+
+
+class Listener(Protocol):
+    """Who is told what a process says."""
+
+    def received(self, process: ExecutorProcess, message: FromExecutor) -> None:
+        """Take in a message."""
+
+    def lost(self, process: ExecutorProcess) -> None:
+        """Note that nothing more will come. Called once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launcher:
+    """Starts processes that load one release.
+
+    `command` is the program, to which the role and the numbers of its sockets are added.
+    """
+
+    host: Host
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    start: Start
+
+    async def launch(self, role: Role, listener: Listener, output: Output) -> ExecutorProcess:
+        """Start a process; return it once it has loaded the release.
+
+        Raises:
+            LoadError: the release does not load, or not in time.
+            ExecutorEnded: the process ended meanwhile.
+        """
+        process = ExecutorProcess(role=role, listener=listener, output=output)
+        try:
+            await process.connect(self)
+            # Not by wait_for alone: whoever is cancelled here must not leave a process behind.
+            async with asyncio.timeout(limits.release_load_s_max):
+                first = await process.first
+        except TimeoutError:
+            process.kill()
+            raise LoadError(
+                self.start.functions,
+                f"the release has not loaded within {limits.release_load_s_max:.0f} s; do less "
+                "when modules are imported",
+            ) from None
+        except BaseException:
+            process.kill()
+            raise
+        match first:
+            case frames.Loaded(analysis=analysis):
+                process.analysis = analysis
+                return process
+            case frames.LoadFailed(place=place, reason=reason, trace=trace):
+                process.kill()
+                raise LoadError(place, reason, trace=trace)
+            case _:
+                process.kill()
+                raise ExecutorEnded(f"the process {await process.ending()} while it started")
+
+
+@dataclass(eq=False, kw_only=True)
+class ExecutorProcess:
+    """One process and the sockets to it."""
+
+    role: Role
+    listener: Listener
+    output: Output
+    analysis: Analysis | None = None
+    #: The first message, or None if the process ended without one.
+    first: asyncio.Future[FromExecutor | None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    _process: Process | None = None
+    _transports: list[asyncio.Transport] = field(default_factory=list)
+    _is_lost: bool = False
+    _reaper: asyncio.Task[int] | None = None
+
+    async def connect(self, launcher: Launcher) -> None:
+        """Start the process and tell it what to load."""
+        pairs = [socket.socketpair() for _ in range(2 if self.role is Role.ACTIONS else 1)]
+        theirs = [pair[1] for pair in pairs]
+        try:
+            self._process = await launcher.host.process(
+                [*launcher.command, self.role.value, *(str(each.fileno()) for each in theirs)],
+                environment=launcher.environment,
+                sockets=theirs,
+            )
+        except BaseException:
+            for ours, _ in pairs:
+                ours.close()
+            raise
+        finally:
+            for each in theirs:
+                each.close()
+        self._reaper = launcher.host.spawn(f"executor {self.pid}", self._reap(launcher.host))
+        loop = asyncio.get_running_loop()
+        for ours, _ in pairs:
+            ours.setblocking(False)  # noqa: FBT003  # its own signature
+            transport, _ = await loop.create_connection(
+                lambda: _Connection(self._received, self._gone), sock=ours
+            )
+            self._transports.append(transport)
+        self.send(launcher.start)
+
+    async def _reap(self, host: Host) -> int:
+        """Tell what the process writes until it ends; return its exit status."""
+        assert self._process is not None
+        telling = host.spawn("executor output", self._tell(self._process))
+        status = await self._process.wait()
+        # What it has started may hold its output open for as long as it likes.
+        await asyncio.wait([telling], timeout=_LAST_WORDS_S)
+        telling.cancel()
+        return status
+
+    async def _tell(self, process: Process) -> None:
+        while (line := await process.line()) is not None:
+            if self.output is Output.WHOLE or self.analysis is not None:
+                _output.info("%s", line)
+
+    @property
+    def pid(self) -> int:
+        """Return the process's number."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_lost(self) -> bool:
+        """Return whether nothing more will come from the process."""
+        return self._is_lost
+
+    def send(self, message: ToExecutor) -> None:
+        """Send a message; one to a process that is lost goes nowhere.
+
+        Raises:
+            RequestError: it is larger than a frame may be.
+        """
+        data = frames.frame(message)
+        if not self._is_lost:
+            self._transports[0].write(data)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self._process is not None:
+            self._process.kill()
+        for transport in self._transports:
+            transport.abort()
+
+    async def status(self) -> int:
+        """Return the exit status, once the process has ended; negative for a signal."""
+        assert self._reaper is not None
+        return await asyncio.shield(self._reaper)
+
+    async def ending(self) -> str:
+        """Return how the process ended, once it has."""
+        return ending_of(await self.status())
+
+    def _received(self, body: bytes) -> None:
+        message = frames.from_executor.decode(body)
+        if not self.first.done():
+            self.first.set_result(message)
+        else:
+            self.listener.received(self, message)
+
+    def _gone(self) -> None:
+        if self._is_lost:
+            return
+        self._is_lost = True
+        for transport in self._transports:
+            transport.close()
+        if self.first.done():
+            self.listener.lost(self)
+        else:
+            self.first.set_result(None)
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, received: Callable[[bytes], None], gone: Callable[[], None]) -> None:
+        self._received = received
+        self._gone = gone
+        self._buffer = FrameBuffer()
+
+    def data_received(self, data: bytes) -> None:
+        for body in self._buffer.feed(data):
+            self._received(body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._gone()
+
+
+def ending_of(status: int) -> str:
+    """Return how a process ended that has this exit status."""
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"
+
+
+async def ended(process: ExecutorProcess, *, within_s: float) -> None:
+    """Return once a process that was told to end has done so; end it if it takes too long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await process.ending()
+    process.kill()
+    await process.ending()

@@ -1,0 +1,420 @@
+"""The processes that run the queries and mutations of one release.
+
+A process runs one transaction at a time, in the order in which they were sent to it; a few wait in
+its socket so that it never waits for us. Whatever stands at the head of a process is what it runs.
+Since a process never writes, a run whose process is lost can be repeated elsewhere: those that
+waited behind it always, the head itself once, in case that it was the head that ended it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import signal
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from camber import limits
+from camber.errors import DeveloperError, FeatureUnavailable, Overloaded
+from camber.functions.loading import LoadError
+from camber.host import Host
+from camber.runtime import frames
+from camber.runtime.frames import FromExecutor, ToExecutor
+from camber.runtime.processes import (
+    ExecutorEnded,
+    ExecutorProcess,
+    Launcher,
+    Output,
+    Role,
+    ended,
+    ending_of,
+)
+
+_log = logging.getLogger("camber.executors")
+
+#: How often it is looked whether a process has run one thing for too long, in seconds.
+_LOOK_S: Final = 0.02
+#: Before a process is started in place of one that did not start, in seconds; doubled each time.
+_PAUSE_S_MIN: Final = 0.1
+_PAUSE_S_MAX: Final = 5.0
+#: How long a process that was told to end may take, in seconds.
+_STOP_S: Final = 2.0
+
+
+class TransactionLost(DeveloperError):
+    """A transaction that ended its process, or had to be ended with it; nothing was written."""
+
+    code = "TransactionLost"
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """One request, until it is answered. `make` gives its message for an id."""
+
+    source: str
+    make: Callable[[int], ToExecutor]
+    done: asyncio.Future[FromExecutor]
+    since: float
+    losses: int = 0
+    #: Set for work of our own, which is not bounded as user code is.
+    is_unbounded: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Seat:
+    """A process of the pool and what was sent to it, in order: the first is what it runs."""
+
+    process: ExecutorProcess
+    jobs: dict[int, _Job] = field(default_factory=dict)
+    #: Since when the first has been the first.
+    head_since: float = 0.0
+    #: The first runs for long: nothing is sent behind it.
+    is_slow: bool = False
+    #: Why we ended it.
+    verdict: DeveloperError | None = None
+
+
+class TransactionPool:
+    """Runs requests on `size` processes. Lives on the event loop.
+
+    `first` has loaded the release already; the others are started at once.
+    """
+
+    def __init__(self, *, host: Host, launcher: Launcher, size: int, release: str) -> None:
+        self._host = host
+        self._launcher = launcher
+        self._size = size
+        self._release = release
+        self._seats: dict[ExecutorProcess, _Seat] = {}
+        self._queue: deque[_Job] = deque()
+        self._ids = itertools.count(1)
+        self._starting = 0
+        #: Why the last process did not start, while none has since.
+        self._trouble: Exception | None = None
+        self._busy = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_closed = False
+        #: Another release serves: processes are there while something runs, and one is enough.
+        self._is_resting = False
+        self._watch = host.spawn("executors watch", self._look())
+        self._resting: asyncio.Task[None] | None = None
+        self._starters: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> ExecutorProcess:
+        """Start the first process and return it; the others follow.
+
+        Raises:
+            LoadError: the release does not load.
+            ExecutorEnded: the process ended meanwhile.
+        """
+        process = await self._launcher.launch(Role.TRANSACTIONS, self, Output.WHOLE)
+        self._seat(process)
+        return process
+
+    def fill(self) -> None:
+        """Start the processes that are missing."""
+        size = 1 if self._is_resting else self._size
+        while not self._is_closed and len(self._seats) + self._starting < size:
+            self._starting += 1
+            starter = self._host.spawn("executor start", self._start_one())
+            self._starters.add(starter)
+            starter.add_done_callback(self._starters.discard)
+
+    async def run(
+        self, source: str, make: Callable[[int], ToExecutor], *, is_unbounded: bool = False
+    ) -> FromExecutor:
+        """Send a request to a process and return its answer.
+
+        Raises:
+            Overloaded: too many requests wait, or this one has waited for too long.
+            FeatureUnavailable: no process can be started.
+            TransactionLost: it ended its processes, or ran for too long.
+        """
+        if len(self._queue) >= limits.executor_queue_max:
+            raise Overloaded(
+                f"{len(self._queue)} requests wait to be run, the most that may; try again later",
+                code="ExecuteFullError",
+            )
+        job = _Job(
+            source,
+            make,
+            asyncio.get_running_loop().create_future(),
+            self._host.monotonic(),
+            is_unbounded=is_unbounded,
+        )
+        self._queue.append(job)
+        self._idle.clear()
+        if not is_unbounded or not self._seats:
+            # Not for a push that may fail: it needs the one process that it has.
+            self.fill()
+        self._pump()
+        return await job.done
+
+    def serve(self) -> None:
+        """Start the processes that are missing: the release serves from now on."""
+        self._is_resting = False
+        self.fill()
+
+    def rest(self) -> None:
+        """End the processes once nothing has run for a while; what comes later starts one."""
+        if not self._is_resting and not self._is_closed:
+            self._is_resting = True
+            self._resting = self._host.spawn("executors rest", self._rest())
+
+    async def _rest(self) -> None:
+        while self._is_resting:
+            await self._idle.wait()
+            await self._host.sleep(limits.executor_linger_s)
+            if self._idle.is_set():
+                await self._end([*self._seats])
+                await self._busy.wait()
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests run or wait."""
+        return len(self._queue) + sum(len(seat.jobs) for seat in self._seats.values())
+
+    @property
+    def pids(self) -> list[int]:
+        """Return the numbers of the processes."""
+        return [process.pid for process in self._seats]
+
+    async def close(self) -> None:
+        """Let what was accepted finish, then end the processes."""
+        await self._idle.wait()
+        self._is_closed = True
+        tasks = [self._watch, *self._starters]
+        if self._resting is not None:
+            tasks.append(self._resting)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._end([*self._seats])
+
+    async def _end(self, processes: list[ExecutorProcess]) -> None:
+        for process in processes:
+            # Not missed when it is lost: it has been told to end.
+            del self._seats[process]
+            process.send(frames.Stop(grace_s=0))
+        await asyncio.gather(*(ended(process, within_s=_STOP_S) for process in processes))
+
+    # Sending.
+
+    def _pump(self) -> None:
+        """Send what waits to the processes that have the least to do."""
+        while self._queue:
+            seat = min(
+                (seat for seat in self._seats.values() if not seat.is_slow),
+                key=lambda seat: len(seat.jobs),
+                default=None,
+            )
+            if seat is None or len(seat.jobs) >= limits.executor_pipeline_max:
+                break
+            job = self._queue.popleft()
+            if not job.done.done():
+                self._send(seat, job)
+        if self._queue or any(seat.jobs for seat in self._seats.values()):
+            self._busy.set()
+        else:
+            self._busy.clear()
+            self._idle.set()
+
+    def _send(self, seat: _Seat, job: _Job) -> None:
+        id_ = next(self._ids)
+        try:
+            seat.process.send(job.make(id_))
+        except Exception as error:  # noqa: BLE001  # whoever waits gets it
+            job.done.set_exception(error)
+            return
+        if not seat.jobs:
+            seat.head_since = self._host.monotonic()
+        seat.jobs[id_] = job
+
+    # What processes say.
+
+    def received(self, process: ExecutorProcess, message: FromExecutor) -> None:
+        """Take in an answer."""
+        seat = self._seats.get(process)
+        if seat is None:
+            return
+        match message:
+            case frames.QueryDone() | frames.MutationDone() | frames.Raised():
+                self._answered(seat, message.id, message)
+                if message.leaving:
+                    self._leave(seat)
+            case frames.CheckDone() | frames.DescriptionDone():
+                self._answered(seat, message.id, message)
+            case frames.Exhausted(id=id_):
+                self._leave(seat)
+                self._lose(seat.jobs.pop(id_), _out_of_memory)
+            case _:
+                msg = f"a process for transactions has sent {type(message).__name__}"
+                raise AssertionError(msg)
+        self._pump()
+
+    def _answered(self, seat: _Seat, id_: int, message: FromExecutor) -> None:
+        job = seat.jobs.pop(id_, None)
+        seat.head_since = self._host.monotonic()
+        seat.is_slow = False
+        # One that was given to another process may have been begun here before it was told so.
+        if job is not None and not job.done.done():
+            job.done.set_result(message)
+
+    def _leave(self, seat: _Seat) -> None:
+        """Take nothing more to a process that ends; start another in its place."""
+        self._take_back(seat, list(seat.jobs))
+        del self._seats[seat.process]
+        self.fill()
+
+    def lost(self, process: ExecutorProcess) -> None:
+        """Note that a process has ended: repeat elsewhere what it had not answered."""
+        seat = self._seats.pop(process, None)
+        if seat is None:
+            return
+        ids = list(seat.jobs)
+        head = seat.jobs.pop(ids[0]) if ids else None
+        self._take_back(seat, ids[1:])
+        self._host.spawn("executor lost", self._bury(seat, head))
+        self.fill()
+        self._pump()
+
+    async def _bury(self, seat: _Seat, head: _Job | None) -> None:
+        """Find out how a process ended, and what becomes of what it ran."""
+        status = await seat.process.status()
+        doing = "while idle" if head is None else f"while it ran {head.source}"
+        _log.warning("executor %d %s %s", seat.process.pid, ending_of(status), doing)
+        if head is None:
+            return
+        if seat.verdict is not None:
+            _fail(head, seat.verdict)
+        elif status == -signal.SIGPROF:
+            _fail(head, _out_of_time(head))
+        else:
+            self._lose(head, _ended_its_process)
+        self._pump()
+
+    def _lose(self, job: _Job, error: Callable[[_Job], DeveloperError]) -> None:
+        job.losses += 1
+        if job.losses >= limits.executor_losses_max:
+            _fail(job, error(job))
+        else:
+            self._queue.appendleft(job)
+
+    def _take_back(self, seat: _Seat, ids: list[int]) -> None:
+        """Let other processes run what was sent to this one and has not begun."""
+        jobs = [seat.jobs.pop(id_) for id_ in ids]
+        self._queue.extendleft(reversed(jobs))
+
+    # Watching.
+
+    async def _look(self) -> None:
+        while True:
+            await self._busy.wait()
+            await self._host.sleep(_LOOK_S)
+            now = self._host.monotonic()
+            for seat in list(self._seats.values()):
+                self._look_at(seat, now)
+            self._expire(now)
+            self._pump()
+
+    def _look_at(self, seat: _Seat, now: float) -> None:
+        head = next(iter(seat.jobs.values()), None)
+        if head is None:
+            return
+        ran_s = now - seat.head_since
+        if ran_s > limits.transaction_s_end and not head.is_unbounded:
+            seat.verdict = TransactionLost(
+                f"{head.source} has run for {limits.transaction_s_end:.0f} s, the most for one "
+                "transaction, and was ended with its process. Do less at once; what waits for "
+                "something belongs in an action",
+                code="UserTimeout",
+            )
+            _log.warning("executor %d is ended: %s", seat.process.pid, seat.verdict.sentence)
+            seat.process.kill()
+        elif ran_s > limits.executor_slow_s and not seat.is_slow:
+            seat.is_slow = True
+            behind = list(seat.jobs)[1:]
+            seat.process.send(frames.Forget(ids=behind))
+            self._take_back(seat, behind)
+
+    def _expire(self, now: float) -> None:
+        while self._queue and now - self._queue[0].since > limits.executor_wait_s_max:
+            job = self._queue.popleft()
+            if self._trouble is not None and not self._seats:
+                _fail(
+                    job,
+                    FeatureUnavailable(
+                        f"no process can be started for release {self._release}: {self._trouble}"
+                    ),
+                )
+            else:
+                _fail(
+                    job,
+                    Overloaded(
+                        f"{job.source} has waited {limits.executor_wait_s_max:.0f} s to be run; "
+                        "try again later",
+                        code="ExpiredInQueue",
+                    ),
+                )
+
+    # Starting.
+
+    async def _start_one(self) -> None:
+        try:
+            process = await self._launched()
+        finally:
+            self._starting -= 1
+        self._seat(process)
+        self._pump()
+
+    async def _launched(self) -> ExecutorProcess:
+        pause = _PAUSE_S_MIN
+        while True:
+            try:
+                return await self._launcher.launch(Role.TRANSACTIONS, self, Output.LOADED)
+            except (LoadError, ExecutorEnded, OSError) as error:
+                self._trouble = error
+                _log.warning("an executor of %s did not start: %s", self._release, error)
+                await self._host.sleep(pause)
+                pause = min(pause * 2, _PAUSE_S_MAX)
+
+    def _seat(self, process: ExecutorProcess) -> None:
+        self._trouble = None
+        if process.is_lost:
+            self.fill()
+            return
+        self._seats[process] = _Seat(process)
+
+
+def _fail(job: _Job, error: Exception) -> None:
+    if not job.done.done():
+        job.done.set_exception(error)
+
+
+def _ended_its_process(job: _Job) -> DeveloperError:
+    return TransactionLost(
+        f"{job.source} ended its process, {job.losses} times: a crash in native code, or the "
+        "system took its memory back. Nothing was written; the server's output says more"
+    )
+
+
+def _out_of_time(job: _Job) -> DeveloperError:
+    return TransactionLost(
+        f"{job.source} used {limits.transaction_cpu_s_max:g} s of processor time, the most for one "
+        "query or mutation, and could not be interrupted: it was ended with its process. Do less at "
+        "once, or move the work to an action",
+        code="UserTimeout",
+    )
+
+
+def _out_of_memory(job: _Job) -> DeveloperError:
+    mebibytes = limits.transaction_memory_bytes_max // 2**20
+    return TransactionLost(
+        f"{job.source} used more than {mebibytes} MiB of memory, the most for one transaction. "
+        "Read less at once, or paginate",
+        code="OutOfMemory",
+    )
