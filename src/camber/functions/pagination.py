@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -99,6 +100,15 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     continue_cursor: str
     split_cursor: str | None = None
     page_status: PageStatus | None = None
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, item: Any) -> Any:
+            """Return the type of a page of `item`.
+
+            Not typing's own, which is cached, and would keep the item's class and its release.
+            """
+            return types.GenericAlias(cls, item)
 
     def map(self, function: Callable[[T], U]) -> Page[U]:
         """Return the page with `function` applied to each item."""

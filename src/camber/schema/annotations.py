@@ -12,9 +12,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class IdOf:
-    """Marks a string as the id of a document: of a table class, or of the one so called."""
+    """Marks a string as the id of a document of whatever table `target` turns out to be."""
 
     target: Any
+
+
+@dataclass(frozen=True, slots=True)
+class IdOfTable:
+    """Marks a string as the id of a document of the table so called.
+
+    It does not hold the class: `typing` caches annotations, and would keep old releases alive.
+    """
+
+    table: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +55,8 @@ else:
         """The id of a document: `Id[Message]`, or `Id["messages"]`. A string at run time."""
 
         def __class_getitem__(cls, target: Any) -> Any:
-            return Annotated[str, IdOf(target)]
+            declared = getattr(target, "__camber__", None)
+            return Annotated[str, IdOf(target) if declared is None else IdOfTable(declared.name)]
 
         def __new__(cls, text: str) -> str:
             """Return the text itself."""

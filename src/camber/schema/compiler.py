@@ -20,7 +20,7 @@ from typing import Any, Protocol, get_args, get_origin
 import msgspec
 
 from camber.errors import CamberError
-from camber.schema.annotations import Arg, IdOf, Int64LiteralOf
+from camber.schema.annotations import Arg, IdOf, IdOfTable, Int64LiteralOf
 from camber.schema.plan import (
     AnyPlan,
     ArrayPlan,
@@ -150,7 +150,9 @@ class Compiler:
     def _annotated(self, inner: Any, marks: tuple[Any, ...], where: str) -> Plan:
         for mark in marks:
             if isinstance(mark, IdOf):
-                return IdPlan(self.table_name(mark.target, where))
+                return IdPlan(self._table_name(mark.target, where))
+            if isinstance(mark, IdOfTable):
+                return IdPlan(mark.table)
             if isinstance(mark, Int64LiteralOf):
                 return _union([LiteralPlan(Int64(value)) for value in mark.values])
         plan = self.compile(inner, where)
@@ -161,18 +163,15 @@ class Compiler:
                 continue
         return plan
 
-    def table_name(self, target: Any, where: str) -> str:
-        """Return the table that `Id[target]` is about."""
+    def _table_name(self, target: Any, where: str) -> str:
+        """Return the table that `Id[target]` is about: the target is no declared table's class."""
         if isinstance(target, typing.ForwardRef):
             target = target.__forward_arg__
         if isinstance(target, str):
             table = self.tables.get(target)
             return target if table is None else table.name
-        declared = getattr(target, "__camber__", None)
-        if declared is None:
-            msg = f"{where}: Id[{_name(target)}] is not about a table"
-            raise AnnotationError(msg)
-        return str(declared.name)
+        msg = f"{where}: Id[{_name(target)}] is not about a table"
+        raise AnnotationError(msg)
 
     def _class(self, annotation: type, where: str) -> Plan:
         found = self._objects.get(annotation)

@@ -1,0 +1,65 @@
+"""Many pushes into one server: of what came before, nothing stays but the last few releases."""
+
+from __future__ import annotations
+
+import gc
+import linecache
+import shutil
+import sys
+from collections import Counter
+from types import ModuleType
+
+from camber import limits
+from camber.functions.definition import Function
+from camber.functions.loading import Application
+from camber.runtime.release import InProcessRelease
+from camber.schema.table import DeclaredTable
+from tests.releases.harness import deployed
+from tests.servers import KITCHEN
+
+PUSHES = 50
+
+
+@deployed
+async def test_memory_stays_flat_over_many_pushes(it):
+    shutil.copytree(KITCHEN / "backend", it.project.functions_path, dirs_exist_ok=True)
+    package = it.project.functions
+    for _ in range(10):
+        await it.push()
+    before = alive(package)
+    for number in range(PUSHES):
+        it.write(
+            extra=f"from camber import *\n\n@query\ndef q(ctx: QueryCtx) -> int:\n    return {number}\n"
+        )
+        await it.push()
+        # It serves: every release is used, not only loaded.
+        assert await it.run("query", "extra:q") == number
+    after = alive(package)
+    kept = 1 + limits.superseded_releases_max
+    assert after["releases"] == after["applications"] == kept
+    assert after["tables"] <= before["tables"]
+    # One function and one module more in each release that is kept.
+    assert after["functions"] <= before["functions"] + kept
+    assert after["modules"] <= before["modules"] + kept
+    assert after["imported"] <= before["imported"] + 1
+    assert after["source lines"] <= before["source lines"] + kept
+
+
+def alive(package):
+    """Count what there is of an application's releases in this process."""
+    gc.collect()
+    found: Counter[str] = Counter()
+    for each in gc.get_objects():
+        if isinstance(each, InProcessRelease) and each.application.package == package:
+            found["releases"] += 1
+        elif isinstance(each, Application) and each.package == package:
+            found["applications"] += 1
+        elif isinstance(each, DeclaredTable) and each.cls.__module__.startswith(package):
+            found["tables"] += 1
+        elif isinstance(each, Function) and each.module.startswith(package):
+            found["functions"] += 1
+        elif isinstance(each, ModuleType) and each.__name__.startswith(package):
+            found["modules"] += 1
+    found["imported"] = sum(name.startswith(package) for name in sys.modules)
+    found["source lines"] = len(linecache.cache)
+    return found
