@@ -140,7 +140,11 @@ class Server:
         text = file.read_text()
         assert old in text
         file.write_text(text.replace(old, new))
-        self.wait_for(_LOOKED)
+        self.wait_for_push()
+
+    def wait_for_push(self) -> str:
+        """Return what the server says of the next save that it has looked at."""
+        return self.wait_for(_LOOKED).string
 
     def restart(self) -> None:
         self.stop()
