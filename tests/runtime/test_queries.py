@@ -101,6 +101,32 @@ async def _together(queries, engine, *calls, gate):
     return await asyncio.gather(*waiting)
 
 
+def test_a_run_that_has_just_landed_is_not_joined_again_and_again(tmp_path):
+    """Its task is done, but the loop has not told anybody yet."""
+
+    async def test(engine, gate, queries):
+        gate.open.clear()
+        first = asyncio.ensure_future(queries.run(call(), engine.newest_ts))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert gate.runs == 1
+        await write(engine, lambda tx: tx.insert("t", {}))
+        go = asyncio.Event()
+
+        async def ask_later():
+            await go.wait()
+            return await queries.run(call(), engine.newest_ts)
+
+        second = asyncio.ensure_future(ask_later())
+        await asyncio.sleep(0)
+        gate.open.set()
+        go.set()
+        assert [unpack((await each).packed) for each in (first, second)] == ["1 ", "2 "]
+        assert gate.runs == 2
+
+    with_gate(tmp_path, test)
+
+
 def test_equal_requests_run_once(tmp_path):
     async def test(engine, gate, queries):
         results = await _together(queries, engine, *[call(ADA), call(GRACE), call()], gate=gate)

@@ -84,7 +84,8 @@ class Queries:
                 return cached
             flight_key: _Key = (request, who if call.path in self._personal else None)
             flight = self._flights.get(flight_key)
-            if flight is None:
+            # One that has landed is not joined: waiting for it would not let the loop take it away.
+            if flight is None or flight.done():
                 flight = self._take_off(flight_key, request, call, ts)
                 landed = await asyncio.shield(flight)
                 # A run asked for here is for this caller, at this timestamp: always taken.
