@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from camber.engine.transaction import Transaction
@@ -167,6 +167,7 @@ def test_the_same_moment_and_seed_give_the_same_bytes(app, kind, steps, ns, seed
         assert replay(app, kind, steps, ns=ns, seed=other) != first
 
 
+@example(steps=["time.gmtime()[:6]", "datetime.now(dt.UTC)"], ns=15_624_999_999_999_999)
 @given(steps=st.lists(st.sampled_from([*CLOCKS, *CHANCE]), min_size=1, max_size=8), ns=moments)
 def test_clocks_show_the_moment_however_often_they_are_read(app, steps, ns):
     seen = seen_by(app, steps, ns=ns)

@@ -22,6 +22,8 @@ _clock_gettime, _clock_gettime_ns = time.clock_gettime, time.clock_gettime_ns
 _localtime, _gmtime = time.localtime, time.gmtime
 _ctime, _asctime, _strftime = time.ctime, time.asctime, time.strftime
 
+#: Whole seconds, where a calendar is asked: rounding could show the next one.
+_SECOND_NS = 1_000_000_000
 _PROCESSOR_CLOCKS = {
     getattr(time, name)
     for name in ("CLOCK_PROCESS_CPUTIME_ID", "CLOCK_THREAD_CPUTIME_ID", "CLOCK_PROF")
@@ -86,19 +88,19 @@ class Clocks:
     def localtime(self, seconds: float | None = None, /) -> struct_time:
         conditions = current.conditions
         if conditions is not None and seconds is None:
-            seconds = conditions.now_ns() / 1e9
+            seconds = conditions.now_ns() // _SECOND_NS
         return _localtime(seconds)
 
     def gmtime(self, seconds: float | None = None, /) -> struct_time:
         conditions = current.conditions
         if conditions is not None and seconds is None:
-            seconds = conditions.now_ns() / 1e9
+            seconds = conditions.now_ns() // _SECOND_NS
         return _gmtime(seconds)
 
     def ctime(self, seconds: float | None = None, /) -> str:
         conditions = current.conditions
         if conditions is not None and seconds is None:
-            seconds = conditions.now_ns() / 1e9
+            seconds = conditions.now_ns() // _SECOND_NS
         return _ctime(seconds)
 
     def asctime(self, *moment: Any) -> str:
