@@ -142,4 +142,10 @@ def _cell(document: Mapping[str, Any], name: str) -> str:
     if name not in document:
         return ""
     value = document[name]
-    return moment(value) if name == "_creationTime" else json.dumps(value, ensure_ascii=False)
+    match name:
+        case "_id":
+            return str(value)
+        case "_creationTime":
+            return moment(value)
+        case _:
+            return json.dumps(value, ensure_ascii=False)
