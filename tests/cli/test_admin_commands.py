@@ -311,3 +311,21 @@ def test_what_answers_but_is_no_camber_server_is_told(server):
     site = ("--url", server.site_url, "--admin-key", ADMIN_KEY)
     for command in (("status",), ("env", "list"), ("run", "a:b", "--watch")):
         assert told(camber(*command, *site))
+
+
+def test_production_tells_operators_why_a_call_was_not_let_in(tmp_path):
+    """Errors of functions are redacted there; that there is no such function is no secret of theirs."""
+    root = write_project(tmp_path / "p", code=APPLICATION)
+    with Server(root, tmp_path / "data", command="start") as server:
+        here = ("--url", server.url, "--admin-key", ADMIN_KEY, "--dir", tmp_path)
+        for arguments, sentence in (
+            (("run", "code:whoo"), "There are: code:who"),
+            (("run", "--watch", "code:whoo"), "There are: code:who"),
+            (("run", "code:add"), "missing the required field `text`"),
+            (("data", "_admin_keys"), "no table '_admin_keys' to look at"),
+        ):
+            assert sentence in told(camber(*arguments, *here))
+        redacted = told(camber("run", "code:required", '{"name": "SECRET"}', *here))
+        assert re.fullmatch(r"\[Request ID: \w{16}\] Server Error\n", redacted)
+        answer = server.call("query", "code:whoo", {})
+        assert re.fullmatch(r"\[Request ID: \w{16}\] Server Error", answer["errorMessage"])

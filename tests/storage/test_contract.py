@@ -184,6 +184,9 @@ def _check_equal(store, model, ts, interval, limit):
         for table in TABLES:
             for id_ in IDS[table]:
                 assert snapshot.get(table, id_) == model.at[ts].get((table, id_))
+            there = sum(of == table for of, _ in model.at[ts])
+            for index in (by_creation_time_index(table), DECLARED[table]):
+                assert snapshot.count(index) == there
             for index in (by_id_index(table), by_creation_time_index(table), DECLARED[table]):
                 for order in Order:
                     found = snapshot.scan(table, index, interval, order, limit)

@@ -308,13 +308,11 @@ class Transaction:
     def count(self, table: TableEntry) -> int:
         """Return how many documents a table has. The whole table is recorded as read."""
         self.depend_on(table)
-        index = by_id_index(table.number)
-        scan = _Scan(index, Interval(b"", None), Order.ASC, b"")
-        stored = sum(1 for _ in self._stored_rows(table, scan, _SCAN_ROWS_MAX))
         own = [pending for pending in self._pending.values() if pending.table == table]
         appeared = sum(each.before is None and each.after is not None for each in own)
         vanished = sum(each.before is not None and each.after is None for each in own)
-        return stored + appeared - vanished
+        by_creation_time = table.indexes["by_creation_time"]
+        return self._snapshot.count(by_creation_time.id) + appeared - vanished
 
     def environment(self, name: str) -> dict[str, Value] | None:
         """Return the document of a deployment variable, or None; its absence is recorded too."""

@@ -25,6 +25,7 @@ from camber.runtime.invocation import (
     bound,
     encoded_arguments,
     encoded_result,
+    not_admitted,
     resolve,
 )
 from camber.runtime.results import ActionResult, Failure
@@ -97,7 +98,7 @@ class ActionRunner:
             function = admitted(application, call, FunctionKind.ACTION)
             keywords = bound(function, call.arguments, self.reading.catalog)
         except DeveloperError as error:
-            return self._result(None, self.texts.refused(error, call.request_id), log)
+            return self._result(None, not_admitted(self.texts, error, call), log)
         time_limit = asyncio.timeout(limits.action_s_max)
         try:
             with capturing(log):

@@ -127,6 +127,12 @@ class _MeteredSnapshot:
         self._budget.store_took(perf_counter() - began)
         return rows
 
+    def count(self, index: IndexId) -> int:
+        began = perf_counter()
+        count = self._snapshot.count(index)
+        self._budget.store_took(perf_counter() - began)
+        return count
+
     def close(self) -> None:
         self._snapshot.close()
 

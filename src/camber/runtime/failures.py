@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from camber.errors import AppError, CamberError, FunctionNotFound, Interrupted, InvalidFunctionCall
@@ -32,6 +32,11 @@ class FailureTexts:
     root: Path | None = None
     #: Where releases are kept, each in a folder of its own that is the application's root.
     kept: Path | None = None
+
+    @property
+    def unredacted(self) -> FailureTexts:
+        """Return the texts for whoever operates the server."""
+        return replace(self, redact=False)
 
     def refused(self, error: CamberError, request_id: str) -> Failure:
         """Return the failure of a call that did not run, or whose result was refused."""

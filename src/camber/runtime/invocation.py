@@ -23,7 +23,9 @@ from camber.functions.database import Query
 from camber.functions.definition import Function, FunctionKind, Visibility
 from camber.functions.loading import Application
 from camber.runtime.executor import Caller, FunctionCall
+from camber.runtime.failures import FailureTexts
 from camber.runtime.release import InProcessRelease, LoadedRelease
+from camber.runtime.results import Failure
 from camber.schema.plan import TableNames, ValidationError
 from camber.values.packed import pack, unpack
 from camber.values.paths import FunctionPath
@@ -116,6 +118,15 @@ def admitted(
         )
         raise ArgumentValidationError(msg)
     return function
+
+
+def not_admitted(texts: FailureTexts, error: DeveloperError, call: FunctionCall) -> Failure:
+    """Return the failure of a call that was not let in.
+
+    Admins are told why where errors are redacted too: nothing of the application has run.
+    """
+    told = texts.unredacted if call.caller is Caller.ADMIN else texts
+    return told.refused(error, call.request_id)
 
 
 def _article(kind: FunctionKind) -> str:

@@ -50,6 +50,7 @@ from camber.runtime.invocation import (
     check_may_call,
     encoded_arguments,
     encoded_result,
+    not_admitted,
     resolve,
 )
 from camber.runtime.release import LoadedRelease
@@ -176,7 +177,7 @@ class TransactionRunner:
             with execution.conditions:
                 keywords = bound(function, call.arguments, transaction)
         except DeveloperError as error:
-            return _Outcome(log, execution, failure=self.texts.refused(error, call.request_id))
+            return _Outcome(log, execution, failure=not_admitted(self.texts, error, call))
         try:
             with execution.conditions:
                 value = execution.invoke(function, keywords, log, pagination, depth=0)
@@ -222,7 +223,7 @@ class TransactionRunner:
                 raise ArgumentValidationError(call.arguments_error)
             return _Outcome(log, value=query.run(given, call.arguments))
         except DeveloperError as error:
-            return _Outcome(log, failure=self.texts.refused(error, call.request_id))
+            return _Outcome(log, failure=not_admitted(self.texts, error, call))
         except AppError as error:
             return _Outcome(log, failure=self.texts.thrown(error, call.request_id))
 

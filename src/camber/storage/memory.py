@@ -12,7 +12,7 @@ from itertools import islice
 from sortedcontainers import SortedDict
 
 from camber.errors import OutOfRetention
-from camber.occ.interval import IndexId, Interval, Order
+from camber.occ.interval import ALL, IndexId, Interval, Order
 from camber.storage.index_ids import by_id_index
 from camber.storage.store import (
     Commit,
@@ -280,6 +280,11 @@ class MemorySnapshot:
                 assert packed is not None, f"index {index} leads to a document that is not there"
                 rows.append(Row(key, packed))
         return rows
+
+    def count(self, index: IndexId) -> int:
+        """Return how many entries an index has."""
+        with self._store._lock:  # noqa: SLF001
+            return len(self._store._scan(index, ALL, self.ts))  # noqa: SLF001
 
     def close(self) -> None:
         """Do nothing."""

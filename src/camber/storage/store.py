@@ -195,6 +195,9 @@ class Snapshot(Protocol):
     ) -> list[Row]:
         """Return the first `limit` documents of `interval`, in key order. One round trip."""
 
+    def count(self, index: IndexId) -> int:
+        """Return how many entries an index other than `by_id` has. Reads no documents."""
+
     def close(self) -> None:
         """Let go of the snapshot; closing twice does nothing."""
 

@@ -52,6 +52,17 @@ SELECT key FROM documents WHERE table_id = ?1 AND key >= ?2 AND key < ?3 ORDER B
 SELECT key, present, min(ts) FROM entries_history
 WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND ts > ?4 GROUP BY key
 
+-- name: count_entries
+SELECT count(*) FROM entries WHERE index_id = ?1
+
+-- name: count_vanished
+-- How many more entries there were before their first change after a timestamp than there are now.
+SELECT coalesce(sum(was - is_now), 0) FROM (
+  SELECT h.present AS was, min(h.ts),
+         EXISTS (SELECT 1 FROM entries AS e WHERE e.index_id = ?1 AND e.key = h.key) AS is_now
+  FROM entries_history AS h WHERE h.index_id = ?1 AND h.ts > ?2 GROUP BY h.key
+)
+
 -- name: documents_superseded
 SELECT key, before IS NOT NULL, min(ts) FROM documents_history
 WHERE table_id = ?1 AND key >= ?2 AND key < ?3 AND ts > ?4 GROUP BY key

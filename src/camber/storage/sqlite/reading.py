@@ -223,6 +223,14 @@ class SqliteSnapshot:
             )
         return [Row(key, packed) for key, packed in rows]
 
+    def count(self, index: IndexId) -> int:
+        """Return how many entries an index has."""
+        (current,) = self._first("count_entries", (index,)) or (0,)
+        if self._holds(index, b"", _KEY_MAX):
+            return cast("int", current)
+        (vanished,) = self._first("count_vanished", (index, self.ts)) or (0,)
+        return cast("int", current + vanished)
+
     def _touches(self) -> dict[IndexId, list[bytes]] | None:
         most = self._reader.commits_laid_over
         commits = list(self._rows("touched_since", (self.ts, most + 1)))
