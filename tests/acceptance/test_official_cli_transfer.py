@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import zipfile
 
+import httpx
 import pytest
 
+from camber.cli.client import Client, Target
 from tests.official_cli import OfficialCli
-from tests.servers import KITCHEN, Server
+from tests.servers import ADMIN_KEY, KITCHEN, Server
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +85,18 @@ def test_a_snapshot_goes_through_export_and_import_unchanged(server, official, t
     done = official.run("import", "--replace-all", "--yes", "broken.zip")
     assert done.returncode == 1
     assert "the file is no ZIP" in done.stderr
+
+
+def test_whoever_watches_sees_an_import_whole(server):
+    client = Client(Target(server.url, ADMIN_KEY))
+    counts = client.watch("notes:count", {"board": "watched"})
+    assert next(counts) == 0
+    for count in (300, 200):
+        response = httpx.post(
+            f"{server.url}/api/import?tableName=notes&format=jsonLines&mode=replace",
+            content=b'{"board":"watched","rank":1}\n' * count,
+            headers={"Authorization": f"Convex {ADMIN_KEY}"},
+            timeout=30,
+        )
+        assert response.json() == {"numWritten": count}
+        assert next(counts) == count

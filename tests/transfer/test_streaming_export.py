@@ -18,7 +18,7 @@ from camber.transfer.jobs import transact
 from camber.values.ids import encode_id
 from camber.values.value import Int64
 from camber.values.wire import Format, encode_format
-from tests.transfer.harness import documents_of, ids_of, imported, insert, serving
+from tests.transfer.harness import documents_of, ids_of, imported, insert, serving, snapshot_of
 
 pytestmark = pytest.mark.anyio
 
@@ -139,6 +139,25 @@ def test_whoever_follows_has_in_the_end_what_is_there(operations):
         patch.setattr("camber.limits.deltas_page_documents", 2)
         patch.setattr("camber.limits.deltas_page_commits_max", 2)
         asyncio.run(play(Path(folder)))
+
+
+async def test_deletions_have_the_name_that_their_table_had(tmp_path):
+    async with serving(tmp_path) as (deployment, client):
+        await insert(deployment, "a", {"n": 1})
+        await insert(deployment, "b", {"n": 2})
+        follower = Follower(client)
+        await follower.catch_up()
+        # The two exchange their numbers.
+        data = snapshot_of(
+            **{
+                "a/documents.jsonl": json.dumps({"_id": encode_id(10002, bytes(16))}),
+                "b/documents.jsonl": json.dumps({"_id": encode_id(10001, bytes(16))}),
+            }
+        )
+        state, _ = await imported(deployment, client, data, format="zip", mode="replace")
+        assert state["state"] == "completed", state
+        await follower.catch_up()
+        assert follower.documents == there_is(deployment)
 
 
 async def test_a_listing_is_of_one_moment_and_in_order(tmp_path, monkeypatch):
