@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from camber.deployment.settings import DeploymentSettings
 from camber.deployment.source import digest_of, release_files
 from camber.functions.loading import LoadError
 from camber.identity.identity import Anonymous
-from camber.releases.push import PushMode
+from camber.releases.push import PushMode, PushReport
 from camber.runtime.executor import Caller, FunctionCall
 from camber.values.packed import pack as pack_value
 from camber.values.packed import unpack as unpack_value
@@ -64,6 +65,7 @@ class Server:
         self.tmp_path = tmp_path
         self.data = tmp_path / "data"
         self.source = tmp_path / "source"
+        self.is_loading = asyncio.Event()
 
     async def __aenter__(self) -> Server:
         self.deployment = await Deployment.open(
@@ -84,11 +86,18 @@ class Server:
         files = release_files(root, project.functions, project.include)
         stream = io.BytesIO()
         pack(root, files, stream)
-        archive = self.tmp_path / "archive"
+        archive = self.tmp_path / f"archive{root.name}"
         archive.write_bytes(stream.getvalue())
         steps: list[Step] = []
+        self.is_loading.clear()
+
+        def tell(step: Step) -> None:
+            steps.append(step)
+            if step.stage is Stage.LOADING:
+                self.is_loading.set()
+
         digest = digest or digest_of(root, files)
-        report = await self.deployer.upload(archive, digest, wish, steps.append)
+        report = await self.deployer.upload(archive, digest, wish, tell)
         self.stages = list(dict.fromkeys(step.stage for step in steps))
         return report
 
@@ -245,6 +254,34 @@ async def test_an_older_push_gives_way_to_one_that_has_overtaken_it(server):
         with pytest.raises(DeployRefused) as refused:
             server.deployer._take_turn(overtaken)
         assert refused.value.code == "RaceDetected"
+
+
+async def test_of_pushes_at_once_the_last_one_serves(server):
+    async with server:
+        await server.deploy(0)
+        sources = [
+            write_release(server.tmp_path / f"source{number}", number) for number in (1, 2, 3)
+        ]
+        done = await asyncio.gather(*map(server.upload, sources), return_exceptions=True)
+        assert await server.number() == 3
+        for ended in done[:-1]:
+            assert isinstance(ended, PushReport) or getattr(ended, "code", "") == "RaceDetected"
+        assert isinstance(done[-1], PushReport)
+        served = {record.digest for record in server.deployer.history()}
+        assert server.kept() == served
+
+
+async def test_a_push_that_nobody_waits_for_any_more_is_taken_back(server):
+    async with server:
+        await server.deploy(1)
+        write_release(server.source, 2)
+        pushing = asyncio.ensure_future(server.upload(server.source))
+        await server.is_loading.wait()
+        pushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pushing
+        assert await server.number() == 1
+        assert len(server.kept()) == 1
 
 
 async def test_what_an_ended_server_left_half_written_is_removed(server):
