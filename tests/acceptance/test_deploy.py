@@ -20,14 +20,17 @@ from camber.deployment.source import digest_of, release_files
 from tests.acceptance.sockets import raw_client
 from tests.cli.commands import camber
 from tests.deployment.test_deploying import RANKED, write_release
+from tests.deployment.wheels import write_wheel
 from tests.servers import ADMIN_KEY, Server
 
+#: Processes would take most of the time, and change nothing about most of what is tried here.
+IN_PROCESS = ("--executors", "0")
 KEY = {"Authorization": f"Convex {ADMIN_KEY}"}
 
 
 @pytest.fixture
 def server(tmp_path):
-    with Server(None, tmp_path / "data", command="start") as server:
+    with Server(None, tmp_path / "data", *IN_PROCESS, command="start") as server:
         yield server
 
 
@@ -276,7 +279,7 @@ def test_a_server_that_is_killed_while_it_pushes_goes_on_as_before(tmp_path, ser
 
 def test_a_project_that_is_served_from_its_folder_can_be_deployed_over(tmp_path):
     root = write_release(tmp_path / "shop", 1)
-    with Server(root, tmp_path / "data", command="start") as server:
+    with Server(root, tmp_path / "data", *IN_PROCESS, command="start") as server:
         assert number(server) == 1
         assert deploy(server, write_release(tmp_path / "other", 2)).returncode == 0
         assert number(server) == 2
@@ -297,3 +300,86 @@ def test_a_client_that_watches_is_told_of_a_deploy(tmp_path, server):
         write_release(root, 2)
         deploy(server, root)
         client.until(lambda: "2" in str(client.results))
+
+
+GREETING = """
+import greet
+from camber import QueryCtx, query
+
+
+@query
+def greeting(ctx: QueryCtx) -> str:
+    return greet.hello()
+"""
+
+
+def write_greeting(root, version):
+    write_release(root, 1)
+    write_wheel(root / "wheels", "greet", version, f"def hello(): return 'hello {version}'\n")
+    pyproject = root / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text() + 'include = ["wheels"]\n')
+    (root / "requirements.txt").write_text(
+        f"--no-index\n--find-links wheels\ncamber\ngreet=={version}\n"
+    )
+    (root / "shop" / "greeting.py").write_text(GREETING)
+    return root
+
+
+def test_releases_run_in_environments_of_their_own(tmp_path):
+    root = write_greeting(tmp_path / "shop", "1.0")
+    environments = tmp_path / "data" / "environments"
+    with Server(None, tmp_path / "data", "--executors", "1", command="start") as server:
+
+        def greeting():
+            return server.value("query", "greeting:greeting", {})
+
+        done = deploy(server, root)
+        assert done.returncode == 0, done.stderr
+        assert "Installing dependencies" in done.stderr
+        assert greeting() == "hello 1.0"
+        write_greeting(root, "2.0")
+        assert deploy(server, root).returncode == 0
+        assert greeting() == "hello 2.0"
+        assert len(list(environments.iterdir())) == 2
+        # What is installed already is not installed again.
+        done = deploy(server, "--rollback")
+        assert "Installing dependencies" not in done.stderr
+        assert greeting() == "hello 1.0"
+        write_greeting(root, "3.0")
+        (root / "requirements.txt").write_text("--no-index\nnowhere-to-be-found\n")
+        done = deploy(server, root)
+        assert done.returncode == 1
+        assert "No matching distribution found for nowhere-to-be-found" in done.stderr
+        assert len(list(environments.iterdir())) == 2
+        server.restart()
+        assert greeting() == "hello 1.0"
+
+
+def test_a_server_without_processes_refuses_dependencies(tmp_path, server):
+    done = deploy(server, write_greeting(tmp_path / "shop", "1.0"))
+    assert done.returncode == 1
+    assert "start it with --executors 1 or more" in done.stderr
+
+
+def test_a_server_may_be_the_first_process_of_a_container(tmp_path):
+    contain = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*contain, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody make process namespaces")
+    root = write_release(tmp_path / "shop", 1)
+    start = [sys.executable, "-m", "camber", "start", str(root), "--port", "0", "--executors", "1"]
+    container = subprocess.Popen(
+        [*contain, "--kill-child", *start],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert container.stdout is not None
+        told = [container.stdout.readline(), container.stdout.readline()]
+        assert told[0].startswith("Pushed 2 functions"), told
+        url = told[1].split()[4]
+        body = {"path": "items:number", "args": {}}
+        assert httpx.post(f"{url}/api/query", json=body).json()["value"] == 1
+    finally:
+        container.kill()
+        container.communicate()

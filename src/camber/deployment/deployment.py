@@ -44,7 +44,7 @@ from camber.runtime.frames import Start
 from camber.runtime.in_process import InProcessExecutor
 from camber.runtime.process_executor import ProcessExecutor
 from camber.runtime.process_release import ProcessRelease
-from camber.runtime.processes import ExecutorEnded, Launcher
+from camber.runtime.processes import SERVER_PID, ExecutorEnded, Launcher
 from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.runtime import Runtime
 from camber.runtime.transactions import TransactionRunner
@@ -355,7 +355,8 @@ def _executor_environment() -> dict[str, str]:
     """Return the server's variables, which modules may read while they load, without its keys."""
     kept = {name: value for name, value in os.environ.items() if name not in _KEYS}
     # Hashes of strings decide the order of sets: two runs of one transaction must agree on it.
-    return kept | {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+    ours = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", SERVER_PID: str(os.getpid())}
+    return kept | ours
 
 
 _KEYS = frozenset({"CAMBER_ADMIN_KEY", "CAMBER_DEPLOY_KEY", "CONVEX_SELF_HOSTED_ADMIN_KEY"})

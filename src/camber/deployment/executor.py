@@ -31,7 +31,7 @@ from camber.runtime import frames
 from camber.runtime.action_worker import ActionWorker, LoopWatch
 from camber.runtime.budget import Budget, MemoryCeiling, MeteredSource
 from camber.runtime.failures import FailureTexts
-from camber.runtime.processes import Role
+from camber.runtime.processes import SERVER_PID, Role
 from camber.runtime.release import InProcessRelease
 from camber.runtime.transaction_worker import Channel, LoadedApplication, TransactionWorker
 from camber.runtime.transactions import TransactionRunner
@@ -167,8 +167,8 @@ def _end_with_the_server() -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
-        # It ended before it could be asked for.
+    # It may have ended before that was asked for. In a container it may be process 1 itself.
+    if os.getppid() != int(os.environ[SERVER_PID]):
         os._exit(1)
 
 

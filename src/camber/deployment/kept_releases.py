@@ -62,6 +62,8 @@ class KeptReleases:
     """What lies under `--data/releases`, and the environments beside it."""
 
     def __init__(self, data: Path, host: Host) -> None:
+        # Programs that run in other folders are told of paths below it.
+        data = data.absolute()
         self._folder = data / RELEASES
         self._host = host
         self._environments = Environments(data / "environments", host)

@@ -26,7 +26,8 @@ _log = logging.getLogger("camber.executors")
 #: What processes write, beside the log lines of functions.
 _output = logging.getLogger("camber.output")
 
-
+#: The variable that tells a process which one started it.
+SERVER_PID: Final = "CAMBER_SERVER_PID"
 #: How long the output of a process that has ended is read on, in seconds.
 _LAST_WORDS_S: Final = 1.0
 
