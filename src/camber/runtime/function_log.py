@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from hashlib import blake2b
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -99,6 +99,51 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     lines: tuple[LogLine, ...]
 
 
+class _Hit(msgspec.Struct, frozen=True, gc=False):
+    """An answer from the cache, as it is kept: no more than what tells it from others.
+
+    Made by position: by name it would take as long as all else that is done for it.
+    """
+
+    key: int
+    now_ns: int
+    path: str
+    component: str
+    request_id: str
+    origin: Origin
+    identity: Identity
+    parent_execution_id: str | None
+    waited_s: float
+    error: str | None
+    lines: tuple[LogLine, ...]
+    return_bytes: int
+
+    def completion(self) -> Completion:
+        """Return the entry that readers get."""
+        return Completion(
+            key=self.key,
+            kind=FunctionKind.QUERY,
+            path=self.path,
+            component=self.component,
+            request_id=self.request_id,
+            origin=self.origin,
+            identity_type=_identity_type(self.identity),
+            execution_id=None,
+            parent_execution_id=self.parent_execution_id,
+            started_ns=self.now_ns,
+            duration_s=self.waited_s,
+            cached=True,
+            outcome=Outcome.SUCCESS if self.error is None else Outcome.FAILURE,
+            error=self.error,
+            lines=self.lines,
+            usage=NOTHING_USED,
+            user_s=0.0,
+            return_bytes=self.return_bytes,
+            retries=0,
+            conflict=None,
+        )
+
+
 Entry: TypeAlias = Completion | Progress
 Listener: TypeAlias = Callable[[Entry], None]
 
@@ -109,8 +154,8 @@ class FunctionLog:
     def __init__(self, host: Host, tracing: Tracing | None = None) -> None:
         self.host = host
         self.tracing = tracing
-        self._runs = _Ring()
-        self._hits = _Ring()
+        self._runs: _Ring[Entry] = _Ring()
+        self._hits: _Ring[_Hit] = _Ring()
         self._last_key = 0
         self._id_key = host.random_bytes(16)
         self._listeners: list[Listener] = []
@@ -142,27 +187,19 @@ class FunctionLog:
         self._last_key = key
         failure = result.failure
         self._hits.append(
-            Completion(
-                key=key,
-                kind=FunctionKind.QUERY,
-                path=call.path,
-                component=call.component_path,
-                request_id=call.request_id,
-                origin=call.origin,
-                identity_type=_identity_type(call.identity),
-                execution_id=None,
-                parent_execution_id=call.parent_execution_id,
-                started_ns=now_ns,
-                duration_s=waited_s,
-                cached=True,
-                outcome=Outcome.SUCCESS if failure is None else Outcome.FAILURE,
-                error=None if failure is None else failure.full_text,
-                lines=result.logged,
-                usage=NOTHING_USED,
-                user_s=0.0,
-                return_bytes=len(result.packed or b""),
-                retries=0,
-                conflict=None,
+            _Hit(
+                key,
+                now_ns,
+                call.path,
+                call.component_path,
+                call.request_id,
+                call.origin,
+                call.identity,
+                call.parent_execution_id,
+                waited_s,
+                None if failure is None else failure.full_text,
+                result.logged,
+                len(result.packed or b""),
             )
         )
         if self._waiting:
@@ -190,7 +227,11 @@ class FunctionLog:
     def after(self, cursor_ms: float) -> list[Entry]:
         """Return what is kept of the entries after a cursor (milliseconds), oldest first."""
         return list(
-            heapq.merge(self._runs.after(cursor_ms), self._hits.after(cursor_ms), key=_key_of)
+            heapq.merge(
+                self._runs.after(cursor_ms),
+                (hit.completion() for hit in self._hits.after(cursor_ms)),
+                key=_key_of,
+            )
         )
 
     async def more(self, within_s: float) -> None:
@@ -375,16 +416,19 @@ _NO_SPAN = nullcontext()
 _BUG = "InternalServerError: the server failed; its output says why"
 
 
-class _Ring:
+K = TypeVar("K", bound="Entry | _Hit")
+
+
+class _Ring(Generic[K]):
     """The newest entries, bounded in number and in bytes."""
 
     __slots__ = ("_bytes", "_entries")
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[K] = deque()
         self._bytes = 0
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: K) -> None:
         self._entries.append(entry)
         self._bytes += _size(entry)
         while (
@@ -393,7 +437,7 @@ class _Ring:
         ):
             self._bytes -= _size(self._entries.popleft())
 
-    def after(self, cursor_ms: float) -> Iterator[Entry]:
+    def after(self, cursor_ms: float) -> Iterator[K]:
         """Yield the entries after a cursor: found from the new end, where its readers are."""
         newest_first = []
         for entry in reversed(self._entries):
@@ -417,11 +461,11 @@ def _identity_type(identity: Identity) -> str:
             return "instance_admin" if acting_as is None else "member_acting_user"
 
 
-def _size(entry: Entry) -> int:
+def _size(entry: Entry | _Hit) -> int:
     size = _ENTRY_BYTES + len(entry.path) + len(entry.request_id)
     if entry.lines:
         for line in entry.lines:
             size += _ENTRY_BYTES // 2 + sum(map(len, line.messages))
-    if isinstance(entry, Completion) and entry.error is not None:
+    if not isinstance(entry, Progress) and entry.error is not None:
         size += len(entry.error)
     return size
