@@ -369,3 +369,12 @@ def test_a_function_that_nears_a_limit_says_so(app, run, monkeypatch):
     assert done.log_lines == (
         "[WARN] warning:TooManyDocumentsRead code:reading used 9 of 10; beyond that it fails",
     )
+
+
+def test_a_function_that_goes_beyond_a_limit_fails_and_is_told_so(app, run, monkeypatch):
+    from camber import limits
+
+    ids = run("[db.insert('far', {'n': n}) for n in range(9)]")
+    monkeypatch.setattr(limits, "read_intervals_max", 5)
+    with pytest.raises(FunctionError, match="TooManyReads: code:reading read 6 index ranges"):
+        app.query("code:reading", code="[db.get(each) for each in given]", given=ids)

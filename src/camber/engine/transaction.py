@@ -391,8 +391,11 @@ class Transaction:
             raise
 
     def finish(self) -> FinishedTransaction:
-        """Return what to commit. Scans that are still open record what they consumed."""
-        self.check_limits()
+        """Return what to commit. Scans that are still open record what they consumed.
+
+        What has read too much may be finished: a query that failed so is watched for what it read.
+        """
+        self._record_open_scans()
         return FinishedTransaction(
             begin_ts=self.begin_ts,
             reads=self.reads,
@@ -410,9 +413,12 @@ class Transaction:
         Raises:
             DeveloperError: too many index ranges were read.
         """
+        self._record_open_scans()
+        self._check_intervals()
+
+    def _record_open_scans(self) -> None:
         for scan in list(self._open_scans.values()):
             self._record_scan(scan, scan.consumed())
-        self._check_intervals()
 
     def close(self) -> None:
         """End the snapshot. Rows of scans that are still open cannot be read any more."""
