@@ -163,7 +163,7 @@ def documents_there(engine: Engine) -> dict[str, int]:
     """Return how many documents each table of the application has. Blocking."""
     with closing(engine.begin(SOURCE)) as transaction:
         return {
-            table.name: sum(1 for _ in _rows(transaction.snapshot, table))
+            table.name: transaction.snapshot.count(table.indexes["by_creation_time"].id)
             for table in transaction.user_tables()
         }
 

@@ -258,27 +258,48 @@ class SqliteSnapshot:
     def _scan_older(
         self, table: int, index: IndexId, start: bytes, end: bytes, order: Order, limit: int
     ) -> list[Row]:
-        """Lay what was superseded since over what is current."""
+        """Lay what was superseded since over what is current.
+
+        A part of the interval at a time: as far as the next current keys reach. What lies beyond is
+        not looked at, however much of it was superseded.
+        """
+        rows: list[Row] = []
+        id_bytes = id_length(table) + 2
+        reach = limit
+        while len(rows) < limit and start < end:
+            keys, start, end = self._keys_of_part(table, index, start, end, order, reach)
+            # What was all written since is passed in few steps.
+            reach *= 4
+            for key in keys[: limit - len(rows)]:
+                packed = self._document(table, key[-id_bytes:])
+                assert packed is not None, f"index {index} leads to a document that is not there"
+                rows.append(Row(key, packed))
+        return rows
+
+    def _keys_of_part(
+        self, table: int, index: IndexId, start: bytes, end: bytes, order: Order, limit: int
+    ) -> tuple[list[bytes], bytes, bytes]:
+        """Return the keys at `ts` in the first part of an interval, and what is left of it."""
         is_by_id = index == by_id_index(table)
         kind, place = ("documents", table) if is_by_id else ("entries", index)
+        one = "document" if is_by_id else "entry"
+        current = [
+            key for (key,) in self._rows(f"{one}_keys_{order.value}", (place, start, end, limit))
+        ]
+        low, high, left = start, end, (end, end)
+        if len(current) == limit and order is Order.ASC:
+            high = current[-1] + b"\0"
+            left = (high, end)
+        elif len(current) == limit:
+            low = current[-1]
+            left = (start, low)
         superseded = {
             key: bool(present)
-            for key, present, _ in self._rows(f"{kind}_superseded", (place, start, end, self.ts))
+            for key, present, _ in self._rows(f"{kind}_superseded", (place, low, high, self.ts))
         }
-        gone = sum(not present for present in superseded.values())
-        one = "document" if is_by_id else "entry"
-        current = self._rows(
-            f"{one}_keys_{order.value}", (place, start, end, min(limit + gone, 2**62))
-        )
-        keys = {key for (key,) in current if superseded.get(key, True)}
+        keys = {key for key in current if superseded.get(key, True)}
         keys.update(key for key, present in superseded.items() if present)
-        id_bytes = id_length(table) + 2
-        rows = []
-        for key in sorted(keys, reverse=order is Order.DESC)[:limit]:
-            packed = self._document(table, key[-id_bytes:])
-            assert packed is not None, f"index {index} leads to a document that is not there"
-            rows.append(Row(key, packed))
-        return rows
+        return sorted(keys, reverse=order is Order.DESC), *left
 
     def close(self) -> None:
         """End the read transaction: an open one keeps the log from being checkpointed."""
