@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -275,6 +276,35 @@ def test_a_server_that_is_killed_while_it_pushes_goes_on_as_before(tmp_path, ser
     server.start()
     assert number(server) == 1
     assert not leftovers(tmp_path)
+
+
+def test_whoever_interrupts_a_push_takes_it_back(tmp_path, server):
+    root = write_release(tmp_path / "shop", 1)
+    assert deploy(server, root).returncode == 0
+    began, go_on = tmp_path / "began", tmp_path / "go_on"
+    write_release(root, 2)
+    (root / "shop" / "slow.py").write_text(
+        "import pathlib, time\n"
+        f"pathlib.Path({str(began)!r}).touch()\n"
+        f"while not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.01)\n"
+    )
+    pushing = subprocess.Popen(
+        [sys.executable, "-m", "camber", "deploy", str(root)],
+        env={**os.environ, "CAMBER_URL": server.url, "CAMBER_DEPLOY_KEY": ADMIN_KEY},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    poll(began.exists)
+    pushing.send_signal(signal.SIGINT)
+    _, told = pushing.communicate(timeout=30)
+    go_on.touch()
+    assert pushing.returncode == 130
+    assert told.splitlines()[-1] == "Nothing was pushed."
+    (root / "shop" / "slow.py").unlink()
+    write_release(root, 3)
+    assert deploy(server, root).returncode == 0
+    assert number(server) == 3
+    assert len(deploy(server, "--list").stdout.splitlines()) == 2
 
 
 def test_a_project_that_is_served_from_its_folder_can_be_deployed_over(tmp_path):

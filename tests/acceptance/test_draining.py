@@ -19,7 +19,8 @@ from tests.servers import KITCHEN, Server
 _ENDING = re.compile("Ending")
 
 
-def start(tmp_path, *options):
+def start(tmp_path, *options, executors=0):
+    options = ("--executors", str(executors), *options)
     return Server(KITCHEN, tmp_path / "data", *options, command="start")
 
 
@@ -65,8 +66,9 @@ def test_health_says_whether_a_server_takes_work(tmp_path):
 
 
 @pytest.mark.node
-def test_a_client_loses_nothing_by_a_restart(tmp_path):
-    with start(tmp_path) as server:
+@pytest.mark.parametrize("executors", [0, 1])
+def test_a_client_loses_nothing_by_a_restart(tmp_path, executors):
+    with start(tmp_path, executors=executors) as server:
         run_script("drain.mjs", server, steps={"terminate": server.terminate})
         assert server.status == 0
 
@@ -101,7 +103,7 @@ def test_a_server_that_starts_can_be_told_to_end(tmp_path, number):
         a=f"import pathlib, time\npathlib.Path({str(began)!r}).touch()\ntime.sleep(1)",
     )
     server = subprocess.Popen(
-        [sys.executable, "-m", "camber", "start", str(root), "--port", "0"],
+        [sys.executable, "-m", "camber", "start", str(root), "--port", "0", "--executors", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

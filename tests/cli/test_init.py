@@ -31,7 +31,7 @@ def test_a_new_project_serves_its_functions_and_passes_its_tests(tmp_path, templ
     assert "cd " in done.stdout
     root = tmp_path / "app"
     before = files_of(root)
-    with Server(root, tmp_path / "data") as server:
+    with Server(root, tmp_path / "data", "--executors", "0") as server:
         server.value("mutation", "tasks:add", {"text": "one"})
         (task,) = cast("list[Any]", server.value("query", "tasks:list", {}))
         assert (task["text"], task["done"]) == ("one", False)
@@ -74,7 +74,8 @@ def test_the_page_builds_and_shows_the_list(tmp_path, chromium):
     )
     assert built.returncode == 0, built.stdout + built.stderr
     static = root / "web" / "dist"
-    with Server(root, tmp_path / "data", "--static", str(static), command="start") as server:
+    options = ("--static", str(static), "--executors", "0")
+    with Server(root, tmp_path / "data", *options, command="start") as server:
         screenshots = os.environ.get("SCREENSHOTS", "")
         run_script("tasks.mjs", server, CHROMIUM=chromium, SCREENSHOTS=screenshots)
 

@@ -92,6 +92,8 @@ class Deployer:
         self._furthest = 0
         #: Digests of sources that are being pushed, as often as they are.
         self._in_use: Counter[str] = Counter()
+        #: Held while sources are kept, and while others are forgotten: never both at once.
+        self._keeping = asyncio.Lock()
 
     def history(self) -> list[ReleaseRecord]:
         """Return the last releases, the serving one first."""
@@ -109,7 +111,8 @@ class Deployer:
         turn = self._turn()
         tell(Step(stage=Stage.UNPACKING))
         async with self._using(digest):
-            kept = await asyncio.to_thread(self.kept.keep_archive, archive, digest)
+            async with self._keeping:
+                kept = await asyncio.to_thread(self.kept.keep_archive, archive, digest)
             return await self._push(kept, DEPLOY, wish, turn, tell)
 
     async def roll_back(self, number: int | None, wish: Wish, tell: Tell) -> PushReport:
@@ -202,8 +205,10 @@ class Deployer:
             yield
         finally:
             self._in_use[digest] -= 1
-            needed = {record.digest for record in self.history()} | set(+self._in_use)
-            await asyncio.to_thread(self.kept.forget_all_but, needed)
+            async with self._keeping:
+                # Asked here, where no other push can be about to keep what is not named yet.
+                needed = {record.digest for record in self.history()} | set(+self._in_use)
+                await asyncio.to_thread(self.kept.forget_all_but, needed)
 
     def _turn(self) -> int:
         self._begun += 1

@@ -178,12 +178,12 @@ class KeptReleases:
             digest = digest_of(partial, _files(partial))
             kept = self._folder / digest
             if not kept.is_dir():
+                # The commit that will make it serve is durable, so its sources must be.
+                _make_durable(partial)
                 partial.rename(kept)
             # The same files may have come another way: what was said last of them holds.
             manifest = {"functions": project.functions, "origin": origin}
             self._write(self._manifest(digest), json.dumps(manifest))
-            # The commit that makes it serve is durable, so its sources must be.
-            os.sync()
         finally:
             _remove(partial)
         return self.find(digest)
@@ -191,7 +191,9 @@ class KeptReleases:
     def _write(self, file: Path, text: str) -> None:
         partial = self.partial()
         partial.write_text(f"{text}\n", encoding="utf-8")
+        _sync(partial)
         partial.replace(file)
+        _sync(self._folder)
 
 
 def _unpacked(archive: Path, source: Path, digest: str) -> Project:
@@ -219,6 +221,20 @@ def _files(source: Path) -> list[str]:
     return sorted(
         path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()
     )
+
+
+def _make_durable(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _dependencies(kept: KeptRelease) -> Dependencies | None:
