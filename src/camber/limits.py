@@ -265,6 +265,8 @@ transaction_s_end: Final = 30.0
 transaction_cpu_s_overrun: Final = 2.0
 #: One action, in seconds.
 action_s_max: Final = 600.0
+#: What it may take to end beyond that before its process is ended, in seconds.
+action_overdue_s: Final = 5.0
 #: How long actions that are cancelled at shutdown may clean up, in seconds.
 action_grace_s: Final = 5.0
 #: Memory that transactions and actions of one process may take beyond what their release takes.
@@ -277,8 +279,9 @@ executor_slow_s: Final = 0.05
 #: Requests that wait for a process before new ones are refused, and how long they wait, in seconds.
 executor_queue_max: Final = 10_000
 executor_wait_s_max: Final = 30.0
-#: Processes that may be lost while they run one transaction before it is given up.
-executor_losses_max: Final = 2
+#: Processes that may be lost while they run one transaction before it is given up: two may be lost
+#: for reasons of their own, at the same time.
+executor_losses_max: Final = 3
 #: How long the processes of a release that serves no more wait for what began on it, in seconds.
 executor_linger_s: Final = 10.0
 #: Loading one release, in seconds.

@@ -29,8 +29,6 @@ _log = logging.getLogger("camber.executors")
 
 #: How often the processes are looked at, in seconds.
 _LOOK_S: Final = 0.5
-#: Beyond its deadline, what an action may take to end before its process is ended, in seconds.
-_OVERDUE_S: Final = 5.0
 #: How long a process that was told to end may take beyond its grace, in seconds.
 _STOP_S: Final = 1.0
 
@@ -317,7 +315,9 @@ class ActionPool:
     def _end_overdue(self, seat: _Seat, now: float) -> None:
         """End a process in which an action does not end at its deadline."""
         overdue = [
-            job for job in seat.jobs.values() if now - job.since > limits.action_s_max + _OVERDUE_S
+            job
+            for job in seat.jobs.values()
+            if now - job.since > limits.action_s_max + limits.action_overdue_s
         ]
         if overdue:
             _log.warning(

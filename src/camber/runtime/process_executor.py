@@ -178,10 +178,11 @@ class ProcessExecutor:
         return list(self._open)
 
     async def close(self) -> None:
-        """Cancel actions and end the processes."""
-        await asyncio.gather(
-            *(release.stop(grace_s=limits.action_grace_s) for release in self._open)
-        )
+        """Cancel actions, which may call functions while they clean up, and end the processes."""
+        releases = list(self._open)
+        grace_s = limits.action_grace_s
+        await asyncio.gather(*(release.actions.stop(grace_s=grace_s) for release in releases))
+        await asyncio.gather(*(release.transactions.close() for release in releases))
         await asyncio.to_thread(self._thread.close)
 
     def _system_query(self, call: FunctionCall, ts: Timestamp) -> QueryExecuted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -112,12 +111,9 @@ class ProcessRelease:
         self.actions.rest()
 
     async def close(self) -> None:
-        """Let what runs end, then the processes."""
-        await asyncio.gather(self.transactions.close(), self.actions.close())
-
-    async def stop(self, *, grace_s: float) -> None:
-        """Cancel actions, let transactions end, then the processes."""
-        await asyncio.gather(self.transactions.close(), self.actions.stop(grace_s=grace_s))
+        """Let what runs end, then the processes: actions first, which call transactions."""
+        await self.actions.close()
+        await self.transactions.close()
 
 
 def _unexpected(answer: Any) -> AssertionError:

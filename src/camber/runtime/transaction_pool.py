@@ -92,8 +92,6 @@ class TransactionPool:
         self._queue: deque[_Job] = deque()
         self._ids = itertools.count(1)
         self._starting = 0
-        #: Why the last process did not start, while none has since.
-        self._trouble: Exception | None = None
         self._busy = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -134,6 +132,8 @@ class TransactionPool:
             FeatureUnavailable: no process can be started.
             TransactionLost: it ended its processes, or ran for too long.
         """
+        if self._is_closed:
+            raise FeatureUnavailable(f"release {self._release} does not run any more; try again")
         if len(self._queue) >= limits.executor_queue_max:
             raise Overloaded(
                 f"{len(self._queue)} requests wait to be run, the most that may; try again later",
@@ -249,8 +249,9 @@ class TransactionPool:
             case frames.CheckDone() | frames.DescriptionDone():
                 self._answered(seat, message.id, message)
             case frames.Exhausted(id=id_):
+                job = seat.jobs.pop(id_)
                 self._leave(seat)
-                self._lose(seat.jobs.pop(id_), _out_of_memory)
+                self._lose(job, _out_of_memory)
             case _:
                 msg = f"a process for transactions has sent {type(message).__name__}"
                 raise AssertionError(msg)
@@ -344,22 +345,14 @@ class TransactionPool:
     def _expire(self, now: float) -> None:
         while self._queue and now - self._queue[0].since > limits.executor_wait_s_max:
             job = self._queue.popleft()
-            if self._trouble is not None and not self._seats:
-                _fail(
-                    job,
-                    FeatureUnavailable(
-                        f"no process can be started for release {self._release}: {self._trouble}"
-                    ),
-                )
-            else:
-                _fail(
-                    job,
-                    Overloaded(
-                        f"{job.source} has waited {limits.executor_wait_s_max:.0f} s to be run; "
-                        "try again later",
-                        code="ExpiredInQueue",
-                    ),
-                )
+            _fail(
+                job,
+                Overloaded(
+                    f"{job.source} has waited {limits.executor_wait_s_max:.0f} s to be run; "
+                    "try again later",
+                    code="ExpiredInQueue",
+                ),
+            )
 
     # Starting.
 
@@ -377,13 +370,18 @@ class TransactionPool:
             try:
                 return await self._launcher.launch(Role.TRANSACTIONS, self, Output.LOADED)
             except (LoadError, ExecutorEnded, OSError) as error:
-                self._trouble = error
                 _log.warning("an executor of %s did not start: %s", self._release, error)
+                self._refuse(error)
                 await self._host.sleep(pause)
                 pause = min(pause * 2, _PAUSE_S_MAX)
 
+    def _refuse(self, error: Exception) -> None:
+        """Tell whoever waits why nothing runs, unless something does."""
+        while self._queue and not self._seats:
+            msg = f"no process can be started for release {self._release}: {error}"
+            _fail(self._queue.popleft(), FeatureUnavailable(msg))
+
     def _seat(self, process: ExecutorProcess) -> None:
-        self._trouble = None
         if process.is_lost:
             self.fill()
             return

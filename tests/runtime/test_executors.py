@@ -1,0 +1,478 @@
+"""Executor processes: what they run, what they bound, and what is left when one is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from camber import limits
+from camber.deployment.deployment import Deployment
+from camber.deployment.project import load_project
+from camber.deployment.settings import DeploymentSettings
+from camber.errors import RequestError
+from camber.functions.loading import LoadError
+from camber.host import RealHost
+from camber.identity.identity import Anonymous
+from camber.runtime.executor import Caller, FunctionCall
+from camber.values.packed import pack, unpack
+from tests.functions.projects import write_project
+
+CODE = """
+    import asyncio, ctypes, os, re, signal, threading, time
+    from typing import Any
+    from camber import *
+
+    HELD = []
+
+    class Row(Table, table="rows"):
+        name: str
+        by_name = Index("name")
+
+    @mutation
+    def add(ctx: MutationCtx, name: str) -> Id[Row]:
+        print("adding", name)
+        return ctx.db.insert(Row(name=name))
+
+    @mutation
+    def add_and_spin(ctx: MutationCtx, name: str) -> None:
+        ctx.db.insert(Row(name=name))
+        while True:
+            pass
+
+    @query
+    def names(ctx: QueryCtx) -> list[str]:
+        return [row.name for row in ctx.db.query(Row)]
+
+    @query
+    def pid(ctx: QueryCtx) -> int:
+        return os.getpid()
+
+    @query
+    def refuses(ctx: QueryCtx) -> None:
+        raise AppError({"code": "NO"})
+
+    @query
+    def spin(ctx: QueryCtx) -> None:
+        ctx.db.query(Row).first()
+        while True:
+            pass
+
+    @query
+    def spin_on(ctx: QueryCtx) -> None:
+        while True:
+            try:
+                while True:
+                    pass
+            except BaseException:
+                pass
+
+    @query
+    def counts(ctx: QueryCtx) -> bool:
+        return sum(range(10**13)) > 0
+
+    @query
+    def waits(ctx: QueryCtx) -> None:
+        signal.sigwait([signal.SIGUSR1])
+
+    @query
+    def busy(ctx: QueryCtx) -> int:
+        return sum(i * i for i in range(1_500_000))
+
+    @query
+    def crashes(ctx: QueryCtx) -> None:
+        ctypes.string_at(0)
+
+    @query
+    def crashes_once(ctx: QueryCtx, mark: str) -> str:
+        # The one who makes the mark ends; files are refused, and this is no mistake.
+        if ctypes.CDLL(None).mkdir(mark.encode(), 0o700) == 0:
+            ctypes.string_at(0)
+        return "again"
+
+    @query
+    def takes(ctx: QueryCtx, mebibytes: int) -> int:
+        return len(bytearray(mebibytes * 2**20))
+
+    @query
+    def keeps(ctx: QueryCtx, mebibytes: int, number: int) -> int:
+        HELD.append(bytearray(mebibytes * 2**20))
+        return os.getpid()
+
+    @query
+    def large(ctx: QueryCtx) -> str:
+        return "x" * (17 * 2**20)
+
+    @action
+    async def where(ctx: ActionCtx) -> int:
+        return os.getpid()
+
+    @action
+    async def adds(ctx: ActionCtx, name: str) -> list[str]:
+        await ctx.run_mutation(add, name=name)
+        return await ctx.run_query(names)
+
+    @action
+    async def lists(ctx: ActionCtx) -> list[str]:
+        return await ctx.run_query(names)
+
+    @action
+    async def refused(ctx: ActionCtx) -> Any:
+        try:
+            await ctx.run_query(refuses)
+        except AppError as error:
+            return error.data
+
+    @action
+    async def naps(ctx: ActionCtx, seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "slept"
+
+    @action
+    def plain(ctx: SyncActionCtx, name: str) -> list[str]:
+        time.sleep(0.01)
+        ctx.run_mutation(add, name=name)
+        return ctx.run_query(names)
+
+    @action
+    async def blocks(ctx: ActionCtx, seconds: float) -> str:
+        time.sleep(seconds)
+        return "blocked"
+
+    @action
+    async def dies(ctx: ActionCtx) -> None:
+        await asyncio.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @action
+    async def cleans_up(ctx: ActionCtx) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await ctx.run_mutation(add, name="cleaned up")
+"""
+
+
+def call_of(path, **args):
+    return FunctionCall(
+        path=f"code:{path}",
+        arguments=pack(args),
+        identity=Anonymous(),
+        caller=Caller.CLIENT,
+        request_id="0123456789abcdef",
+    )
+
+
+async def until(holds):
+    """Return once something is so that another process makes so."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+class Running:
+    """A deployment with two executors, on an event loop of its own."""
+
+    def __init__(self, root, executors=2):
+        self.root = write_project(root, code=CODE)
+        self.folder = load_project(self.root).functions_path
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.executors = executors
+        self.deployment = self.wait(self.open())
+
+    async def open(self):
+        project = load_project(self.root)
+        deployment = await Deployment.open(
+            DeploymentSettings(
+                root=self.root,
+                functions=project.functions,
+                data=self.root / "data",
+                executors=self.executors,
+            ),
+            RealHost(),
+        )
+        await deployment.push()
+        return deployment
+
+    def wait(self, coroutine, timeout=60):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
+
+    async def result(self, kind, path, **args):
+        return await getattr(self.deployment.runtime, kind)(call_of(path, **args))
+
+    async def value(self, kind, path, **args):
+        result = await self.result(kind, path, **args)
+        assert result.failure is None, result.failure.message
+        return unpack(result.packed if kind == "query" else result.value)
+
+    async def failure(self, kind, path, **args):
+        result = await self.result(kind, path, **args)
+        assert result.failure is not None
+        return result.failure.message
+
+    async def pids(self):
+        """The processes of the serving release, once all of them are there."""
+        release = self.deployment.releases.newest
+        await until(lambda: len(release.transactions.pids) == self.executors)
+        return set(release.transactions.pids)
+
+    def close(self):
+        self.wait(self.deployment.close())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+@pytest.fixture(scope="module")
+def it(tmp_path_factory):
+    running = Running(tmp_path_factory.mktemp("executors"))
+    yield running
+    running.close()
+
+
+@contextmanager
+def limit(name, value):
+    before = getattr(limits, name)
+    setattr(limits, name, value)
+    try:
+        yield
+    finally:
+        setattr(limits, name, before)
+
+
+# What they run.
+
+
+def test_functions_run_outside_the_server(it):
+    assert it.wait(it.value("query", "pid")) in it.wait(it.pids())
+    assert it.wait(it.value("action", "where")) not in it.wait(it.pids()) | {os.getpid()}
+
+
+def test_mutations_queries_and_actions_see_what_was_written(it):
+    result = it.wait(it.result("mutation", "add", name="one"))
+    assert result.log_lines == ("[LOG] 'adding' 'one'",)
+    assert "one" in it.wait(it.value("query", "names"))
+    assert "two" in it.wait(it.value("action", "adds", name="two"))
+    assert "three" in it.wait(it.value("action", "plain", name="three"))
+    assert it.wait(it.value("action", "refused")) == {"code": "NO"}
+
+
+def test_failures_name_the_frames_of_the_application(it):
+    failure = it.wait(it.result("query", "refuses")).failure
+    assert unpack(failure.data) == {"code": "NO"}
+    assert 'Uncaught ConvexError: {"code":"NO"}' in failure.message
+    assert "/code.py:" in failure.message
+
+
+def test_hundreds_of_actions_wait_at_once(it):
+    async def many():
+        return await asyncio.gather(*(it.value("action", "naps", seconds=0.3) for _ in range(300)))
+
+    assert it.wait(many()) == ["slept"] * 300
+
+
+def test_a_release_that_does_not_load_says_where(it, tmp_path):
+    backend = it.folder
+    (backend / "broken.py").write_text("import nothing_such\n")
+    try:
+        with pytest.raises(LoadError, match=r"/broken\.py:1: ModuleNotFoundError"):
+            it.wait(it.deployment.push())
+    finally:
+        (backend / "broken.py").unlink()
+    assert it.wait(it.value("query", "pid"))
+
+
+def test_what_is_saved_later_is_not_what_a_new_process_loads(it):
+    file = it.folder / "code.py"
+    text = file.read_text()
+    file.write_text("this is no Python\n")
+    try:
+        before = it.wait(it.pids())
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        assert it.wait(it.value("query", "names")) == it.wait(it.value("action", "lists"))
+        assert not before & it.wait(it.pids())
+    finally:
+        file.write_text(text)
+
+
+# What they bound.
+
+
+def test_a_loop_without_end_is_interrupted_and_told(it):
+    failure = it.wait(it.failure("query", "spin"))
+    assert "UserTimeout: the function used 1 s of processor time" in failure
+    assert "/code.py:" in failure
+    assert "in spin" in failure
+
+
+def test_a_mutation_that_is_interrupted_writes_nothing(it):
+    assert "UserTimeout" in it.wait(it.failure("mutation", "add_and_spin", name="never"))
+    assert "never" not in it.wait(it.value("query", "names"))
+
+
+@pytest.mark.parametrize("path", ["spin_on", "counts"])
+def test_what_cannot_be_interrupted_is_ended(it, path):
+    failure = it.wait(it.failure("query", path))
+    assert f"UserTimeout: code:{path} used 1 s of processor time" in failure
+    assert "ended with its process" in failure
+    assert it.wait(it.value("query", "pid"))
+
+
+def test_a_wait_without_end_is_ended(it):
+    with limit("transaction_s_end", 0.5):
+        failure = it.wait(it.failure("query", "waits"))
+    assert "UserTimeout: code:waits has run for" in failure
+    assert it.wait(it.value("query", "pid"))
+
+
+def test_memory_is_bounded(it):
+    assert it.wait(it.value("query", "takes", mebibytes=100)) == 100 * 2**20
+    failure = it.wait(it.failure("query", "takes", mebibytes=800))
+    assert "OutOfMemory: code:takes used more than 512 MiB of memory" in failure
+    assert it.wait(it.value("query", "takes", mebibytes=101)) == 101 * 2**20
+
+
+def test_a_process_that_keeps_memory_is_replaced_before_it_harms(it):
+    async def keep():
+        # More than all processes may keep together, and never too much at once.
+        return {await it.value("query", "keeps", mebibytes=4, number=n) for n in range(300)}
+
+    assert len(it.wait(keep())) > 2
+
+
+def test_a_result_that_is_too_large_is_refused(it):
+    assert "the result of code:large is larger" in it.wait(it.failure("query", "large"))
+
+
+# Who is lost, and who is not.
+
+
+def test_a_slow_query_holds_up_nobody_else(it):
+    async def mixed():
+        slow = asyncio.create_task(it.failure("query", "spin"))
+        answers = []
+        while not slow.done():
+            answers.append(await it.value("mutation", "add", name="meanwhile"))
+        assert "UserTimeout" in await slow
+        return answers
+
+    assert len(it.wait(mixed())) > 10
+
+
+def test_a_crash_is_repeated_and_then_told(it):
+    failure = it.wait(it.failure("query", "crashes"))
+    assert "TransactionLost: code:crashes ended its process, 3 times" in failure
+    assert len(it.wait(it.pids())) == 2
+
+
+def test_a_run_whose_process_is_lost_is_run_again(it, tmp_path):
+    assert it.wait(it.value("query", "crashes_once", mark=str(tmp_path / "mark"))) == "again"
+
+
+def test_nobody_notices_that_processes_are_killed(it):
+    async def killing():
+        written = 0
+
+        async def kill_one():
+            pool = it.deployment.releases.newest.transactions
+            await until(lambda: pool.pids)
+            os.kill(pool.pids[0], signal.SIGKILL)
+
+        async def write(client):
+            nonlocal written
+            for number in range(25):
+                await it.value("mutation", "add", name=f"client {client} {number}")
+                written += 1
+                if written % 20 == 0:
+                    await kill_one()
+
+        await asyncio.gather(*(write(client) for client in range(8)))
+        names = await it.value("query", "names")
+        return [name for name in names if name.startswith("client")]
+
+    assert len(it.wait(killing())) == 200
+
+
+def test_an_action_whose_process_is_lost_says_so(it):
+    async def all_():
+        naps = [it.result("action", "naps", seconds=2) for _ in range(6)]
+        return await asyncio.gather(it.result("action", "dies"), *naps)
+
+    results = it.wait(all_())
+    lost = [result.failure.message for result in results if result.failure is not None]
+    assert all("ActionLost: code:" in message and "SIGKILL" in message for message in lost)
+    # Itself, and at least what was in its process by the rule of the least loaded.
+    assert results[0].failure is not None
+    assert len(lost) > 1
+    assert it.wait(it.value("action", "naps", seconds=0)) == "slept"
+
+
+def test_a_blocked_loop_is_named_and_gets_no_new_work(it, caplog):
+    async def both():
+        blocked = asyncio.create_task(it.value("action", "blocks", seconds=4))
+        await until(lambda: any("is blocked by code:blocks" in text for text in caplog.messages))
+        # Another process takes what comes now, while the first still stands.
+        assert await it.value("action", "naps", seconds=0) == "slept"
+        assert not blocked.done()
+        return await blocked
+
+    assert it.wait(both()) == "blocked"
+    assert any("/code.py:" in text and "in blocks" in text for text in caplog.messages)
+
+
+def test_an_action_that_does_not_end_at_its_deadline_is_ended(it):
+    # Its process does not know of the limit that is changed here, and lets it run.
+    with limit("action_s_max", 0.2), limit("action_overdue_s", 0.1):
+        message = it.wait(it.failure("action", "naps", seconds=30))
+    assert "ActionLost: code:naps was lost" in message
+
+
+def test_actions_may_clean_up_when_the_server_ends(tmp_path):
+    running = Running(tmp_path, executors=1)
+
+    async def start():
+        task = asyncio.create_task(running.result("action", "cleans_up"))
+        pool = running.deployment.releases.newest.actions
+        await until(lambda: any(seat.jobs for seat in pool._seats.values()))
+        return task
+
+    running.wait(running.value("action", "where"))
+    task = running.wait(start())
+    running.wait(running.deployment.close())
+    result = task.result()
+    assert "ActionLost: code:cleans_up was cancelled" in result.failure.message
+    running.deployment = running.wait(running.open())
+    assert running.wait(running.value("query", "names")) == ["cleaned up"]
+    running.close()
+
+
+def test_processes_end_with_the_deployment(tmp_path):
+    running = Running(tmp_path)
+    running.wait(running.value("action", "where"))
+    pids = running.wait(running.pids())
+    running.close()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_when_no_process_starts_requests_are_told_why(tmp_path):
+    running = Running(tmp_path, executors=1)
+    try:
+        (pid,) = running.wait(running.pids())
+        # As if the sources were gone, or the machine had no memory left.
+        for copy in (running.root / "data" / "loaded").iterdir():
+            (copy / running.folder.name / "code.py").write_text("raise RuntimeError('no memory')\n")
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(RequestError) as told:
+            running.wait(running.result("query", "names"))
+        assert told.value.code == "BackendIsNotRunning"
+        assert "no memory" in str(told.value)
+    finally:
+        running.close()
