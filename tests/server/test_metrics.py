@@ -111,6 +111,20 @@ def test_the_store_and_the_process_are_measured(server):
         pass
 
 
+def test_executors_are_counted(server):
+    def count(name, kind):
+        return _samples(server)[name, ("kind", kind)]
+
+    assert count("camber_executors", "transactions") >= 1
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        running = threads.submit(server.call, "action", "actions:slow", {"seconds": 2})
+        while count("camber_executor_requests", "actions") == 0:
+            assert not running.done()
+        assert count("camber_executors", "actions") >= 1
+        running.result()
+    assert count("camber_executor_requests", "actions") == 0
+
+
 def test_nothing_is_named_that_an_application_names(server):
     for number in range(3):
         server.call("query", f"nowhere{number}:nothing", {})

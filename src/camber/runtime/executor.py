@@ -7,7 +7,7 @@ the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
@@ -18,6 +18,7 @@ from camber.engine.transaction import FinishedTransaction
 from camber.functions.definition import FunctionKind
 from camber.functions.logs import LogLine
 from camber.identity.identity import Identity
+from camber.measures import Gauge
 from camber.occ.read_set import ReadSet
 from camber.runtime.results import ActionResult, Failure, QueryResult, Run
 from camber.values.timestamp import Timestamp
@@ -130,6 +131,10 @@ class Executor(Protocol):
 
     async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
         """Run an action to its end; tell `progress` each line as it is logged."""
+
+    @property
+    def gauges(self) -> Sequence[Gauge]:
+        """Return what operators may see of it."""
 
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none for the caller."""

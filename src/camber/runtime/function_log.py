@@ -359,7 +359,7 @@ class Execution:
     def _end_span(self, span: Span, outcome: Outcome, error: str | None, run: Run) -> None:
         tracing = self._log.tracing
         assert tracing is not None
-        span.set_attributes(ran_attributes(run, self._started_ns))
+        span.set_attributes(ran_attributes(run, self._started_s))
         if self.conflict is not None:
             span.set_attribute("camber.retries", self.retries)
             span.set_attribute("camber.conflict.source", self.conflict.source)
@@ -400,11 +400,11 @@ def _start_span(
     return span, replace(call, traceparent=tracing.traceparent(span))
 
 
-def ran_attributes(run: Run, asked_ns: int) -> dict[str, int | float]:
-    """Return what a span says of a run that was asked for at `asked_ns`."""
-    waited_ns = max(0, run.began_ns - asked_ns) if run.began_ns else 0
+def ran_attributes(run: Run, asked_s: float) -> dict[str, int | float]:
+    """Return what a span says of a run that was asked for at `asked_s`."""
+    waited_s = max(0.0, run.began_s - asked_s) if run.began_s else 0.0
     return {
-        "camber.queue_wait_ms": waited_ns / 1e6,
+        "camber.queue_wait_ms": waited_s * 1e3,
         "camber.documents_read": run.usage.documents_read,
         "camber.bytes_read": run.usage.bytes_read,
         "camber.documents_written": run.usage.documents_written,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from camber.engine.engine import Engine
 from camber.engine.variables import Variables
 from camber.functions.definition import FunctionKind
 from camber.functions.logs import LogLine, install_print
+from camber.measures import Gauge
 from camber.runtime.actions import THREADS_MAX, ActionRunner, Completed, FunctionRunner
 from camber.runtime.executor import (
     FunctionCall,
@@ -79,6 +81,11 @@ class InProcessExecutor:
         with closing(self._engine.begin(call.path)) as transaction:
             application = application_of(self._releases.serving(transaction))
         return await self._action_thread.run(self._actions.run(call, application, tell))
+
+    @property
+    def gauges(self) -> Sequence[Gauge]:
+        """Return nothing: its threads are always there."""
+        return ()
 
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none."""

@@ -88,10 +88,10 @@ class Mutations:
         tracing = self._log.tracing
         if tracing is None:
             return await self._executor.mutation(execution.call, session)
-        asked_ns = self._engine.host.now_ns()
+        asked_s = self._engine.host.monotonic()
         with tracing.step("attempt", {"camber.attempt": execution.retries + 1}) as span:
             executed = await self._executor.mutation(execution.call, session)
-            span.set_attributes(ran_attributes(executed.run, asked_ns))
+            span.set_attributes(ran_attributes(executed.run, asked_s))
             return executed
 
     async def _commit(

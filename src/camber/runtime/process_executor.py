@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +19,7 @@ from camber.engine.engine import Engine
 from camber.engine.transaction import FinishedTransaction
 from camber.errors import ActionLost, DeveloperError
 from camber.functions.definition import FunctionKind
+from camber.measures import Gauge
 from camber.occ.interval import Interval
 from camber.occ.read_set import ReadSet
 from camber.runtime.action_pool import ActionPool
@@ -177,6 +178,15 @@ class ProcessExecutor:
         """Return the releases that may have processes."""
         return list(self._open)
 
+    @property
+    def gauges(self) -> Sequence[Gauge]:
+        """Return how many processes there are, and what they have to do."""
+        open_ = self._open
+        return [
+            *_pool_gauges("transactions", lambda: [each.transactions for each in open_]),
+            *_pool_gauges("actions", lambda: [each.actions for each in open_]),
+        ]
+
     async def close(self) -> None:
         """Cancel actions, which may call functions while they clean up, and end the processes."""
         releases = list(self._open)
@@ -214,6 +224,25 @@ class ProcessExecutor:
                 release.serve()
             else:
                 release.rest()
+
+
+def _pool_gauges(
+    kind: str, pools: Callable[[], Sequence[TransactionPool | ActionPool]]
+) -> list[Gauge]:
+    return [
+        Gauge(
+            name="camber_executors",
+            description="Processes that run functions.",
+            labels={"kind": kind},
+            read=lambda: sum(len(pool.pids) for pool in pools()),
+        ),
+        Gauge(
+            name="camber_executor_requests",
+            description="Functions that run in processes, or wait for one.",
+            labels={"kind": kind},
+            read=lambda: sum(pool.in_flight for pool in pools()),
+        ),
+    ]
 
 
 def _release_read() -> ReadSet:

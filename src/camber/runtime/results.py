@@ -58,8 +58,9 @@ class Run:
     log_lines: tuple[LogLine, ...] = ()
     usage: Usage = NOTHING_USED
     user_s: float = 0.0
-    #: The wall clock when it began, after waiting for an executor; 0 if nobody says.
-    began_ns: int = 0
+    #: The monotonic clock, which processes share, when it began, after it had waited for an
+    #: executor; 0 if nobody says.
+    began_s: float = 0.0
 
 
 class Watcher(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeAlias, assert_never
@@ -45,11 +45,14 @@ class Runtime:
     ) -> None:
         self._engine = engine
         self.log = FunctionLog(engine.host, tracing)
-        #: What executors want to be seen of themselves.
-        self.gauges: list[Gauge] = []
         self.executor = make_executor(self)
         self.queries = Queries(engine=engine, executor=self.executor, log=self.log)
         self._mutations = Mutations(engine=engine, executor=self.executor, log=self.log)
+
+    @property
+    def gauges(self) -> Sequence[Gauge]:
+        """Return what the executor shows of itself."""
+        return self.executor.gauges
 
     @property
     def newest_ts(self) -> Timestamp:

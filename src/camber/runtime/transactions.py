@@ -139,8 +139,9 @@ class TransactionRunner:
         kind: FunctionKind,
         pagination: PaginationState,
     ) -> _Outcome:
-        started_s = self.host.thread_seconds()
+        began_s, started_s = self.host.monotonic(), self.host.thread_seconds()
         outcome = self._outcome(call, transaction, release, kind, pagination)
+        outcome.began_s = began_s
         outcome.user_s = self.host.thread_seconds() - started_s
         return outcome
 
@@ -243,6 +244,7 @@ class _Outcome:
     execution: _Execution | None = None
     value: bytes | None = None
     failure: Failure | None = None
+    began_s: float = 0.0
     user_s: float = 0.0
 
     @property
@@ -262,7 +264,7 @@ class _Outcome:
             log_lines=lines,
             usage=transaction.usage,
             user_s=self.user_s,
-            began_ns=transaction.now_ns,
+            began_s=self.began_s,
         )
 
 
