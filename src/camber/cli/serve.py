@@ -188,8 +188,19 @@ async def _watch(
         yield_on_timeout=False,
         raise_interrupt=False,
     )
-    async for _ in changes:
-        await _push(deployment, project, console)
+    async with contextlib.AsyncExitStack() as pushing:
+        async for _ in changes:
+            # A save during a push takes its place.
+            await pushing.aclose()
+            push = deployment.host.spawn("save", _push(deployment, project, console))
+            pushing.push_async_callback(_end, push)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
 
 
 async def _push(deployment: Deployment, project: Project, console: Console) -> None:
@@ -216,6 +227,8 @@ def _summary(report: PushReport) -> str:
     for what, names in (
         ("new tables", report.tables_created),
         ("built indexes", report.indexes_built),
+        ("staged indexes", report.indexes_staged),
+        ("enabled indexes", report.indexes_enabled),
         ("dropped indexes", report.indexes_dropped),
     ):
         if names:

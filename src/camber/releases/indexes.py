@@ -57,14 +57,16 @@ class IndexBuilds:
 
     async def build(
         self, table: TableEntry, indexes: Sequence[IndexEntry], told: Callable[[int], None]
-    ) -> None:
+    ) -> bool:
         """Index every document of a table; `told` hears how many, again and again.
 
-        Ends early where the indexes are given up meanwhile.
+        Returns whether all are: it ends early where the indexes are given up meanwhile.
         """
         host = self._engine.host
         rest: Interval | None = ALL
-        while rest is not None and _are_maintained(self._engine.catalog, table, indexes):
+        while rest is not None:
+            if not _are_maintained(self._engine.catalog, table, indexes):
+                return False
             started = host.monotonic()
             rest, count = await self._engine.on_writer(
                 _index_some, self._engine.store, table, indexes, rest
@@ -72,6 +74,7 @@ class IndexBuilds:
             told(count)
             # As long again for everybody else.
             await host.sleep(host.monotonic() - started)
+        return True
 
     async def discard_pending(self) -> None:
         """Give up all indexes that are built for a push: theirs has ended without a switch."""
@@ -106,8 +109,8 @@ class IndexBuilds:
         while staged := _in_state(self._engine.catalog, IndexState.STAGED_BACKFILLING):
             table, index = staged[0]
             try:
-                await self.build(table, [index], lambda _: None)
-                await _commit(self._engine, functools.partial(_complete, id=index.id))
+                if await self.build(table, [index], lambda _: None):
+                    await _commit(self._engine, functools.partial(_complete, id=index.id))
             # Whatever it is, a build that is due stays due.
             except Exception:  # noqa: BLE001  # told in the log
                 _log.exception("index %s.%s is not built yet", table.name, index.name)

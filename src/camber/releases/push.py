@@ -157,7 +157,7 @@ class Pushes:
             await push.release.close()
             raise
         self._builds.go_on()
-        await self._releases.close_superseded()
+        self._releases.close_superseded(self._engine.host)
         return report
 
     async def _carry_out(self, push: _Push) -> PushReport:
@@ -194,7 +194,8 @@ class Pushes:
             pending = [index for index in plan.pending if index.id not in push.built]
             if pending:
                 assert plan.entry is not None
-                await self._builds.build(plan.entry, pending, push.indexed)
+                is_built = await self._builds.build(plan.entry, pending, push.indexed)
+                assert is_built, f"indexes of {plan.name} were given up by somebody else"
                 push.has_built(pending)
         while any(plan.awaited for plan in self._plan(push)):
             await self._builds.staged_built()

@@ -6,12 +6,14 @@ so a push invalidates what ran on the old release and conflicts with what still 
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 
 from camber import limits
 from camber.engine import system_tables
 from camber.engine.transaction import Transaction
 from camber.errors import FeatureUnavailable
+from camber.host import Host
 from camber.runtime.release import LoadedRelease
 from camber.values.packed import unpack
 
@@ -24,6 +26,7 @@ class Releases:
     def __init__(self) -> None:
         self._loaded: OrderedDict[int, LoadedRelease] = OrderedDict()
         self._newest: int | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     def prepare(self, number: int, release: LoadedRelease) -> None:
         """Keep a release ready for snapshots that name its number."""
@@ -37,18 +40,21 @@ class Releases:
         """Note that a prepared release serves from now on."""
         self._newest = number
 
-    async def close_superseded(self) -> None:
-        """Close all but the newest few, each when what runs on it has ended."""
+    def close_superseded(self, host: Host) -> None:
+        """Begin to close all but the newest few: each ends when what runs on it has ended."""
         while len(self._loaded) > 1 + limits.superseded_releases_max:
             _, release = self._loaded.popitem(last=False)
-            await release.close()
+            task = host.spawn("close a release", release.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Close all."""
+        """Close all. Nothing runs on them any more."""
         self._newest = None
         while self._loaded:
             _, release = self._loaded.popitem()
             await release.close()
+        await asyncio.gather(*self._closing)
 
     @property
     def newest(self) -> LoadedRelease | None:
