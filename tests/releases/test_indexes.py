@@ -47,7 +47,7 @@ class SteppingHost(RealHost):
 
 
 @pytest.mark.parametrize("name", STORES)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(before=st.lists(names, max_size=5), operations=operations, start=st.integers(0, 16))
 def test_an_index_leads_to_what_is_there(name, before, operations, start):
     async def main(folder):
