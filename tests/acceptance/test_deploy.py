@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -94,6 +95,7 @@ def test_a_server_without_a_project_lives_by_what_is_deployed_to_it(tmp_path, se
         "Release 1 serves, 2 functions:\n  + function items:fill\n  + function items:number\n"
         "  + table items\n"
     )
+    server.wait_for(re.compile("Pushed 2 functions; new tables: items"))
     assert number(server) == 1
 
     write_release(root, 2, indexes=RANKED)

@@ -106,7 +106,7 @@ async def _dev(serve: Serve, project: Project, console: Console, ready: Ready) -
 async def _start(serve: Serve, console: Console, ready: Ready) -> None:
     stop = Stop()
     async with _opened(serve) as it:
-        deployer = Deployer(it.deployment)
+        deployer = Deployer(it.deployment, lambda report: console.say(_summary(report)))
         await stop.unless_wanted(_begin(deployer, serve.project, console))
         async with serving(
             it.deployment,

@@ -84,8 +84,12 @@ class Wish:
 class Deployer:
     """Pushes releases to one deployment, and keeps their sources."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(
+        self, deployment: Deployment, announce: Callable[[PushReport], None] | None = None
+    ) -> None:
+        """Make the deployer of a deployment; `announce` is told of what is pushed over HTTP."""
         self._deployment = deployment
+        self._announce = announce or _to_nobody
         self.kept = KeptReleases(deployment.settings.data, deployment.host)
         self.kept.clean_up()
         self._begun = 0
@@ -113,7 +117,7 @@ class Deployer:
         async with self._using(digest):
             async with self._keeping:
                 kept = await asyncio.to_thread(self.kept.keep_archive, archive, digest)
-            return await self._push(kept, DEPLOY, wish, turn, tell)
+            return self._announced(await self._push(kept, DEPLOY, wish, turn, tell))
 
     async def roll_back(self, number: int | None, wish: Wish, tell: Tell) -> PushReport:
         """Push the sources of an earlier release again; None is the one before the serving one.
@@ -132,7 +136,8 @@ class Deployer:
             raise ReleaseGone(msg)
         wish = replace(wish, message=wish.message or f"back to release {record.number}")
         async with self._using(record.digest):
-            return await self._push(self.kept.find(record.digest), ROLLBACK, wish, turn, tell)
+            kept = self.kept.find(record.digest)
+            return self._announced(await self._push(kept, ROLLBACK, wish, turn, tell))
 
     async def is_newest(self, project: Project) -> bool:
         """Return whether the folder that a server is started with goes before what was deployed.
@@ -174,6 +179,11 @@ class Deployer:
         async with self._using(last.digest):
             kept = self.kept.find(last.digest)
             return await self._push(kept, last.origin, wish, self._turn(), _nobody)
+
+    def _announced(self, report: PushReport) -> PushReport:
+        if report.mode is PushMode.SWITCH:
+            self._announce(report)
+        return report
 
     async def _push(
         self, kept: KeptRelease, origin: str, wish: Wish, turn: int, tell: Tell
@@ -256,6 +266,10 @@ class Deployer:
 
 def _nobody(step: Step) -> None:
     del step
+
+
+def _to_nobody(report: PushReport) -> None:
+    del report
 
 
 def _digest_of(project: Project) -> str:
