@@ -185,8 +185,8 @@ query_batch_max: Final = 1000
 
 #: How long a finished export is kept, in seconds: a week.
 export_kept_s: Final = 7 * 24 * 3600.0
-#: Documents of one read of an export.
-export_batch_documents_max: Final = 512
+#: Documents of one read of an export or a listing: each may have a MiB.
+export_batch_documents_max: Final = 64
 #: Bytes of one part of an upload; the official CLI sends 5 MiB unless a file has very many.
 import_part_bytes_max: Final = 64 * 1024 * 1024
 #: Parts of one upload.
@@ -199,8 +199,8 @@ import_upload_s_max: Final = 24 * 3600.0
 import_uploads_max: Final = 16
 #: Bytes that one import may have after decompression: whoever sends a few must not fill the disk.
 import_bytes_max: Final = 256 * 1024 * 1024 * 1024
-#: Files in one ZIP: two for each table, and stored files.
-import_zip_files_max: Final = 1_000_000
+#: Bytes of the list of files in one ZIP, which is read in one piece: about 100 for each.
+import_zip_directory_bytes_max: Final = 32 * 1024 * 1024
 #: Bytes of one line: a document of the largest size, escaped and encoded.
 import_line_bytes_max: Final = 8 * 1024 * 1024
 #: Bytes of a JSON array, which is parsed in one piece.

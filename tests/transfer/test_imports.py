@@ -29,6 +29,7 @@ from tests.transfer.harness import (
     contents,
     documents_of,
     exported,
+    files_in,
     files_left,
     import_in,
     import_of,
@@ -180,6 +181,41 @@ async def test_a_zip_that_grows_without_end_is_stopped(tmp_path, monkeypatch):
     async with serving(tmp_path, store=MEMORY) as (deployment, client):
         state, _ = await imported(deployment, client, data, format="zip")
         assert "more than 100000 bytes" in state["error_message"]
+
+
+@pytest.mark.parametrize("is_zip64", [False, True])
+async def test_a_zip_with_too_many_files_is_refused_before_they_are_listed(
+    tmp_path, monkeypatch, is_zip64
+):
+    if is_zip64:
+        monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 10)
+    data = snapshot_of(**{f"t{n}/documents.jsonl": "{}" for n in range(20)})
+    assert (b"PK\6\6" in data) is is_zip64
+    async with serving(tmp_path, store=MEMORY) as (deployment, client):
+        monkeypatch.setattr("camber.limits.import_zip_directory_bytes_max", 500)
+        state, _ = await imported(deployment, client, data, format="zip")
+        assert "the ZIP lists its files in" in state["error_message"]
+        monkeypatch.setattr("camber.limits.import_zip_directory_bytes_max", 5000)
+        state, _ = await imported(deployment, client, data, format="zip")
+        assert state["state"] == "completed", state
+
+
+async def test_the_oldest_of_too_many_uploads_is_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr("camber.limits.import_uploads_max", 2)
+    async with serving(tmp_path, store=MEMORY) as (_, client):
+        tokens = [(await client.post("/api/import/start_upload")).json()["uploadToken"]]
+        for _ in range(2):
+            tokens.append((await client.post("/api/import/start_upload")).json()["uploadToken"])
+        statuses = [
+            (
+                await client.post(
+                    f"/api/import/upload_part?uploadToken={token}&partNumber=1", content=b"x"
+                )
+            ).status_code
+            for token in tokens
+        ]
+        assert statuses == [400, 200, 200]
+        assert len(files_in(tmp_path / "imports" / "uploads")) == 2
 
 
 @pytest.mark.parametrize("store", [None, MEMORY])

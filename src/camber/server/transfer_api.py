@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -16,6 +17,7 @@ from camber.server.admin import admin_of
 from camber.server.bodies import json_object
 from camber.server.errors import json_response
 from camber.transfer.imports import ImportRequest
+from camber.transfer.uploads import UploadRefused
 from camber.values.wire import encode_json
 
 
@@ -87,7 +89,7 @@ class TransferApi:
             mode=parameters.get("mode"),
             table=parameters.get("tableName"),
         )
-        count = await self._deployment.transfers.imports.import_now(asked, request.stream())
+        count = await self._deployment.transfers.imports.import_now(asked, _body(request))
         return json_response(encode_json({"numWritten": count}))
 
     async def _start_upload(self, request: Request) -> Response:
@@ -102,7 +104,7 @@ class TransferApi:
             msg = f"partNumber is a number from 1, not {number!r}"
             raise BadRequest(msg, code="BadQueryArgs")
         token = await self._deployment.transfers.imports.uploads.add_part(
-            request.query_params.get("uploadToken", ""), int(number), request.stream()
+            request.query_params.get("uploadToken", ""), int(number), _body(request)
         )
         return json_response(encode_json(token))
 
@@ -133,6 +135,19 @@ class TransferApi:
         admin_of(request, self._deployment, Operation.WRITE_DATA)
         await self._deployment.transfers.imports.cancel(await _import_id(request))
         return json_response(b"null")
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    """Yield the pieces of a body.
+
+    Raises:
+        UploadRefused: the client has hung up before its end.
+    """
+    try:
+        async for piece in request.stream():
+            yield piece
+    except ClientDisconnect:
+        raise UploadRefused("the upload broke off before its end; send it again") from None
 
 
 async def _import_id(request: Request) -> str:

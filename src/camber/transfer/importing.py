@@ -58,8 +58,8 @@ SOURCE: Final = "import"
 #: What must differ within a unique index is staged under this much above the index's own id, and
 #: never let in.
 _UNIQUE: Final = 2**50
-#: Keys compared at once, and documents counted or checked again at once.
-_ROWS: Final = 1024
+#: Keys compared at once, and documents checked again at once: each may have a MiB.
+_ROWS: Final = 64
 
 
 class Progress(Protocol):

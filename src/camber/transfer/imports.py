@@ -351,8 +351,9 @@ class Imports:
             update(transaction, job, changes)
             return True
 
-        self._ready.pop(id_, None)
         ended = await transact(self._engine, SOURCE, change)
+        if ended:
+            self._ready.pop(id_, None)
         await self._remove_file(id_)
         return ended
 

@@ -7,6 +7,7 @@ believed: sizes are counted as they are read, and names in a ZIP never become pa
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 import zipfile
@@ -39,6 +40,8 @@ _FLOAT: Final = re.compile(
     r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|infinity|nan)\Z", re.IGNORECASE
 )
 _BOM: Final = b"\xef\xbb\xbf"
+#: The end of a ZIP: its last record with the longest comment, and before it what ZIP64 adds.
+_END_BYTES_MAX: Final = 22 + 65_535 + 20
 
 
 class ImportRefused(BadRequest):
@@ -147,6 +150,7 @@ class SnapshotSource:
         self._budget = _Budget(limits.import_bytes_max)
         self._stored: list[str] = []
         try:
+            _check_directory(path)
             self._archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
             raise ImportRefused(f"the file is no ZIP, or is damaged: {error}") from None
@@ -177,12 +181,8 @@ class SnapshotSource:
 
     def _find_files(self) -> zipfile.ZipInfo | None:
         """File the entries by table; return the one with the tables' numbers."""
-        entries = self._archive.infolist()
-        if len(entries) > limits.import_zip_files_max:
-            msg = f"the ZIP has {len(entries)} files; it may have {limits.import_zip_files_max}"
-            raise ImportRefused(msg)
         numbered = None
-        for entry in entries:
+        for entry in self._archive.infolist():
             parts = _path_parts(entry.filename)
             if entry.is_dir() or len(parts) < 2:
                 continue
@@ -261,6 +261,35 @@ class SnapshotSource:
         # Encrypted entries are RuntimeErrors; unknown ways to compress are NotImplementedErrors.
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
             raise ImportRefused(f"{entry.filename} in the ZIP is damaged: {error}") from None
+
+
+def _check_directory(path: Path) -> None:
+    """Raise if a ZIP lists more files than may be read in one piece: `zipfile` reads them all.
+
+    Raises:
+        ImportRefused: it does.
+    """
+    with path.open("rb") as stream:
+        size = stream.seek(0, io.SEEK_END)
+        start = max(0, size - _END_BYTES_MAX)
+        stream.seek(start)
+        tail = stream.read(_END_BYTES_MAX)
+        at = tail.rfind(b"PK\5\6")
+        if at < 0 or len(tail) < at + 16:
+            # No ZIP: whoever opens it says so.
+            return
+        directory = int.from_bytes(tail[at + 12 : at + 16], "little")
+        if tail[max(0, at - 20) : at - 16] == b"PK\6\7":
+            # What ZIP64 says counts, whatever stands here.
+            stream.seek(int.from_bytes(tail[at - 12 : at - 4], "little") + 40)
+            directory = int.from_bytes(stream.read(8), "little")
+    # The directory lies before its end, whatever is said of it.
+    if min(directory, size) > limits.import_zip_directory_bytes_max:
+        msg = (
+            f"the ZIP lists its files in {directory} bytes; it may take "
+            f"{limits.import_zip_directory_bytes_max}"
+        )
+        raise ImportRefused(msg)
 
 
 def _path_parts(name: str) -> list[str]:

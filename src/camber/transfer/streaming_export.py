@@ -7,7 +7,8 @@ is kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -175,28 +176,39 @@ class StreamingExport:
             rest = ALL
             if table.number == number and id_:
                 rest = Interval(encode_key([id_]) + b"\0", None)
-            for packed in self._documents(table, ts, rest):
-                document = unpack(packed)
-                assert isinstance(document, dict)
-                values.append(_row(wanted, table.name, ts, document, b""))
-                size += len(packed)
-                if (
-                    len(values) >= limits.snapshot_page_documents_max
-                    or size >= limits.snapshot_page_bytes_max
-                ):
-                    after = encode_json({"id": document[ID_FIELD], "table": table.number}).decode()
-                    return SnapshotPage(values=values, snapshot=ts, cursor=after)
+            with closing(self._documents(table, ts, rest)) as documents:
+                for packed in documents:
+                    document = unpack(packed)
+                    assert isinstance(document, dict)
+                    values.append(_row(wanted, table.name, ts, document, b""))
+                    size += len(packed)
+                    if (
+                        len(values) >= limits.snapshot_page_documents_max
+                        or size >= limits.snapshot_page_bytes_max
+                    ):
+                        place = {"id": document[ID_FIELD], "table": table.number}
+                        after = encode_json(place).decode()
+                        return SnapshotPage(values=values, snapshot=ts, cursor=after)
         return SnapshotPage(values=values, snapshot=ts, cursor=None)
 
-    def _documents(self, table: TableEntry, ts: Timestamp, rest: Interval) -> Any:
-        count = limits.snapshot_page_documents_max
+    def _documents(
+        self, table: TableEntry, ts: Timestamp, rest: Interval
+    ) -> Generator[bytes, None, None]:
+        count = limits.export_batch_documents_max
         try:
             snapshot = self._engine.store.snapshot(ts)
         except OutOfRetention:
             raise _too_old("SnapshotTooOld", f"the snapshot {ts}") from None
         with snapshot:
-            rows = snapshot.scan(table.number, by_id_index(table.number), rest, Order.ASC, count)
-        return (row.packed for row in rows)
+            while True:
+                rows = snapshot.scan(
+                    table.number, by_id_index(table.number), rest, Order.ASC, count
+                )
+                for row in rows:
+                    yield row.packed
+                if len(rows) < count:
+                    return
+                rest = Interval(rows[-1].key + b"\0", None)
 
     @staticmethod
     def _known(snapshot: Timestamp, newest: Timestamp) -> Timestamp:

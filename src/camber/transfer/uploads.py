@@ -50,15 +50,10 @@ class Uploads:
         self._uploads: dict[str, _Upload] = {}
 
     async def begin(self) -> str:
-        """Begin an upload and return its token.
-
-        Raises:
-            UploadRefused: too many have begun and not ended.
-        """
+        """Begin an upload and return its token. The oldest of too many is forgotten."""
         await self.forget_old()
-        if len(self._uploads) >= limits.import_uploads_max:
-            msg = f"{len(self._uploads)} uploads are under way, the most that may be; finish one"
-            raise UploadRefused(msg, code="TooManyUploads")
+        while len(self._uploads) >= limits.import_uploads_max:
+            await self._forget(next(iter(self._uploads)))
         token = self._new_token()
         upload = _Upload(self._folder / token, self._host.monotonic())
         self._uploads[token] = upload
@@ -116,8 +111,11 @@ class Uploads:
         oldest = self._host.monotonic() - limits.import_upload_s_max
         for token, upload in list(self._uploads.items()):
             if upload.begun < oldest:
-                del self._uploads[token]
-                await self._worker.run(shutil.rmtree, upload.folder, ignore_errors=True)
+                await self._forget(token)
+
+    async def _forget(self, token: str) -> None:
+        upload = self._uploads.pop(token)
+        await self._worker.run(shutil.rmtree, upload.folder, ignore_errors=True)
 
     def _find(self, token: str) -> _Upload:
         upload = self._uploads.get(token)
