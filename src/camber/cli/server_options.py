@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from camber.deployment.settings import (
     MetricsAccess,
     Redaction,
     TestHooks,
+    cores,
 )
 
 Options = TypeVar("Options", bound="ServerOptions")
@@ -252,7 +252,7 @@ class ServerOptions:
             metrics=self.metrics,
             redaction=Redaction.ON if self.redact_errors else Redaction.OFF,
             test_hooks=TestHooks.ON if self.test_hooks else TestHooks.OFF,
-            executors=_cores() if self.executors is None else self.executors,
+            executors=cores() if self.executors is None else self.executors,
         )
 
 
@@ -309,10 +309,3 @@ def with_options(command: Callable[[Options], None]) -> Callable[..., None]:
         ]
     )
     return run
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -45,6 +45,9 @@ def main(arguments: list[str]) -> None:
     """Load a release and run it until the server is gone, or says stop."""
     role = Role(arguments[0])
     sockets = [socket.socket(fileno=int(number)) for number in arguments[1:]]
+    for each in sockets:
+        # Programs that actions start have no business with them.
+        each.set_inheritable(False)  # its own signature
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     _end_with_the_server()
     install_print()

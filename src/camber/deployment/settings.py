@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -64,3 +65,10 @@ class DeploymentSettings:
     #: Processes that run queries and mutations; 0 for none: everything runs in this one.
     executors: int = 0
     environment: dict[str, str] = field(default_factory=dict)
+
+
+def cores() -> int:
+    """Return how many cores this process may use: as many executors as are started by default."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -82,6 +82,8 @@ class ActionPool:
         self._idle = asyncio.Event()
         self._idle.set()
         self._running = 0
+        #: Processes that have ended without being told to.
+        self.losses = 0
         self._busy = asyncio.Event()
         self._is_resting = False
         self._resting: asyncio.Task[None] | None = None
@@ -269,6 +271,7 @@ class ActionPool:
         """Note that a process has ended: what ran in it is lost."""
         seat = self._seats.pop(process, None)
         if seat is not None:
+            self.losses += 1
             self._host.spawn("executor lost", self._lose(seat))
 
     async def _lose(self, seat: _Seat) -> None:

@@ -242,6 +242,12 @@ def _pool_gauges(
             labels={"kind": kind},
             read=lambda: sum(pool.in_flight for pool in pools()),
         ),
+        Gauge(
+            name="camber_executor_losses",
+            description="Processes of the releases in use that ended without being told to.",
+            labels={"kind": kind},
+            read=lambda: sum(pool.losses for pool in pools()),
+        ),
     ]
 
 

@@ -96,6 +96,8 @@ class TransactionPool:
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_closed = False
+        #: Processes that have ended without being told to.
+        self.losses = 0
         #: Another release serves: processes are there while something runs, and one is enough.
         self._is_resting = False
         self._watch = host.spawn("executors watch", self._look())
@@ -177,6 +179,11 @@ class TransactionPool:
     def in_flight(self) -> int:
         """Return how many requests run or wait."""
         return len(self._queue) + sum(len(seat.jobs) for seat in self._seats.values())
+
+    @property
+    def waiting(self) -> int:
+        """Return how many requests wait to be sent to a process."""
+        return len(self._queue)
 
     @property
     def pids(self) -> list[int]:
@@ -276,6 +283,7 @@ class TransactionPool:
         seat = self._seats.pop(process, None)
         if seat is None:
             return
+        self.losses += 1
         ids = list(seat.jobs)
         head = seat.jobs.pop(ids[0]) if ids else None
         self._take_back(seat, ids[1:])

@@ -9,17 +9,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import load_project
-from camber.deployment.settings import DeploymentSettings, Redaction
+from camber.deployment.settings import DeploymentSettings, Redaction, cores
 from camber.server.application import api_application
 
 
-def asgi(path: str | Path, *, data: str | Path | None = None) -> ASGIApp:
+def asgi(
+    path: str | Path, *, data: str | Path | None = None, executors: int | None = None
+) -> ASGIApp:
     """Return an ASGI application that serves the project at `path`.
 
     It opens the deployment with the first request, since hosts tell mounted applications nothing
     of their start. Served by itself it closes it at the end; mounted, its store is closed by the
     end of the process, which loses nothing. `data` is where it keeps its data, `.camber` in the
-    project unless it is given. One process may serve a project at a time.
+    project unless it is given. One process may serve a project at a time. `executors` is how many
+    processes run functions, one a core by default; 0 for none.
 
     Raises:
         ProjectError: `path` is no project.
@@ -32,6 +35,7 @@ def asgi(path: str | Path, *, data: str | Path | None = None) -> ASGIApp:
             name=project.name,
             data=project.root / ".camber" if data is None else Path(data),
             redaction=Redaction.ON,
+            executors=cores() if executors is None else executors,
         )
     )
 
