@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-_BENCHMARKS = ("determinism", "invalidation", "throughput", "function_log")
+_BENCHMARKS = ("determinism", "invalidation", "throughput", "function_log", "executors")
 
 
 def main(names: list[str]) -> int:
