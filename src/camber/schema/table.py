@@ -327,8 +327,25 @@ def _is_plain(plan: Plan) -> bool:
     return isinstance(plan, plain)
 
 
+class _ClassBody(dict[str, Any]):
+    """The body of a table class while it runs: an index may not take another's name."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if isinstance(value, _Declared) and isinstance(self.get(name), _Declared):
+            where = f"{self.get('__module__', '?')}.{self.get('__qualname__', '?')}"
+            msg = f"{where}: there are two indexes called {name!r}; rename one of them"
+            raise SchemaError(msg, code="IndexNamesNotUnique")
+        super().__setitem__(name, value)
+
+
 class TableMeta(msgspec.StructMeta):
     """Makes table classes: takes out the indexes and checks the names."""
+
+    @classmethod
+    def __prepare__(cls, name: str, bases: tuple[type, ...], /, **options: Any) -> dict[str, Any]:
+        """Return what the class body is run in."""
+        del name, bases, options
+        return _ClassBody()
 
     def __new__(
         mcls,
@@ -608,8 +625,23 @@ def _check_indexes(table: DeclaredTable, plan: ObjectPlan) -> None:
         if len(search.filter_fields) > limits.index_fields_max:
             msg = f"{where}: more than {limits.index_fields_max} filter fields"
             raise SchemaError(msg, code="IndexTooManyFields")
+        if len(set(search.filter_fields)) != len(search.filter_fields):
+            msg = f"{where}: a filter field is there twice"
+            raise SchemaError(msg, code="FieldsNotUniqueWithinIndex")
         for path in (search.field, *search.filter_fields):
             _check_path(plan, path, where)
+    _check_distinct(table, {i.name: (i.field, set(i.filter_fields)) for i in table.search_indexes})
+    _check_distinct(table, {i.name: (i.field, i.dimensions) for i in table.vector_indexes})
+
+
+def _check_distinct(table: DeclaredTable, indexes: Mapping[str, object]) -> None:
+    """Refuse two indexes of one kind that would hold the same."""
+    named = list(indexes.items())
+    for number, (name, what) in enumerate(named):
+        for other, same in named[:number]:
+            if what == same:
+                msg = f"{table.where}, index {name}: index {other} is the same but for its name"
+                raise SchemaError(msg, code="IndexNotUnique")
 
 
 def _check_index_fields(fields: tuple[str, ...], where: str) -> None:
