@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from camber.engine import system_tables
+from camber.errors import RequestError
 from camber.functions.loading import LoadError
 from camber.identity.identity import Anonymous
 from camber.releases.failures import PushFailed
@@ -191,3 +193,51 @@ async def test_a_dry_run_changes_nothing(it):
     assert [record.number for record in it.history()] == [1]
     with pytest.raises(AssertionError, match="IndexNotFoundError"):
         await it.run("query", "code:by", index="by_name", value=3)
+
+
+class _Disk:
+    """Makes a store fail as it writes a switch: before it has written it, or after."""
+
+    def __init__(self, store, *, writes):
+        self.append = store.append
+        self.writes = writes
+        store.append = self.fail
+
+    def fail(self, commits):
+        switches = any(
+            change.table == system_tables.RELEASES_NUMBER
+            for commit in commits
+            for change in commit.changes
+        )
+        if self.writes or not switches:
+            self.append(commits)
+        if switches:
+            raise OSError("the disk is gone")
+
+
+@deployed
+async def test_a_switch_that_the_store_refuses_changes_nothing(it):
+    await it.push(schema=schema("name: str", "by_name = Index('name')"))
+    await it.put("a", "b")
+    store = it.deployment.engine.store
+    append = store.append
+    _Disk(store, writes=False)
+    with pytest.raises(RequestError, match="the disk is gone"):
+        await it.push(schema=schema("name: str", "by_nom = Index('name')"))
+    assert it.indexes() == [("by_name", "enabled")]
+    assert len(await it.run("query", "code:by", index="by_name", value="a")) == 1
+    store.append = append
+    assert (await it.push()).release == 2
+    assert it.names_in("by_nom") == ["a", "b"]
+
+
+@deployed
+async def test_a_switch_that_the_store_has_made_and_reported_as_failed_counts(it):
+    await it.push(schema=schema("name: str"))
+    await it.put("a")
+    _Disk(it.deployment.engine.store, writes=True)
+    it.write(schema=schema("name: str", "by_name = Index('name')"))
+    report = await it.deployment.push_release(await it.deployment.load())
+    assert report.release == 2
+    assert it.indexes() == [("by_name", "enabled")]
+    assert len(await it.run("query", "code:by", index="by_name", value="a")) == 1

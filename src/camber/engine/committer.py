@@ -123,9 +123,7 @@ class Committer:
         """
         if not transaction.changes and not transaction.staged:
             return transaction.begin_ts
-        # Again and again: somebody else may have closed the door before we got through it.
-        while not self._open.is_set():
-            await self._open.wait()
+        await self.opened()
         return await self._submit(transaction, visible)
 
     async def _submit(
@@ -182,6 +180,12 @@ class Committer:
         for waiting in (*self._writing, *self._waiting):
             if waiting.commit.ts == ts:
                 await asyncio.wait([waiting.done])
+
+    async def opened(self) -> None:
+        """Return once commits are taken: after a failed write, when it is known what the store has."""
+        # Again and again: somebody else may have closed the door before we got through it.
+        while not self._open.is_set():
+            await self._open.wait()
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[Callable[[FinishedTransaction], object]]:

@@ -19,7 +19,6 @@ from camber.engine import system_tables
 from camber.engine.catalog import IndexEntry, IndexState
 from camber.engine.engine import Engine, Hold
 from camber.engine.transaction import Transaction
-from camber.errors import RequestError
 from camber.functions.analysis import Analysis
 from camber.releases.checks import Checks
 from camber.releases.failures import PushFailed as PushFailed
@@ -172,10 +171,23 @@ class Pushes:
                     return report
         except BaseException:
             push.is_ending = True
+            if push.switched is not None and await self._serves(push.switched):
+                return push.switched
             await self._builds.discard_pending()
             raise
         finally:
             stop()
+
+    async def _serves(self, report: PushReport) -> bool:
+        """Return whether a switch that was reported as failed was made nevertheless."""
+        await self._engine.committer.opened()
+        with closing(self._engine.begin("push")) as transaction:
+            serves = release_number(transaction) == report.release
+        if serves:
+            self._releases.switched(report.release)
+        else:
+            self._releases.withdraw(report.release)
+        return serves
 
     async def _get_ready(self, push: _Push, checks: Checks) -> None:
         """Check and build while commits go on."""
@@ -240,17 +252,11 @@ class Pushes:
                 analysis=analysis,
             )
             finished = transaction.finish()
+        push.switched = _report(analysis, PushMode.SWITCH, number, changes, plans, checks)
         self._releases.prepare(number, push.release)
-        try:
-            await hold.commit(finished)
-        except RequestError:
-            # The store may have it nevertheless, and then it serves: it stays prepared.
-            raise
-        except BaseException:
-            self._releases.withdraw(number)
-            raise
+        await hold.commit(finished)
         self._releases.switched(number)
-        return _report(analysis, PushMode.SWITCH, number, changes, plans, checks)
+        return push.switched
 
     async def _try(self, push: _Push) -> PushReport:
         checks = Checks(engine=self._engine, release=push.release, told=push.checked)
@@ -279,6 +285,8 @@ class _Push:
         self.task: asyncio.Task[PushReport] | None = None
         #: Whether it switches over or clears up: it must not be interrupted then.
         self.is_ending = False
+        #: What it reports, from when it begins to switch on.
+        self.switched: PushReport | None = None
         self.built: set[int] = set()
         self._told = told
         self._progress = PushProgress(
