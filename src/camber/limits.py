@@ -109,7 +109,7 @@ superseded_releases_max: Final = 4
 #: Documents that are checked or indexed at once while commits go on: a commit may wait that long.
 push_batch_documents: Final = 256
 #: Documents that may have changed since they were checked when a push stops commits to end.
-push_remainder_documents: Final = 256
+push_remainder_documents: Final = 64
 #: Rounds of checking what has changed meanwhile, after which a push ends with what is left.
 push_rounds_max: Final = 20
 #: Index entries that are removed at once.

@@ -36,7 +36,7 @@ class TableCheck:
 
 
 class LoadedRelease(Protocol):
-    """A release that can run. Whoever loaded it closes it."""
+    """A release that can run. Whoever loaded it closes it, or pushes it: a push takes care of it."""
 
     @property
     def analysis(self) -> Analysis:
@@ -47,8 +47,8 @@ class LoadedRelease(Protocol):
     ) -> TableCheck:
         """Hold packed documents, system fields included, against a declared table.
 
-        `numbers` has the number of every table, those that the release adds included. Ends with
-        the first document that does not fit.
+        `numbers` has the number of every table that there is. Ends with the first document that
+        does not fit.
         """
 
     async def describe(self, function: Callable[[Application], R]) -> R:
