@@ -213,6 +213,9 @@ def test_json_is_one_object_a_line_and_has_no_secrets(tmp_path):
     project = write_project(tmp_path / "project", talk=_MODULE, app__log=_IMPORTS)
     with Server(project, tmp_path / "data", "--log-format", "json", command="start") as server:
         key = {"Authorization": f"Convex {ADMIN_KEY}"}
+        changes = {"changes": [{"name": "API_KEY", "value": "hush-hush"}]}
+        answer = server.post("/api/update_environment_variables", changes, **key)
+        assert answer.status_code == 200
         server.call("query", "talk:levels", {"key": "c"}, **key)
         server.call("mutation", "talk:adds", {"text": "line\nbreak"})
         server.call("query", "talk:breaks", {"text": "two\nlines"})
@@ -231,6 +234,7 @@ def test_json_is_one_object_a_line_and_has_no_secrets(tmp_path):
     assert breaks["error"].startswith("Uncaught ValueError: two\nlines\n    at ")
     output = "".join(server.output)
     assert ADMIN_KEY.partition("|")[2] not in output
+    assert "hush-hush" not in output
 
 
 _IMPORTS = """
