@@ -126,6 +126,10 @@ def test_a_release_that_cannot_serve_changes_nothing(tmp_path, server):
     for break_it, told in (
         (lambda: schema.write_text(schema.read_text() + "\nimport nothing_such\n"),
          "shop/schema.py:8: ModuleNotFoundError"),
+        (lambda: (
+            (root / "prices.py").write_text(""),
+            schema.write_text(schema.read_text() + "\nimport prices\n"),
+         ), 'prices.py is no part of the release: add include = ["prices.py"] to [tool.camber]'),
         (lambda: schema.write_text(schema.read_text().replace("rank: int", "rank: str")),
          "of table 'items' does not fit the new schema: "),
         (lambda: (root / "requirements.txt").write_text("./nowhere\n"),

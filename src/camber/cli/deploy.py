@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -140,7 +141,22 @@ def deploy(
             project = load_project(folder)
             if command is not None:
                 _build(console, client, project, command, url_variable)
-            _finish(console, _asking(lambda wish: _upload(client, project, wish), options))
+            try:
+                result = _asking(lambda wish: _upload(client, project, wish), options)
+            except CallFailed as error:
+                raise _with_hint(error, project) from None
+            _finish(console, result)
+
+
+def _with_hint(error: CallFailed, project: Project) -> CallFailed:
+    """Say what to do about a module that the project has and the release has not."""
+    found = re.search(r"No module named '([^'.]+)", error.sentence)
+    name = "" if found is None else found[1]
+    for path in (name, f"{name}.py"):
+        if name and path not in project.include and (project.root / path).exists():
+            hint = f'{path} is no part of the release: add include = ["{path}"] to [tool.camber]'
+            return CallFailed(f"{error.sentence}\n{hint}", code=error.code)
+    return error
 
 
 def _number(text: str | None) -> int | None:
