@@ -139,8 +139,9 @@ CODE = """
         return ctx.run_query(names)
 
     @action
-    async def blocks(ctx: ActionCtx, seconds: float) -> str:
-        time.sleep(seconds)
+    async def blocks(ctx: ActionCtx, mark: str) -> str:
+        while not os.path.exists(mark):
+            time.sleep(0.01)
         return "blocked"
 
     @action
@@ -413,13 +414,15 @@ def test_an_action_whose_process_is_lost_says_so(it):
     assert it.wait(it.value("action", "naps", seconds=0)) == "slept"
 
 
-def test_a_blocked_loop_is_named_and_gets_no_new_work(it, caplog):
+def test_a_blocked_loop_is_named_and_gets_no_new_work(it, caplog, tmp_path):
+    mark = tmp_path / "mark"
+
     async def both():
-        blocked = asyncio.create_task(it.value("action", "blocks", seconds=4))
+        blocked = asyncio.create_task(it.value("action", "blocks", mark=str(mark)))
         await until(lambda: any("is blocked by code:blocks" in text for text in caplog.messages))
         # Another process takes what comes now, while the first still stands.
         assert await it.value("action", "naps", seconds=0) == "slept"
-        assert not blocked.done()
+        mark.touch()
         return await blocked
 
     assert it.wait(both()) == "blocked"

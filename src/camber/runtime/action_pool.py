@@ -205,7 +205,10 @@ class ActionPool:
         finally:
             if self._starting is starting and starting.done():
                 self._starting = None
-        if process not in self._seats and not process.is_lost:
+        if process.is_lost:
+            msg = f"a process for actions {await process.ending()} when it had just loaded"
+            raise FeatureUnavailable(msg)
+        if process not in self._seats:
             self._seats[process] = _Seat(process, heard=self._host.monotonic())
 
     # What processes say.

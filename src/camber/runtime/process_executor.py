@@ -143,11 +143,11 @@ class ProcessExecutor:
     async def mutation(
         self, call: FunctionCall, session: SessionRequest | None
     ) -> MutationExecuted:
-        """Run a mutation at the newest snapshot."""
+        """Run a mutation at the newest snapshot that there is when a process takes it."""
         ts = self._engine.newest_ts
         release = self._release_at(ts)
         try:
-            return await release.mutation(call, session, self._moment(ts))
+            return await release.mutation(call, session, lambda: self._moment(self._last(release)))
         except DeveloperError as error:
             return MutationExecuted(
                 value=None,
@@ -201,6 +201,16 @@ class ProcessExecutor:
 
     def _moment(self, ts: Timestamp) -> Moment:
         return Moment(ts, self._engine.catalog_at(ts).since, self._engine.host.now_ns())
+
+    def _last(self, release: ProcessRelease) -> Timestamp:
+        """Return the newest timestamp at which a release serves.
+
+        A mutation that waited while another took over runs before that, and so conflicts with it.
+        """
+        newest = self._switches[-1]
+        if self._releases.of(newest.number) is release:
+            return self._engine.newest_ts
+        return newest.since - 1
 
     def _release_at(self, ts: Timestamp) -> ProcessRelease:
         number = next(s.number for s in reversed(self._switches) if s.since <= ts)

@@ -52,19 +52,19 @@ class ProcessRelease:
                 raise _unexpected(answer)
 
     async def mutation(
-        self, call: FunctionCall, session: SessionRequest | None, moment: Moment
+        self, call: FunctionCall, session: SessionRequest | None, moment: Callable[[], Moment]
     ) -> MutationExecuted:
-        """Run a mutation."""
+        """Run a mutation at what `moment` says when a process takes it."""
         answer = await self.transactions.run(
             call.path,
-            lambda id_: frames.RunMutation(id=id_, call=call, session=session, moment=moment),
+            lambda id_: frames.RunMutation(id=id_, call=call, session=session, moment=moment()),
         )
         match answer:
             case frames.MutationDone():
                 return frames.mutation_executed(answer)
             # Its user code had ended, and what it was interrupted in was told as of a query.
             case frames.QueryDone():
-                return frames.mutation_failed(answer, call.path, moment.ts)
+                return frames.mutation_failed(answer, call.path, moment().ts)
             case frames.Raised(error=error):
                 raise frames.request_error(error)
             case _:

@@ -28,6 +28,9 @@ _output = logging.getLogger("camber.output")
 
 #: The variable that tells a process which one started it.
 SERVER_PID: Final = "CAMBER_SERVER_PID"
+#: Lines of a process's output that are told before a pause, and that pause in seconds.
+_LINES_AT_ONCE: Final = 100
+_LINES_PAUSE_S: Final = 0.05
 #: How long the output of a process that has ended is read on, in seconds.
 _LAST_WORDS_S: Final = 1.0
 
@@ -156,17 +159,22 @@ class ExecutorProcess:
     async def _reap(self, host: Host) -> int:
         """Tell what the process writes until it ends; return its exit status."""
         assert self._process is not None
-        telling = host.spawn("executor output", self._tell(self._process))
+        telling = host.spawn("executor output", self._tell(host, self._process))
         status = await self._process.wait()
         # What it has started may hold its output open for as long as it likes.
         await asyncio.wait([telling], timeout=_LAST_WORDS_S)
         telling.cancel()
         return status
 
-    async def _tell(self, process: Process) -> None:
+    async def _tell(self, host: Host, process: Process) -> None:
+        told = 0
         while (line := await process.line()) is not None:
             if self.output is Output.WHOLE or self.analysis is not None:
                 _output.info("%s", line)
+            told += 1
+            if told % _LINES_AT_ONCE == 0:
+                # One that writes without end waits for us, not everybody else.
+                await host.sleep(_LINES_PAUSE_S)
 
     @property
     def pid(self) -> int:

@@ -68,6 +68,8 @@ class _Seat:
     """A process of the pool and what was sent to it, in order: the first is what it runs."""
 
     process: ExecutorProcess
+    #: When it was seated.
+    since: float
     jobs: dict[int, _Job] = field(default_factory=dict)
     #: Since when the first has been the first.
     head_since: float = 0.0
@@ -288,8 +290,16 @@ class TransactionPool:
         head = seat.jobs.pop(ids[0]) if ids else None
         self._take_back(seat, ids[1:])
         self._host.spawn("executor lost", self._bury(seat, head))
-        self.fill()
         self._pump()
+        if head is None and self._host.monotonic() - seat.since < _PAUSE_S_MAX:
+            # One that ends by itself is not started again and again as fast as can be.
+            self._host.spawn("executors fill", self._fill_later())
+        else:
+            self.fill()
+
+    async def _fill_later(self) -> None:
+        await self._host.sleep(_PAUSE_S_MAX)
+        self.fill()
 
     async def _bury(self, seat: _Seat, head: _Job | None) -> None:
         """Find out how a process ended, and what becomes of what it ran."""
@@ -393,7 +403,7 @@ class TransactionPool:
         if process.is_lost:
             self.fill()
             return
-        self._seats[process] = _Seat(process)
+        self._seats[process] = _Seat(process, self._host.monotonic())
 
 
 def _fail(job: _Job, error: Exception) -> None:
