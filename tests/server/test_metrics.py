@@ -76,7 +76,9 @@ def test_conflicts_are_counted(server):
             for _ in range(10):
                 list(threads.map(increment, range(4)))
 
-    assert _growth(server, happen)("camber_commit_conflicts_total") > 0
+    grown = _growth(server, happen)
+    assert grown("camber_commit_conflicts_total") > 0
+    assert grown("camber_mutation_attempts_lost_total") == grown("camber_commit_conflicts_total")
 
 
 def test_clients_are_counted_until_they_leave(server):

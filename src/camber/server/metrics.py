@@ -125,8 +125,13 @@ class _Gathered(Collector):
         committer = engine.committer
         yield _counter(
             "camber_commit_conflicts",
-            "Transactions that lost to another commit; mutations then run again.",
+            "Transactions that lost to another commit.",
             committer.conflicts,
+        )
+        yield _counter(
+            "camber_mutation_attempts_lost",
+            "Of these, attempts of mutations; all but the last that is allowed run again.",
+            self._deployment.runtime.log.retries,
         )
         yield _counter("camber_commits", "Commits made durable.", committer.commit_s.count)
         yield _histogram(
