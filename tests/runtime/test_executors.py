@@ -465,6 +465,31 @@ def test_processes_end_with_the_deployment(tmp_path):
             os.kill(pid, 0)
 
 
+def test_pushes_leave_no_processes_behind(tmp_path):
+    with limit("executor_linger_s", 0.05):
+        running = Running(tmp_path)
+        try:
+            before = running.deployment.engine.newest_ts
+            for number in range(4):
+                (running.folder / "more.py").write_text(f"NUMBER = {number}\n")
+                running.wait(running.deployment.push())
+                assert running.wait(running.value("action", "where"))
+            pools = running.deployment.runtime.executor.pools
+
+            def processes():
+                return sum(len(p.transactions.pids) + len(p.actions.pids) for p in pools)
+
+            running.wait(until(lambda: processes() == 3))
+            # What is asked at an older timestamp runs on the release of then, started again for it.
+            serving = running.wait(running.pids())
+            call = call_of("pid")
+            older = running.wait(running.deployment.runtime.query(call, ts=before))
+            assert unpack(older.packed) not in serving
+            running.wait(until(lambda: processes() == 3))
+        finally:
+            running.close()
+
+
 def test_when_no_process_starts_requests_are_told_why(tmp_path):
     running = Running(tmp_path, executors=1)
     try:
