@@ -13,7 +13,7 @@ import typer
 from camber.cli.console import Console
 from camber.errors import CamberError
 from camber.functions.loading import LoadError
-from camber.releases.push import PushFailed
+from camber.releases.failures import PushFailed
 
 _FAILED = 1
 _INTERRUPTED = 130

@@ -25,7 +25,8 @@ from camber.deployment.project import Project
 from camber.deployment.settings import DeploymentSettings
 from camber.errors import CamberError
 from camber.functions.loading import LoadError
-from camber.releases.push import PushFailed, PushReport
+from camber.releases.failures import PushFailed
+from camber.releases.push import PushReport
 from camber.server.ports import bind_next_free_pair, bind_pair
 from camber.server.serving import serving
 

@@ -21,7 +21,7 @@ from camber.engine.engine import Engine, Hold
 from camber.engine.transaction import Transaction
 from camber.functions.analysis import Analysis
 from camber.releases.checks import Checks
-from camber.releases.failures import PushFailed as PushFailed
+from camber.releases.failures import PushFailed
 from camber.releases.indexes import IndexBuilds, add_index, free_index_ids, set_state
 from camber.releases.plan import TablePlan, plan_tables
 from camber.releases.records import (

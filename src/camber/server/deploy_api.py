@@ -24,7 +24,8 @@ from camber.deployment.deployment import Deployment
 from camber.errors import BadRequest, CamberError, ErrorKind, RequestError
 from camber.functions.loading import LoadError
 from camber.identity.operations import Operation
-from camber.releases.push import PushFailed, PushMode, PushReport
+from camber.releases.failures import PushFailed
+from camber.releases.push import PushMode, PushReport
 from camber.releases.records import ReleaseRecord
 from camber.server.admin import admin_of
 from camber.server.errors import json_response
