@@ -16,7 +16,10 @@ from tests.sync.client import Books, text_of
 CLIENTS = 200
 WRITERS = 2
 PUSHES = 20
-_LIMIT_S = 60
+#: Of each writer during each push: every one is seen by every client.
+MUTATIONS = 4
+#: Only for a server that stands still: below what ends a test that hangs.
+_LIMIT_S = 140
 
 # Each version has an index that the other has not, and reads by it.
 CODE = """
@@ -58,6 +61,7 @@ class Client(Books):
         self.number = number
         self.versions = set()
         self.acknowledged = 0
+        self.due = asyncio.Semaphore(0)
         self.changed = asyncio.Event()
 
     async def run(self, url):
@@ -104,7 +108,10 @@ class Client(Books):
 
     async def write(self, done):
         """Send one mutation after another, each when the last one has been seen."""
-        while not done.is_set():
+        while True:
+            await self.due.acquire()
+            if done.is_set():
+                return
             self.acknowledged += 1
             request = self.acknowledged
             args = {"writer": self.number}
@@ -120,7 +127,7 @@ def test_clients_see_no_error_and_end_with_the_newest(tmp_path):
     root = write_project(tmp_path / "project", code=CODE)
     (folder,) = [path for path in root.iterdir() if path.is_dir()]
     code = folder / "code.py"
-    with Server(root, tmp_path / "data") as server:
+    with Server(root, tmp_path / "data", "--executors", "1") as server:
         asyncio.run(asyncio.wait_for(_watch_pushes(server, code), _LIMIT_S))
 
 
@@ -139,9 +146,14 @@ async def _watch_pushes(server, code):
             text = text.replace(f"VERSION = {1 - version}", f"VERSION = {version}")
             text = text.replace(f"by_writer_{1 - version}", f"by_writer_{version}")
             code.write_text(text)
+            for client in clients[:WRITERS]:
+                for _ in range(MUTATIONS):
+                    client.due.release()
             (said,) = await _or_fail(watched, asyncio.to_thread(server.wait_for_push))
             assert "Pushed" in said, server.output
         done.set()
+        for client in clients[:WRITERS]:
+            client.due.release()
         await _or_fail(watched, *writers)
         newest = {"version": PUSHES % 2, "total": sum(c.acknowledged for c in clients)}
         await _or_fail(
