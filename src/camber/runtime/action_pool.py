@@ -84,7 +84,9 @@ class ActionPool:
         self._running = 0
         #: Processes that have ended without being told to.
         self.losses = 0
-        self._busy = asyncio.Event()
+        self._losing: set[asyncio.Task[None]] = set()
+        #: Something runs, or a process was started that nothing may need any more.
+        self._stirred = asyncio.Event()
         self._is_resting = False
         self._resting: asyncio.Task[None] | None = None
         self._watch = host.spawn("actions watch", self._look())
@@ -99,7 +101,7 @@ class ActionPool:
         """
         self._running += 1
         self._idle.clear()
-        self._busy.set()
+        self._stirred.set()
         try:
             seat = await self._seat_for(call)
             id_ = next(self._ids)
@@ -115,7 +117,6 @@ class ActionPool:
             self._running -= 1
             if not self._running:
                 self._idle.set()
-                self._busy.clear()
 
     def serve(self) -> None:
         """Start the first process, so that the first action need not wait for it."""
@@ -134,15 +135,18 @@ class ActionPool:
         """End the processes once nothing has run for a while; what comes later starts one."""
         if not self._is_resting:
             self._is_resting = True
-            self._resting = self._host.spawn("executors rest", self._rest())
+            self._stirred.set()
+            if self._resting is None or self._resting.done():
+                self._resting = self._host.spawn("executors rest", self._rest())
 
     async def _rest(self) -> None:
         while self._is_resting:
             await self._idle.wait()
             await self._host.sleep(limits.executor_linger_s)
             if self._idle.is_set():
+                self._stirred.clear()
                 await self._end(grace_s=0)
-                await self._busy.wait()
+                await self._stirred.wait()
 
     @property
     def in_flight(self) -> int:
@@ -166,6 +170,7 @@ class ActionPool:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._end(grace_s=grace_s)
+        await asyncio.gather(*self._losing)
 
     async def _end(self, *, grace_s: float) -> None:
         processes = list(self._seats)
@@ -210,6 +215,7 @@ class ActionPool:
             raise FeatureUnavailable(msg)
         if process not in self._seats:
             self._seats[process] = _Seat(process, heard=self._host.monotonic())
+            self._stirred.set()
 
     # What processes say.
 
@@ -275,7 +281,9 @@ class ActionPool:
         seat = self._seats.pop(process, None)
         if seat is not None:
             self.losses += 1
-            self._host.spawn("executor lost", self._lose(seat))
+            losing = self._host.spawn("executor lost", self._lose(seat))
+            self._losing.add(losing)
+            losing.add_done_callback(self._losing.discard)
 
     async def _lose(self, seat: _Seat) -> None:
         how = await seat.process.ending()

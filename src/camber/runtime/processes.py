@@ -87,29 +87,26 @@ class Launcher:
         process = ExecutorProcess(role=role, listener=listener, output=output)
         try:
             await process.connect(self)
-            # Not by wait_for alone: whoever is cancelled here must not leave a process behind.
             async with asyncio.timeout(limits.release_load_s_max):
                 first = await process.first
-        except TimeoutError:
-            process.kill()
-            raise LoadError(
-                self.start.functions,
-                f"the release has not loaded within {limits.release_load_s_max:.0f} s; do less "
-                "when modules are imported",
-            ) from None
-        except BaseException:
-            process.kill()
+            match first:
+                case frames.Loaded(analysis=analysis):
+                    process.analysis = analysis
+                    return process
+                case frames.LoadFailed(place=place, reason=reason, trace=trace):
+                    raise LoadError(place, reason, trace=trace)
+                case _:
+                    raise ExecutorEnded(f"the process {await process.ending()} while it started")
+        except BaseException as error:
+            # Whoever is cancelled here must not leave a process behind either.
+            await process.end()
+            if isinstance(error, TimeoutError):
+                raise LoadError(
+                    self.start.functions,
+                    f"the release has not loaded within {limits.release_load_s_max:.0f} s; do "
+                    "less when modules are imported",
+                ) from None
             raise
-        match first:
-            case frames.Loaded(analysis=analysis):
-                process.analysis = analysis
-                return process
-            case frames.LoadFailed(place=place, reason=reason, trace=trace):
-                process.kill()
-                raise LoadError(place, reason, trace=trace)
-            case _:
-                process.kill()
-                raise ExecutorEnded(f"the process {await process.ending()} while it started")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -164,6 +161,7 @@ class ExecutorProcess:
         # What it has started may hold its output open for as long as it likes.
         await asyncio.wait([telling], timeout=_LAST_WORDS_S)
         telling.cancel()
+        await asyncio.wait([telling])
         return status
 
     async def _tell(self, host: Host, process: Process) -> None:
@@ -203,6 +201,12 @@ class ExecutorProcess:
             self._process.kill()
         for transport in self._transports:
             transport.abort()
+
+    async def end(self) -> None:
+        """End the process at once; return when it has ended, also if whoever waits is cancelled."""
+        self.kill()
+        if self._reaper is not None:
+            await asyncio.wait([self._reaper])
 
     async def status(self) -> int:
         """Return the exit status, once the process has ended; negative for a signal."""

@@ -13,9 +13,9 @@ import itertools
 import logging
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from camber import limits
 from camber.errors import DeveloperError, FeatureUnavailable, Overloaded
@@ -104,7 +104,13 @@ class TransactionPool:
         self._is_resting = False
         self._watch = host.spawn("executors watch", self._look())
         self._resting: asyncio.Task[None] | None = None
+        #: Something runs, or a process was started that nothing may need any more.
+        self._stirred = asyncio.Event()
         self._starters: set[asyncio.Task[None]] = set()
+        #: What the processes ran that are lost, until it is known how they ended.
+        self._limbo: set[_Job] = set()
+        #: What finds out how processes ended, and what starts others later.
+        self._aftermath: set[asyncio.Task[None]] = set()
 
     async def open(self) -> ExecutorProcess:
         """Start the first process and return it; the others follow.
@@ -152,6 +158,7 @@ class TransactionPool:
         )
         self._queue.append(job)
         self._idle.clear()
+        self._stirred.set()
         if not is_unbounded or not self._seats:
             # Not for a push that may fail: it needs the one process that it has.
             self.fill()
@@ -167,20 +174,24 @@ class TransactionPool:
         """End the processes once nothing has run for a while; what comes later starts one."""
         if not self._is_resting and not self._is_closed:
             self._is_resting = True
-            self._resting = self._host.spawn("executors rest", self._rest())
+            self._stirred.set()
+            if self._resting is None or self._resting.done():
+                self._resting = self._host.spawn("executors rest", self._rest())
 
     async def _rest(self) -> None:
         while self._is_resting:
             await self._idle.wait()
             await self._host.sleep(limits.executor_linger_s)
             if self._idle.is_set():
+                self._stirred.clear()
                 await self._end([*self._seats])
-                await self._busy.wait()
+                await self._stirred.wait()
 
     @property
     def in_flight(self) -> int:
         """Return how many requests run or wait."""
-        return len(self._queue) + sum(len(seat.jobs) for seat in self._seats.values())
+        sent = sum(len(seat.jobs) for seat in self._seats.values())
+        return len(self._queue) + sent + len(self._limbo)
 
     @property
     def waiting(self) -> int:
@@ -203,6 +214,9 @@ class TransactionPool:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._end([*self._seats])
+        for task in self._aftermath:
+            task.cancel()
+        await asyncio.gather(*self._aftermath, return_exceptions=True)
 
     async def _end(self, processes: list[ExecutorProcess]) -> None:
         for process in processes:
@@ -226,7 +240,7 @@ class TransactionPool:
             job = self._queue.popleft()
             if not job.done.done():
                 self._send(seat, job)
-        if self._queue or any(seat.jobs for seat in self._seats.values()):
+        if self.in_flight:
             self._busy.set()
         else:
             self._busy.clear()
@@ -288,14 +302,21 @@ class TransactionPool:
         self.losses += 1
         ids = list(seat.jobs)
         head = seat.jobs.pop(ids[0]) if ids else None
+        if head is not None:
+            self._limbo.add(head)
         self._take_back(seat, ids[1:])
-        self._host.spawn("executor lost", self._bury(seat, head))
+        self._after("executor lost", self._bury(seat, head))
         self._pump()
         if head is None and self._host.monotonic() - seat.since < _PAUSE_S_MAX:
             # One that ends by itself is not started again and again as fast as can be.
-            self._host.spawn("executors fill", self._fill_later())
+            self._after("executors fill", self._fill_later())
         else:
             self.fill()
+
+    def _after(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._host.spawn(name, coroutine)
+        self._aftermath.add(task)
+        task.add_done_callback(self._aftermath.discard)
 
     async def _fill_later(self) -> None:
         await self._host.sleep(_PAUSE_S_MAX)
@@ -308,6 +329,7 @@ class TransactionPool:
         _log.warning("executor %d %s %s", seat.process.pid, ending_of(status), doing)
         if head is None:
             return
+        self._limbo.discard(head)
         if seat.verdict is not None:
             _fail(head, seat.verdict)
         elif status == -signal.SIGPROF:
@@ -404,6 +426,7 @@ class TransactionPool:
             self.fill()
             return
         self._seats[process] = _Seat(process, self._host.monotonic())
+        self._stirred.set()
 
 
 def _fail(job: _Job, error: Exception) -> None:
