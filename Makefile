@@ -51,8 +51,9 @@ format:
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# As many at once as there are cores; tests of one module stay together, since they share its servers.
 unit:
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --dist=loadscope
 	$(BIN)/pytest examples/chat/tests
 
 # The property tests, for a long while.
