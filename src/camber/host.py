@@ -212,12 +212,33 @@ class _Subprocess:
         self.pid = started.pid
 
     def kill(self) -> None:
-        # It may have ended by itself, unnoticed yet.
+        # It may have ended by itself, unnoticed yet; what it has started ends with it.
         with contextlib.suppress(ProcessLookupError):
-            self._started.kill()
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def wait(self) -> int:
+        if hasattr(os, "pidfd_open"):
+            await self._ended()
+            # Whatever it has started would hold its output open, which some loops wait for.
+            self.kill()
         return await self._started.wait()
+
+    async def _ended(self) -> None:
+        """Return when the process itself has ended."""
+        if self._started.returncode is not None:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        ended = asyncio.Event()
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
 
     async def line(self) -> str | None:
         output = self._started.stdout

@@ -210,16 +210,17 @@ async def _push(deployment: Deployment, project: Project, console: Console) -> N
         release = await deployment.load()
         report = await deployment.push_release(release)
         types = await release.describe(generated_files)
-        write_generated(types, [project.root / folder for folder in project.generated])
     except LoadError as error:
         trace = f"\n{error.trace.rstrip()}" if error.trace else ""
         console.complain(f"Not pushed: {error}{trace}", place=error.place)
-    except (PushFailed, CamberError) as error:
+    except (PushFailed, CamberError, OSError) as error:
         console.complain(f"Not pushed: {error}")
-    except OSError as error:
-        console.complain(f"Pushed, but the generated files cannot be written: {error}")
     else:
         console.say(_summary(report))
+        try:
+            write_generated(types, [project.root / folder for folder in project.generated])
+        except OSError as error:
+            console.complain(f"The generated files cannot be written: {error}")
 
 
 def _summary(report: PushReport) -> str:

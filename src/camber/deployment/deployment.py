@@ -182,7 +182,11 @@ class Deployment:
         beside = [] if source is not None else [str(self.settings.root.resolve())]
         if source is None:
             source = await asyncio.to_thread(
-                copied, self.settings.root, self.settings.functions, self.settings.data / _LOADED
+                copied,
+                self.settings.root,
+                self.settings.functions,
+                self.settings.data.resolve() / _LOADED,
+                in_use={release.root for release in executor.pools},
             )
         transactions, actions = (
             self._launcher(source, beside, memory_bytes_max)
@@ -193,7 +197,7 @@ class Deployment:
         )
         try:
             return await executor.load(transactions, actions, name=source.digest[:12])
-        except ExecutorEnded as error:
+        except (ExecutorEnded, OSError) as error:
             raise DeploymentError(f"the release cannot be loaded: {error}") from error
 
     def _launcher(

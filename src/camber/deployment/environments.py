@@ -58,7 +58,8 @@ class Environments:
     def installed(self, dependencies: Dependencies) -> Path | None:
         """Return the Python of an environment that is complete."""
         for folder in self._folder.glob(f"{self.name_of(dependencies)}.*"):
-            if (folder / _COMPLETE).is_file():
+            # The Python that it was made with may be gone, with an upgrade of the machine.
+            if (folder / _COMPLETE).is_file() and _python(folder).exists():
                 return _python(folder)
         return None
 

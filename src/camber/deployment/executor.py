@@ -60,7 +60,8 @@ def main(arguments: list[str]) -> None:
     try:
         release = InProcessRelease(_load(start))
     except LoadError as error:
-        channel.send(frames.LoadFailed(place=error.place, reason=error.reason, trace=error.trace))
+        failed = frames.LoadFailed(place=error.place, reason=error.reason, trace=error.trace)
+        channel.send(frames.frame(failed))
         return
     process = _Process(start, release, RealHost())
     # What is loaded stays: no collection needs to look at it again.
@@ -120,21 +121,19 @@ class _Process:
             memory=MemoryCeiling(self.start.memory_bytes_max),
             describe=_describe,
         )
-        channel.send(self.loaded)
+        channel.send(frames.frame(self.loaded))
         # The server is gone when it cannot be told: there is nobody to tell.
         with contextlib.suppress(ConnectionError):
             worker.serve()
+        _end()
 
     def run_actions(self, channel: Channel, sockets: list[socket.socket]) -> None:
         """Answer until there is nothing more to answer."""
         connection, reports = sockets
-        channel.send(self.loaded)
+        channel.send(frames.frame(self.loaded))
         MemoryCeiling(self.start.memory_bytes_max)
         asyncio.run(self._serve_actions(connection, reports))
-        # Threads of plain functions may still run: nobody waits for what they do.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        _end()
 
     async def _serve_actions(self, connection: socket.socket, reports: socket.socket) -> None:
         worker = ActionWorker(
@@ -151,6 +150,13 @@ class _Process:
             lost=lambda: os._exit(1),
         )
         await worker.serve(connection)
+
+
+def _end() -> None:
+    """End the process, whatever threads of user code still run: nobody waits for what they do."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _describe(name: str, application: Application) -> Any:

@@ -7,6 +7,7 @@ last as long as the server: the next one starts with none.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Container
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
@@ -17,8 +18,10 @@ from camber.deployment.source import FOLDER, ReleaseSource, digest_of, release_f
 _COPIES_KEPT: Final = 16
 
 
-def copied(root: Path, functions: str, copies: Path) -> ReleaseSource:
+def copied(root: Path, functions: str, copies: Path, *, in_use: Container[Path]) -> ReleaseSource:
     """Return the functions folder of `root` as it is now, copied below `copies`. Blocks.
+
+    Older copies are removed, but not those that are `in_use`.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -40,7 +43,7 @@ def copied(root: Path, functions: str, copies: Path) -> ReleaseSource:
             partial.rename(copy)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    _remove_oldest(copies)
+    _remove_oldest(copies, {copy}, in_use)
     return ReleaseSource(root=copy, functions=functions, digest=digest, origin=FOLDER)
 
 
@@ -49,8 +52,9 @@ def forget_copies(copies: Path) -> None:
     shutil.rmtree(copies, ignore_errors=True)
 
 
-def _remove_oldest(copies: Path) -> None:
+def _remove_oldest(copies: Path, newest: Container[Path], in_use: Container[Path]) -> None:
     found = [path for path in copies.iterdir() if not path.name.startswith(".new-")]
     found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in found[_COPIES_KEPT:]:
-        shutil.rmtree(path, ignore_errors=True)
+        if path not in newest and path not in in_use:
+            shutil.rmtree(path, ignore_errors=True)

@@ -134,8 +134,11 @@ class Pushes:
         except asyncio.CancelledError:
             push.give_up()
             await asyncio.wait([task])
+            # It may have been given up before it had begun, and had nobody to close it.
+            await release.close()
             raise
         if task.cancelled():
+            await release.close()
             raise _raced()
         return task.result()
 

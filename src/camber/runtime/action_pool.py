@@ -85,6 +85,9 @@ class ActionPool:
         #: Processes that have ended without being told to.
         self.losses = 0
         self._losing: set[asyncio.Task[None]] = set()
+        #: Those that were told to end, until they have.
+        self._stopping: dict[ExecutorProcess, _Seat] = {}
+        self._is_closed = False
         #: Something runs, or a process was started that nothing may need any more.
         self._stirred = asyncio.Event()
         self._is_resting = False
@@ -99,6 +102,8 @@ class ActionPool:
             Overloaded: no process takes it.
             FeatureUnavailable: no process can be started.
         """
+        if self._is_closed:
+            raise FeatureUnavailable("the release does not run any more; try again")
         self._running += 1
         self._idle.clear()
         self._stirred.set()
@@ -115,8 +120,7 @@ class ActionPool:
             return await job.done
         finally:
             self._running -= 1
-            if not self._running:
-                self._idle.set()
+            self._settle()
 
     def serve(self) -> None:
         """Start the first process, so that the first action need not wait for it."""
@@ -143,10 +147,19 @@ class ActionPool:
         while self._is_resting:
             await self._idle.wait()
             await self._host.sleep(limits.executor_linger_s)
-            if self._idle.is_set():
+            if self._idle.is_set() and self._may_rest():
                 self._stirred.clear()
                 await self._end(grace_s=0)
                 await self._stirred.wait()
+
+    def _may_rest(self) -> bool:
+        # Asked anew after each wait: the release may serve again.
+        return self._is_resting
+
+    def _settle(self) -> None:
+        """Note whether anything runs: also what nobody waits for any more."""
+        if not self._running and not any(seat.jobs for seat in self._seats.values()):
+            self._idle.set()
 
     @property
     def in_flight(self) -> int:
@@ -165,6 +178,7 @@ class ActionPool:
 
     async def stop(self, *, grace_s: float) -> None:
         """Cancel what runs, let it clean up for a while, then end the processes."""
+        self._is_closed = True
         tasks = [task for task in (self._watch, self._starting, self._resting) if task is not None]
         for task in tasks:
             task.cancel()
@@ -173,10 +187,17 @@ class ActionPool:
         await asyncio.gather(*self._losing)
 
     async def _end(self, *, grace_s: float) -> None:
-        processes = list(self._seats)
-        for process in processes:
-            process.send(frames.Stop(grace_s=grace_s))
-        await asyncio.gather(*(ended(process, within_s=grace_s + _STOP_S) for process in processes))
+        # They get no new work, answer what runs, and are not missed when they are gone.
+        seats = [*self._seats.values()]
+        for seat in seats:
+            self._stopping[seat.process] = self._seats.pop(seat.process)
+            seat.process.send(frames.Stop(grace_s=grace_s))
+        await asyncio.gather(*(self._see_off(seat, grace_s + _STOP_S) for seat in seats))
+
+    async def _see_off(self, seat: _Seat, within_s: float) -> None:
+        await ended(seat.process, within_s=within_s)
+        del self._stopping[seat.process]
+        await self._lose(seat)
 
     async def _seat_for(self, call: FunctionCall) -> _Seat:
         while True:
@@ -221,7 +242,7 @@ class ActionPool:
 
     def received(self, process: ExecutorProcess, message: FromExecutor) -> None:
         """Take in what a process says."""
-        seat = self._seats.get(process)
+        seat = self._seats.get(process) or self._stopping.get(process)
         if seat is None:
             return
         match message:
@@ -229,10 +250,12 @@ class ActionPool:
                 job = seat.jobs.pop(id_)
                 if not job.done.done():
                     job.done.set_result(message.result)
+                self._settle()
             case frames.Raised(id=id_):
                 job = seat.jobs.pop(id_)
                 if not job.done.done():
                     job.done.set_exception(frames.request_error(message.error))
+                self._settle()
             case frames.Progressed(id=id_):
                 if id_ in seat.jobs:
                     seat.jobs[id_].progress(message.line)
@@ -281,6 +304,7 @@ class ActionPool:
         seat = self._seats.pop(process, None)
         if seat is not None:
             self.losses += 1
+            self._settle()
             losing = self._host.spawn("executor lost", self._lose(seat))
             self._losing.add(losing)
             losing.add_done_callback(self._losing.discard)

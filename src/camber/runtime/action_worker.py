@@ -40,6 +40,8 @@ from camber.values.timestamp import Timestamp
 
 _log = logging.getLogger("camber.executor")
 
+#: The stack of a plain function's thread.
+_STACK_BYTES: Final = 1024 * 1024
 #: Between two reports on the loop.
 _REPORT_S: Final = 0.5
 
@@ -68,6 +70,8 @@ class ActionWorker(asyncio.Protocol):
         self._engine = engine
         self._variables = variables
         self._application = application
+        # Stacks count as memory that is taken: hundreds of the usual ones would be all of it.
+        threading.stack_size(_STACK_BYTES)
         self._threads = concurrent.futures.ThreadPoolExecutor(
             max_workers=THREADS_MAX, thread_name_prefix="camber-action"
         )

@@ -291,7 +291,11 @@ def frame(message: ToExecutor | FromExecutor) -> bytes:
         RequestError: it is larger than a frame may be.
     """
     buffer = bytearray(_LENGTH_BYTES)
-    _encoder.encode_into(message, buffer, _LENGTH_BYTES)
+    try:
+        _encoder.encode_into(message, buffer, _LENGTH_BYTES)
+    except UnicodeEncodeError as error:
+        msg = f"a {type(message).__name__} holds text that no encoding has: {error.reason}"
+        raise RequestError(msg, code="InternalServerError") from None
     size = len(buffer) - _LENGTH_BYTES
     if size > limits.frame_bytes_max:
         msg = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from camber.functions.analysis import Analysis
@@ -37,6 +38,11 @@ class ProcessRelease:
         self._has_actions = any(
             function.kind is FunctionKind.ACTION for function in analysis.functions.values()
         )
+
+    @property
+    def root(self) -> Path:
+        """Return where its processes load it from."""
+        return self.transactions.root
 
     async def query(self, call: FunctionCall, moment: Moment) -> QueryExecuted:
         """Run a query."""

@@ -3,7 +3,7 @@
 A process runs one transaction at a time, in the order in which they were sent to it; a few wait in
 its socket so that it never waits for us. Whatever stands at the head of a process is what it runs.
 Since a process never writes, a run whose process is lost can be repeated elsewhere: those that
-waited behind it always, the head itself once, in case that it was the head that ended it.
+waited behind it always, the head itself a few times, in case that it was the head that ended it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from camber import limits
@@ -182,10 +183,19 @@ class TransactionPool:
         while self._is_resting:
             await self._idle.wait()
             await self._host.sleep(limits.executor_linger_s)
-            if self._idle.is_set():
+            if self._idle.is_set() and self._may_rest():
                 self._stirred.clear()
                 await self._end([*self._seats])
                 await self._stirred.wait()
+
+    def _may_rest(self) -> bool:
+        # Asked anew after each wait: the release may serve again.
+        return self._is_resting
+
+    @property
+    def root(self) -> Path:
+        """Return where the processes load the release from."""
+        return Path(self._launcher.start.root)
 
     @property
     def in_flight(self) -> int:
@@ -272,9 +282,10 @@ class TransactionPool:
             case frames.CheckDone() | frames.DescriptionDone():
                 self._answered(seat, message.id, message)
             case frames.Exhausted(id=id_):
-                job = seat.jobs.pop(id_)
+                job = seat.jobs.pop(id_, None)
                 self._leave(seat)
-                self._lose(job, _out_of_memory)
+                if job is not None:
+                    self._lose(job, _out_of_memory)
             case _:
                 msg = f"a process for transactions has sent {type(message).__name__}"
                 raise AssertionError(msg)
@@ -292,6 +303,8 @@ class TransactionPool:
         """Take nothing more to a process that ends; start another in its place."""
         self._take_back(seat, list(seat.jobs))
         del self._seats[seat.process]
+        # Threads that user code has started may keep it from its end.
+        self._after("executor leaves", ended(seat.process, within_s=_STOP_S))
         self.fill()
 
     def lost(self, process: ExecutorProcess) -> None:

@@ -52,14 +52,12 @@ class Channel:
             if bodies or timeout_s is not None:
                 return [frames.to_executor.decode(body) for body in bodies]
 
-    def send(self, message: FromExecutor) -> None:
-        """Send a message.
+    def send(self, data: bytes) -> None:
+        """Send a frame.
 
         Raises:
-            RequestError: it is larger than a frame may be.
             ConnectionError: the server is gone.
         """
-        data = frames.frame(message)
         self._socket.settimeout(None)
         self._socket.sendall(data)
 
@@ -146,10 +144,12 @@ class TransactionWorker:
                 msg = f"a process for transactions was sent {type(message).__name__}"
                 raise AssertionError(msg)
         try:
-            self._channel.send(answer)
+            data = frames.frame(answer)
+        except MemoryError:
+            data = frames.frame(answer := frames.Exhausted(id=message.id))
         except RequestError as error:
-            answer = self._raised(message.id, error)
-            self._channel.send(answer)
+            data = frames.frame(answer := self._raised(message.id, error))
+        self._channel.send(data)
         return isinstance(answer, frames.Exhausted) or getattr(answer, "leaving", False)
 
     def _transaction(self, message: frames.RunQuery | frames.RunMutation) -> FromExecutor:
