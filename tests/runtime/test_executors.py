@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,8 @@ CODE = """
     from camber import *
 
     HELD = []
+    # A module may start what keeps an interpreter from its end.
+    threading.Thread(target=threading.Event().wait).start()
 
     class Row(Table, table="rows"):
         name: str
@@ -55,6 +58,14 @@ CODE = """
     @query
     def refuses(ctx: QueryCtx) -> None:
         raise AppError({"code": "NO"})
+
+    @query
+    def odd_text(ctx: QueryCtx) -> None:
+        raise ValueError("caf" + chr(0xDCE9))
+
+    @query
+    def calls_itself(ctx: QueryCtx) -> None:
+        calls_itself(ctx)
 
     @query
     def spin(ctx: QueryCtx) -> None:
@@ -115,6 +126,11 @@ CODE = """
     async def adds(ctx: ActionCtx, name: str) -> list[str]:
         await ctx.run_mutation(add, name=name)
         return await ctx.run_query(names)
+
+    @action
+    async def adds_later(ctx: ActionCtx, name: str) -> None:
+        await asyncio.sleep(0.2)
+        await ctx.run_mutation(add, name=name)
 
     @action
     async def lists(ctx: ActionCtx) -> list[str]:
@@ -270,6 +286,17 @@ def test_failures_name_the_frames_of_the_application(it):
     assert "/code.py:" in failure.message
 
 
+def test_text_that_no_encoding_has_is_told_nevertheless(it):
+    assert "Uncaught ValueError: caf\\udce9" in it.wait(it.failure("query", "odd_text"))
+
+
+def test_a_function_that_calls_itself_is_told_in_a_few_lines(it):
+    failure = it.wait(it.failure("query", "calls_itself"))
+    assert "RecursionError" in failure
+    assert "the same" in failure
+    assert failure.count("\n") < 12
+
+
 def test_hundreds_of_actions_wait_at_once(it):
     async def many():
         return await asyncio.gather(*(it.value("action", "naps", seconds=0.3) for _ in range(300)))
@@ -310,6 +337,31 @@ def test_a_loop_without_end_is_interrupted_and_told(it):
     assert "UserTimeout: the function used 1 s of processor time" in failure
     assert "/code.py:" in failure
     assert "in spin" in failure
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
+def test_processes_that_are_left_end(it):
+    def known():
+        pools = it.deployment.runtime.executor.pools
+        return {pid for pool in pools for pid in (*pool.transactions.pids, *pool.actions.pids)}
+
+    def children():
+        tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
+        found = {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+        return {pid for pid in found if _is_executor(pid)}
+
+    async def gone():
+        await it.failure("query", "spin")
+        await until(lambda: len(known()) >= 2 and children() <= known())
+
+    it.wait(gone())
+
+
+def _is_executor(pid):
+    try:
+        return b"camber.deployment.executor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def test_a_mutation_that_is_interrupted_writes_nothing(it):
@@ -400,6 +452,21 @@ def test_nobody_notices_that_processes_are_killed(it):
     assert len(it.wait(killing())) == 200
 
 
+def test_an_action_goes_on_when_whoever_asked_has_gone(it):
+    async def leave():
+        asking = asyncio.create_task(it.result("action", "adds_later", name="left behind"))
+        pool = it.deployment.releases.newest.actions
+        await until(lambda: any(seat.jobs for seat in pool._seats.values()))
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert not pool._idle.is_set()
+        await pool._idle.wait()
+        assert "left behind" in await it.value("query", "names")
+
+    it.wait(leave())
+
+
 def test_an_action_whose_process_is_lost_says_so(it):
     async def all_():
         naps = [it.result("action", "naps", seconds=2) for _ in range(6)]
@@ -463,6 +530,20 @@ def test_processes_end_with_the_deployment(tmp_path):
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_saves_that_do_not_load_leave_the_copy_that_serves(tmp_path):
+    running = Running(tmp_path, executors=1)
+    try:
+        for number in range(18):
+            (running.folder / "broken.py").write_text(f"import nothing_{number}\n")
+            with pytest.raises(LoadError):
+                running.wait(running.deployment.push())
+        for pid in running.wait(running.pids()):
+            os.kill(pid, signal.SIGKILL)
+        assert running.wait(running.value("query", "names")) == []
+    finally:
+        running.close()
 
 
 def test_pushes_leave_no_processes_behind(tmp_path):

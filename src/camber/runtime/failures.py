@@ -12,15 +12,20 @@ after it is not.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
+from typing import Final
 
 from camber.errors import AppError, CamberError, FunctionNotFound, Interrupted, InvalidFunctionCall
 from camber.runtime.results import Failure
 from camber.values.packed import pack
 from camber.values.value import InvalidValue, Value, canonical
 from camber.values.wire import encode_value
+
+#: Equal frames in a row that are told.
+_SAME_FRAMES_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,9 @@ class FailureTexts:
         self, request_id: str, headline: str, frames: Iterable[str], data: bytes | None
     ) -> Failure:
         first = f"[Request ID: {request_id}] Server Error"
-        frames = tuple(frames)
+        frames = tuple(_shortened(frames))
+        # Text of the system's, such as a file's name, may hold what no encoding has.
+        headline = headline.encode("utf-8", "backslashreplace").decode()
         message = first
         if not self.redact:
             lines = [first, headline, *(f"    at {frame}" for frame in frames)]
@@ -79,6 +86,15 @@ class FailureTexts:
         if self.root is not None and filename.startswith(str(self.root)):
             return Path(filename).relative_to(self.root).as_posix()
         return None
+
+
+def _shortened(frames: Iterable[str]) -> Iterator[str]:
+    """Yield frames; of equal ones in a row, which recursion makes, a few and how many there were."""
+    for frame, same in groupby(frames):
+        count = len(list(same))
+        yield from [frame] * min(count, _SAME_FRAMES_MAX)
+        if count > _SAME_FRAMES_MAX:
+            yield f"... the same {count - _SAME_FRAMES_MAX} more times"
 
 
 def _headline(error: BaseException) -> tuple[str, bytes | None]:
