@@ -180,8 +180,13 @@ def _read_value(name: str, file: Path | None) -> str:
         return _read(file)
     if sys.stdin.isatty():
         return str(typer.prompt(f"Value of {name}", hide_input=True))
+    text = sys.stdin.read()
+    if not text:
+        # A script that forgot the value must not empty the variable.
+        msg = f'standard input is empty: give the value of {name}, or "" for an empty one'
+        raise CallFailed(msg)
     # The line end is the shell's, not the value's.
-    return sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _read(file: Path) -> str:

@@ -31,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    epilog="Ends with 0 if it is done, 1 if it could not be, 2 for arguments that cannot be, 130 when "
+    epilog="Ends with 0 if it is done, 1 if it could not be, 2 for a command line that cannot be read, 130 when "
     "interrupted. `camber --install-completion` lets your shell complete commands, functions and tables.",
 )
 

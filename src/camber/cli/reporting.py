@@ -1,10 +1,12 @@
 """How commands end: with 0, or with one line that says what is wrong and 1.
 
-2 is typer's, for options and arguments that cannot be; 130 is an interrupt.
+2 is typer's, for a command line that cannot be read; 130 is an interrupt.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,6 +37,9 @@ def reporting(console: Console) -> Iterator[None]:
         console.complain(str(error))
     except CamberError as error:
         console.complain(error.sentence)
+    except BrokenPipeError:
+        # Whoever read our output has enough: `camber status | head`. Nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         # A disk, a file, a port: `[Errno 13] Permission denied: '/data'` says what and where.
         console.complain(str(error))

@@ -56,9 +56,12 @@ class FileFormat(Enum):
 
 
 def export(
-    path: Annotated[
-        Path, typer.Option("--path", help="The file to write, or a folder to write it to.")
-    ] = Path(),
+    place: Annotated[
+        str,
+        typer.Option(
+            "--path", help="The file to write, or a folder to write it to: one that ends with /."
+        ),
+    ] = ".",
     form: Annotated[
         FileFormat | None,
         typer.Option("--format", help="zip for everything; jsonl or csv for one table."),
@@ -76,7 +79,10 @@ def export(
     """Write the data of a deployment, as of one moment, to a file."""
     console = Console()
     with reporting(console):
+        path = Path(place)
         wanted = _export_format(form, table, path)
+        if place.endswith("/"):
+            path.mkdir(parents=True, exist_ok=True)
         client = Client(target_of(directory, url, admin_key))
         _check_writable(path)
         with _progress() as progress:

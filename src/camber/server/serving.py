@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,6 +20,17 @@ from camber.server.draining import Drain
 
 #: How long connections may take to close once nothing runs on them, in seconds.
 _CLOSING_S = 2
+
+
+class _Refusals(logging.Filter):
+    """Leaves out what uvicorn says, as an error, of each socket that is answered by a status."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a line is told."""
+        return "without completing handshake" not in record.msg
+
+
+logging.getLogger("uvicorn.error").addFilter(_Refusals())
 
 
 class _Server(uvicorn.Server):
