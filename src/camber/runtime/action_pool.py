@@ -312,7 +312,8 @@ class ActionPool:
     async def _lose(self, seat: _Seat) -> None:
         how = await seat.process.ending()
         if seat.jobs:
-            _log.warning("executor %d %s with %d actions", seat.process.pid, how, len(seat.jobs))
+            running = ", ".join(sorted({job.call.path for job in seat.jobs.values()}))
+            _log.warning("executor %d %s while it ran %s", seat.process.pid, how, running)
         for job in seat.jobs.values():
             if not job.done.done():
                 job.done.set_exception(
