@@ -43,7 +43,9 @@ class Console:
             now = iso_time(_HOST.now_ns() / 1e9)
             line = {"level": level, "time": now, "event": "server", "message": text, **fields}
             text = json.dumps(line)
-        print(text, file=stream, flush=True)
+        # In one piece: other threads write too, and `print` may write the line's end by itself.
+        stream.write(f"{text}\n")
+        stream.flush()
 
 
 class _JsonLines(logging.Formatter):
