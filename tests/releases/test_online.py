@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -342,3 +343,32 @@ async def test_progress_is_told(it):
     last = told[-1]
     assert (last.documents_checked, last.documents_indexed, last.indexes_built) == (5, 5, 1)
     assert [each.documents_checked for each in told] == sorted(e.documents_checked for e in told)
+
+
+@deployed
+async def test_a_push_that_is_given_up_while_its_index_is_entered_leaves_none(it):
+    await it.push(schema=schema("name: str"))
+    await it.put("a")
+    it.write(schema=BY_NAME)
+    release = await it.deployment.load()
+    store, loop = it.deployment.engine.store, asyncio.get_running_loop()
+    append, reached, go_on = store.append, asyncio.Event(), threading.Event()
+
+    def gated(commits):
+        loop.call_soon_threadsafe(reached.set)
+        go_on.wait()
+        append(commits)
+
+    store.append = gated
+    push = asyncio.create_task(it.deployment.push_release(release))
+    await reached.wait()
+    push.cancel()
+    # Long enough for one that does not wait for its commit to be through with clearing up.
+    for _ in range(100):
+        await asyncio.sleep(0)
+    store.append = append
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await push
+    await it.put("b")
+    assert it.indexes() == []

@@ -141,13 +141,21 @@ async def remove_dropped(engine: Engine) -> None:
 
 
 async def _commit(engine: Engine, change: Callable[[Transaction], None]) -> None:
-    """Change the catalog by a commit of its own."""
+    """Change the catalog by a commit of its own.
+
+    Whoever is cancelled meanwhile is so once the commit is there, or has failed: it is on its way
+    and cannot be called back, and clearing up must find what it has entered.
+    """
     while True:
         with closing(engine.begin(_SOURCE)) as transaction:
             change(transaction)
             finished = transaction.finish()
+        committing = engine.host.spawn("change of indexes", engine.committer.commit(finished))
         try:
-            await engine.committer.commit(finished)
+            await asyncio.shield(committing)
+        except asyncio.CancelledError:
+            await asyncio.gather(committing, return_exceptions=True)
+            raise
         except CommitConflict as conflict:
             await engine.committer.published(conflict.ts)
         else:
