@@ -182,6 +182,25 @@ class OutOfRetention(RequestError):
     kind = ErrorKind.OUT_OF_RETENTION
 
 
+class StorageFailed(RequestError):
+    """The store could not read or write; what was asked for was not done, as far as is known."""
+
+    code = "StorageFailed"
+
+
+class StorageFull(StorageFailed):
+    """The store has no room: nothing was written. It writes again as soon as it has some."""
+
+    code = "StorageFull"
+    kind = ErrorKind.OVERLOADED
+
+
+class StorageDamaged(StorageFailed):
+    """What is stored is not what was written: the disk, or another program, has changed it."""
+
+    code = "StorageDamaged"
+
+
 class OutOfMemory(RequestError):
     """A run that found no memory; it may be repeated in a process that has more."""
 

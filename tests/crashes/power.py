@@ -67,6 +67,13 @@ class _File:
             _apply(self.durable, change)
         self.since.clear()
 
+    def content(self) -> bytes:
+        """Return what the running machine reads."""
+        content = bytearray(self.durable)
+        for change in self.since:
+            _apply(content, change)
+        return bytes(content)
+
     def after_cut(self, dice: random.Random, kept: float) -> bytes:
         content = bytearray(self.durable)
         for change in self.since:
@@ -136,14 +143,27 @@ class Disk:
         return name in self._files and bool(self._files[name].since)
 
     def open(self, name: str) -> _File:
-        """Return the file of a name; it is created if there is none."""
+        """Return the file of a name that is about to be opened; it is created if there is none."""
         with self._lock:
+            self._follow()
             file = self._files.get(name)
             if file is None:
                 with self.step():
                     file = self._files[name] = _File(bytearray())
                     self._names.setdefault(name, [None]).append(file)
             return file
+
+    def _follow(self) -> None:
+        """Take in what was removed or renamed past SQLite. Nobody has synced those names."""
+        gone = [name for name in self._files if not (self.folder / name).exists()]
+        there = [path for path in self.folder.iterdir() if path.name not in self._files]
+        for path in there:
+            for name in gone:
+                if path.suffix != ".lock" and self._files[name].content() == path.read_bytes():
+                    self._files[path.name] = self._files[name]
+                    self._names.setdefault(path.name, [None]).append(self._files[name])
+        for name in gone:
+            self.remove(name)
 
     def remove(self, name: str) -> None:
         if name in self._files:
@@ -184,7 +204,7 @@ class _Vfs(apsw.VFS):
             return apsw.VFSFile("unix", name, flags)
         return _VfsFile(self._disk, ours, name, flags)
 
-    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802, FBT001
+    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
         ours = self._disk.name_of(filename)
         super().xDelete(filename, False)
         if ours is not None:
@@ -197,9 +217,9 @@ class _VfsFile(apsw.VFSFile):
     def __init__(
         self, disk: Disk, ours: str, name: str | apsw.URIFilename | None, flags: list[int]
     ) -> None:
-        super().__init__("unix", name, flags)
         self._disk = disk
         self._file = disk.open(ours)
+        super().__init__("unix", name, flags)
         self._is_main = bool(flags[0] & apsw.SQLITE_OPEN_MAIN_DB)
         self._syncs_folder = bool(flags[0] & _FOLDER_SYNCING)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from camber import limits
 from camber.engine.transaction import FinishedTransaction
-from camber.errors import Overloaded, RequestError
+from camber.errors import Overloaded, RequestError, StorageFailed
 from camber.host import Host, Worker
 from camber.measures import SECONDS, SIZES, Histogram
 from camber.occ.interval import IndexId
@@ -248,8 +248,7 @@ class Committer:
         failed = [*group, *self._waiting]
         self._waiting.clear()
         self._writing = []
-        failure = RequestError(f"the store could not write: {error}", code="InternalServerError")
-        failure.__cause__ = error
+        failure = error if isinstance(error, StorageFailed) else _unwritten(error)
         for waiting in failed:
             if not waiting.done.done():
                 waiting.done.set_exception(failure)
@@ -271,3 +270,9 @@ class Committer:
             except Exception as again:  # noqa: BLE001  # the store is down: keep asking
                 failure.add_note(f"and could not read back: {again}")
                 await self._host.sleep(_READ_BACK_PAUSE_S)
+
+
+def _unwritten(error: Exception) -> RequestError:
+    failure = RequestError(f"the store could not write: {error}", code="InternalServerError")
+    failure.__cause__ = error
+    return failure

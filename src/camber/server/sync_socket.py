@@ -19,6 +19,7 @@ from camber.errors import (
     Overloaded,
     PermissionDenied,
     RequestError,
+    StorageFull,
 )
 from camber.identity.authorization import (
     acting_as_of,
@@ -368,7 +369,8 @@ class SyncSocket:
         )
         try:
             result = await self._within_limit(running, effect.call.path)
-        except PermissionDenied as error:
+        # Repeating is no help while the disk is full: a person is told, and queries go on.
+        except (PermissionDenied, StorageFull) as error:
             result = MutationResult(ts=None, value=None, failure=_denied(error), log_lines=())
         except Exception as error:  # noqa: BLE001  # told to the client, and logged if it is ours
             self._fail(error)
@@ -492,8 +494,8 @@ class SyncSocket:
                 self._carry_out([Send(frames=(frames.PING,))])
 
 
-def _denied(error: PermissionDenied) -> Failure:
-    """Return the failure of one function that a key does not allow; the others go on."""
+def _denied(error: PermissionDenied | StorageFull) -> Failure:
+    """Return the failure of one function while the others go on."""
     return Failure(message=error.sentence, data=None, headline=error.sentence)
 
 

@@ -12,12 +12,12 @@ import threading
 from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 import apsw
 import msgspec
 
-from camber.errors import OutOfRetention
+from camber.errors import OutOfRetention, StorageDamaged, StorageFailed, StorageFull
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.write_set import EVERY_KEY, EveryKey, IndexWrites
 from camber.storage.index_ids import by_id_index
@@ -77,6 +77,9 @@ class SqliteReader:
                     raise OutOfRetention(f"the snapshot at {ts} is gone: history begins at {floor}")
             assert ts is None or ts <= newest, f"{ts} is not here yet, the newest is {newest}"
             return SqliteSnapshot(self, connection, newest if ts is None else ts, newest)
+        except apsw.Error as error:
+            connection.close()
+            fail(error)
         except BaseException:
             self.give_back(connection)
             raise
@@ -188,7 +191,10 @@ class SqliteSnapshot:
 
     def get(self, table: int, id: str) -> bytes | None:
         """Return a document's packed fields, or None."""
-        return self._document(table, encode_key([id]))
+        try:
+            return self._document(table, encode_key([id]))
+        except apsw.Error as error:
+            fail(error)
 
     def _document(self, table: int, key: bytes) -> bytes | None:
         if not self._holds(by_id_index(table), key, key + b"\0"):
@@ -211,6 +217,14 @@ class SqliteSnapshot:
         self, table: int, index: IndexId, interval: Interval, order: Order, limit: int
     ) -> list[Row]:
         """Return the first `limit` documents of `interval`, in key order."""
+        try:
+            return self._scan(table, index, interval, order, limit)
+        except apsw.Error as error:
+            fail(error)
+
+    def _scan(
+        self, table: int, index: IndexId, interval: Interval, order: Order, limit: int
+    ) -> list[Row]:
         start, end = interval.start, _KEY_MAX if interval.end is None else interval.end
         if not self._holds(index, start, end):
             return self._scan_older(table, index, start, end, order, limit)
@@ -344,6 +358,28 @@ def is_by_id(index: IndexId) -> bool:
     """Return whether an index is the one of a table's documents by id."""
     # Ids of declared indexes lie above those of every table's own two (storage.index_ids).
     return index < 2**33 and index % 2 == 0
+
+
+def fail(error: apsw.Error) -> NoReturn:
+    """Raise what an error of SQLite's means to whoever uses the store.
+
+    Raises:
+        StorageFull: there is no room.
+        StorageDamaged: the file is not what was written.
+        StorageFailed: the disk refuses.
+    """
+    match error:
+        case apsw.FullError():
+            msg = "the server's disk is full; nothing was written. It goes on when there is room"
+            raise StorageFull(msg) from error
+        case apsw.CorruptError() | apsw.NotADBError():
+            msg = f"what is stored is damaged ({error}): stop the server and restore a backup"
+            raise StorageDamaged(msg) from error
+        case apsw.IOError() | apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.BusyError():
+            raise StorageFailed(f"the server's disk refuses: {error}") from error
+        case _:
+            # A bug of ours.
+            raise error
 
 
 def connect(path: Path) -> apsw.Connection:

@@ -6,7 +6,9 @@ group commit is what makes FULL affordable.
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from importlib import resources
@@ -15,7 +17,7 @@ from typing import IO, Final
 
 import apsw
 
-from camber.errors import CamberError
+from camber.errors import CamberError, StorageFailed, StorageFull
 from camber.occ.interval import IndexId
 from camber.occ.write_set import EveryKey
 from camber.storage.sqlite.reading import (
@@ -23,6 +25,7 @@ from camber.storage.sqlite.reading import (
     SqliteReader,
     SqliteSnapshot,
     connect,
+    fail,
     is_by_id,
     one,
     pack_writes,
@@ -65,19 +68,25 @@ class SqliteStore:
         self._lock_file = _lock(path)
         self._reader = SqliteReader(path)
         try:
+            if not path.exists():
+                _make(path)
+            elif path.stat().st_size == 0:
+                # Not opened first: SQLite would remove the log beside it.
+                raise StoreUnusable(
+                    f"{path} is empty: it was not copied whole, or has lost what was in it. "
+                    "Restore a backup; or remove the file, and everything begins anew"
+                )
             self._writer = connect(path)
-            _prepare(self._writer, path)
+            _check(self._writer, path)
+            self._writer.pragma("journal_mode", "wal")
             self._writer.execute(f"PRAGMA synchronous = {durability.value}")
             self._newest: Timestamp = one(self._writer, "newest")
             self._history_bytes: int = one(self._writer, "history_bytes")
             self._staging = Staging(self._writer, SQL)
             self.unstage()
-        except apsw.Error as error:
+        except (apsw.Error, StorageFailed, OSError) as error:
             self._lock_file.close()
-            raise StoreUnusable(
-                f"{path} cannot be opened as a Camber store: {error}. Nothing was changed; move "
-                "the file away, or restore a backup"
-            ) from error
+            raise _unusable(path, error) from error
         except BaseException:
             self._lock_file.close()
             raise
@@ -289,17 +298,24 @@ class _transaction:  # noqa: N801  # used as a statement
         self._connection = connection
 
     def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._execute("BEGIN IMMEDIATE")
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is None:
-            try:
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
-        else:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._execute("COMMIT")
+            return
+        self._roll_back()
+        if isinstance(error, apsw.Error):
+            fail(error)
+
+    def _execute(self, statement: str) -> None:
+        try:
+            self._connection.execute(statement)
+        except BaseException as error:
             self._roll_back()
+            if isinstance(error, apsw.Error):
+                fail(error)
+            raise
 
     def _roll_back(self) -> None:
         # Some failures, such as a full disk, have rolled back already.
@@ -307,30 +323,68 @@ class _transaction:  # noqa: N801  # used as a statement
             self._connection.execute("ROLLBACK")
 
 
-def _prepare(connection: apsw.Connection, path: Path) -> None:
-    """Make the tables of an empty file; refuse one that is not ours."""
+def _make(path: Path) -> None:
+    """Make an empty store, whole or not at all: an empty file is never one."""
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        msg = (
+            f"{path} is not there, but the log of its writes is, {log.name}. Put the file back; or "
+            "remove the log, and all that was written last with it"
+        )
+        raise StoreUnusable(msg)
+    partial = path.with_name(f"{path.name}.new")
+    for left in (partial, partial.with_name(f"{partial.name}-journal")):
+        left.unlink(missing_ok=True)
+    schema = resources.files("camber.storage.sqlite").joinpath("schema.sql").read_text()
+    connection = connect(partial)
+    with _transaction(connection):
+        connection.execute(schema)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    connection.close()
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _check(connection: apsw.Connection, path: Path) -> None:
+    """Refuse a file that is not ours."""
     application: int = connection.pragma("application_id")
-    tables: int = next(connection.execute("SELECT count(*) FROM sqlite_schema"))[0]
-    if application != _APPLICATION_ID and (application != 0 or tables != 0):
+    if application != _APPLICATION_ID:
         msg = f"{path} is a SQLite database, but not a Camber store; choose another --data"
         raise StoreUnusable(msg)
-    connection.pragma("journal_mode", "wal")
-    if tables == 0:
-        schema = resources.files("camber.storage.sqlite").joinpath("schema.sql").read_text()
-        with _transaction(connection):
-            connection.execute(schema)
-            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        return
     found: int = next(connection.execute("SELECT value FROM meta WHERE name = 'format'"))[0]
     if found != _FORMAT:
         msg = f"{path} has format {found}; this version of Camber reads format {_FORMAT}"
         raise StoreUnusable(msg)
 
 
+def _unusable(path: Path, error: Exception) -> StoreUnusable:
+    """Say why a file cannot be opened, and what to do."""
+    match error:
+        case StorageFull() | apsw.FullError() | OSError(errno=errno.ENOSPC):
+            what = "the disk is full. Make room on it, and start again"
+        case apsw.ReadOnlyError() | apsw.CantOpenError() | OSError():
+            what = (
+                f"{error}. Camber writes to it and beside it: give it a --data that it may change"
+            )
+        case _:
+            what = (
+                f"{error}. It is damaged, was not copied whole, or is another program's: restore "
+                "a backup, or move it away"
+            )
+    return StoreUnusable(f"{path} cannot be opened as a Camber store: {what}. Nothing was changed")
+
+
 def _lock(path: Path) -> IO[str]:
     """Keep other servers from the file until the process ends."""
     lock_path = path.with_name(f"{path.name}.lock")
-    lock_file = lock_path.open("a")
+    try:
+        lock_file = lock_path.open("a")
+    except OSError as error:
+        raise _unusable(path, error) from error
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
