@@ -39,7 +39,38 @@ def test_a_changed_id_is_refused(text, at, character):
             decode_id(changed)
 
 
-@pytest.mark.parametrize("text", ["", "j57", "0" * 31, "0" * 32, "z" * 37, "ü" * 31, "x" * 100])
+@given(
+    st.integers(0, 2**36),
+    st.integers(1, 6),
+    st.binary(min_size=16, max_size=16),
+    st.integers(0, 31),
+)
+def test_what_is_decoded_is_the_only_text_of_its_id(number, size, internal, spare):
+    """Texts with a right checksum, but for the form of their number and the bits beyond the end."""
+    varint = [number >> 7 * at & 0x7F | 0x80 for at in range(size)]
+    varint[-1] &= 0x7F
+    body = bytes(varint) + internal
+    first = second = 0
+    for byte in body:
+        first = (first + byte) % 256
+        second = (second + first) % 256
+    bits = "".join(f"{byte:08b}" for byte in (*body, first, second))
+    bits += f"{spare:05b}"[: -len(bits) % 5]
+    text = "".join(
+        "0123456789abcdefghjkmnpqrstvwxyz"[int(bits[at : at + 5], 2)]
+        for at in range(0, len(bits), 5)
+    )
+    try:
+        decoded = decode_id(text)
+    except InvalidId:
+        return
+    assert encode_id(decoded.table_number, decoded.internal) == text
+    assert decoded.internal == internal
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud800" * 32, "", "j57", "0" * 31, "0" * 32, "z" * 37, "ü" * 31, "x" * 100]
+)
 def test_other_text_is_refused(text):
     with pytest.raises(InvalidId, match="is not a document id"):
         decode_id(text)

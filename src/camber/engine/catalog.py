@@ -13,7 +13,7 @@ from typing import cast
 
 from camber.occ.interval import IndexId
 from camber.storage.index_ids import by_creation_time_index, by_id_index
-from camber.values.keys import encode_key
+from camber.values.keys import encode_key, encode_part
 from camber.values.timestamp import Timestamp
 from camber.values.value import UNSET, Value
 
@@ -60,11 +60,17 @@ class IndexEntry:
 
     def key(self, document: dict[str, Value]) -> bytes:
         """Return where `document` (system fields included) stands in this index."""
-        parts: list[Value] = [_at_path(document, path) for path in self.fields]
-        if self.name not in {"by_id", "by_creation_time"}:
-            parts.append(document[CREATION_TIME_FIELD])
-        parts.append(document[ID_FIELD])
-        return encode_key(parts)
+        id_key = encode_part(document[ID_FIELD])
+        return self.key_before(document, encode_part(document[CREATION_TIME_FIELD]), id_key)
+
+    def key_before(self, document: dict[str, Value], time_key: bytes, id_key: bytes) -> bytes:
+        """Return the same, given the parts of the key that all indexes have at their end."""
+        if self.name == "by_id":
+            return id_key
+        if self.name == "by_creation_time":
+            return time_key + id_key
+        parts = [encode_part(_at_path(document, path)) for path in self.fields]
+        return b"".join((*parts, time_key, id_key))
 
     def unique_key(self, document: dict[str, Value]) -> bytes | None:
         """Return what must differ between documents of a unique index.
@@ -76,6 +82,8 @@ class IndexEntry:
 
 
 def _at_path(document: dict[str, Value], path: str) -> Value:
+    if "." not in path:
+        return document.get(path, UNSET)
     value: Value = document
     for name in path.split("."):
         if not isinstance(value, dict):
@@ -107,10 +115,17 @@ class TableEntry:
         named = [entry for name, entry in self.indexes.items() if name not in built_in]
         return [*named, *self.pending, *self.dropped]
 
-    @property
-    def is_system(self) -> bool:
-        """Return whether the table belongs to Camber."""
-        return self.name.startswith("_")
+    #: Whether the table belongs to Camber.
+    is_system: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_system", self.name.startswith("_"))
+
+    def keys(self, document: dict[str, Value]) -> dict[IndexId, bytes]:
+        """Return where `document` (system fields included) stands in each maintained index."""
+        id_key = encode_part(document[ID_FIELD])
+        time_key = encode_part(document[CREATION_TIME_FIELD])
+        return {index.id: index.key_before(document, time_key, id_key) for index in self.maintained}
 
 
 def table_entry(number: int, name: str, declared: Iterable[IndexEntry]) -> TableEntry:

@@ -31,7 +31,7 @@ from camber.occ.read_set import ReadSet
 from camber.storage.index_ids import by_id_index
 from camber.storage.store import DocumentChange, EntryChange, Snapshot, StagedTable
 from camber.values.ids import decode_id, encode_id, new_internal_id
-from camber.values.keys import encode_key
+from camber.values.keys import encode_key, encode_part
 from camber.values.packed import pack, unpack
 from camber.values.size import value_size
 from camber.values.timestamp import Timestamp
@@ -97,6 +97,20 @@ class _Pending:
     after: bytes | None
     after_keys: dict[IndexId, bytes]
 
+    def lay_over(self, index: IndexId, overlay: SortedDict[bytes, bytes | None]) -> None:
+        """Put it over what an index has: None where the document is not any more."""
+        before = self.before_keys.get(index)
+        if before is not None:
+            overlay[before] = None
+        after = self.after_keys.get(index)
+        if after is not None:
+            overlay[after] = self.after
+
+    def take_off(self, index: IndexId, overlay: SortedDict[bytes, bytes | None]) -> None:
+        """Undo `lay_over`."""
+        for keys in (self.before_keys, self.after_keys):
+            overlay.pop(keys.get(index, b""), None)
+
 
 @dataclass(slots=True)
 class _Scan:
@@ -140,6 +154,7 @@ class Transaction:
         self._pending: dict[str, _Pending] = {}
         self._undo: list[tuple[str, _Pending | None]] = []
         self._created_tables: dict[str, TableEntry] = {}
+        #: Own writes by their keys, of the indexes that have been scanned since the first one.
         self._overlay: dict[IndexId, SortedDict[bytes, bytes | None]] = {}
         self._open_scans: dict[int, _Scan] = {}
         self._written_tables: set[int] = set()
@@ -194,9 +209,12 @@ class Transaction:
         table = self.table_by_number(decode_id(id).table_number)
         if table is None:
             return None
+        return self.get_of(table, id)
+
+    def get_of(self, table: TableEntry, id: str) -> bytes | None:
+        """Return the same as `get`, for who knows the table of the id."""
         self._check_intervals()
-        key = encode_key([id])
-        self._record(by_id_index(table.number), Interval.point(key), prefix=key)
+        self.depend_on_document(table.number, id)
         pending = self._pending.get(id)
         packed = self._snapshot.get(table.number, id) if pending is None else pending.after
         if packed is not None:
@@ -281,7 +299,13 @@ class Transaction:
     def _next_own_write(
         self, scan: _Scan, position: bytes | None
     ) -> tuple[bytes, bytes | None] | None:
+        if not self._pending:
+            return None
         overlay = self._overlay.get(scan.index)
+        if overlay is None:
+            overlay = self._overlay[scan.index] = SortedDict()
+            for pending in self._pending.values():
+                pending.lay_over(scan.index, overlay)
         if not overlay:
             return None
         keys = overlay.keys()
@@ -304,6 +328,11 @@ class Transaction:
     def depend_on(self, table: TableEntry) -> None:
         """Record a whole table as read, without reading it."""
         self._record(by_id_index(table.number), Interval(b"", None), prefix=b"")
+
+    def depend_on_document(self, table: int, id: str) -> None:
+        """Record a document of the table of this number as read, without reading it."""
+        key = encode_part(id)
+        self._record(by_id_index(table), Interval(key, key + b"\0"), prefix=key)
 
     def count(self, table: TableEntry) -> int:
         """Return how many documents a table has. The whole table is recorded as read."""
@@ -448,7 +477,7 @@ class Transaction:
         known = previous or absent
         if known is None:
             before = self._snapshot.get(table.number, id_)
-            before_keys = {} if before is None else _index_keys(table, _unpacked(before))
+            before_keys = {} if before is None else table.keys(_unpacked(before))
         else:
             before, before_keys = known.before, known.before_keys
         self._undo.append((id_, previous))
@@ -459,24 +488,20 @@ class Transaction:
                 before=before,
                 before_keys=before_keys,
                 after=packed,
-                after_keys={} if document is None else _index_keys(table, document),
+                after_keys={} if document is None else table.keys(document),
             ),
         )
 
     def _restore(self, id_: str, pending: _Pending | None) -> None:
         """Make `pending` what is wanted of a document, in the buffer and over every index."""
         previous = self._pending.pop(id_, None)
-        if previous is not None:
-            for index, key in (*previous.before_keys.items(), *previous.after_keys.items()):
-                self._overlay[index].pop(key, None)
-        if pending is None:
-            return
-        self._pending[id_] = pending
-        for index, key in pending.before_keys.items():
-            self._overlay.setdefault(index, SortedDict())[key] = None
-        if pending.after is not None:
-            for index, key in pending.after_keys.items():
-                self._overlay.setdefault(index, SortedDict())[key] = pending.after
+        if pending is not None:
+            self._pending[id_] = pending
+        for index, overlay in self._overlay.items():
+            if previous is not None:
+                previous.take_off(index, overlay)
+            if pending is not None:
+                pending.lay_over(index, overlay)
 
     def create_table(self, name: str) -> TableEntry:
         """Create a table that does not exist; one commit cannot create two of one name."""
@@ -511,10 +536,8 @@ class Transaction:
         if table.is_system or table.number in self._written_tables:
             return
         self._written_tables.add(table.number)
-        indexes = self.catalog.by_name(system_tables.INDEXES)
-        assert indexes is not None
-        prefix = encode_key([table.number])
-        self._record(indexes.indexes["by_table"].id, Interval.prefix(prefix), prefix=prefix)
+        prefix = encode_part(table.number)
+        self._record(system_tables.INDEXES_BY_TABLE, Interval.prefix(prefix), prefix=prefix)
 
     def _record_scan(self, scan: _Scan, consumed: Interval | None) -> None:
         if self._open_scans.pop(id(scan), None) is not None and consumed is not None:
@@ -625,10 +648,6 @@ def _unpacked(packed: bytes) -> dict[str, Value]:
     document = unpack(packed)
     assert isinstance(document, dict)
     return document
-
-
-def _index_keys(table: TableEntry, document: dict[str, Value]) -> dict[IndexId, bytes]:
-    return {index.id: index.key(document) for index in table.maintained}
 
 
 def _change(id_: str, pending: _Pending) -> DocumentChange:

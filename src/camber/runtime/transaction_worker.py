@@ -70,7 +70,7 @@ class LoadedApplication:
 
     def serving(self, transaction: Transaction) -> InProcessRelease:
         """Return the release; which one serves is recorded as read, though the server chose it."""
-        transaction.get(system_tables.RELEASE_ID)
+        transaction.depend_on_document(system_tables.RELEASES_NUMBER, system_tables.RELEASE_ID)
         return self.release
 
     @property

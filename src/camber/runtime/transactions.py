@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from camber import limits
 from camber.engine import system_tables
+from camber.engine.catalog import TableEntry
 from camber.engine.transaction import Transaction
 from camber.engine.variables import Variables
 from camber.errors import (
@@ -103,14 +104,16 @@ class TransactionRunner:
         transaction has then read: one that commits meanwhile is a conflict.
         """
         release = self.releases.serving(transaction)
+        record_id = ""
         if session is not None:
-            recorded = _recorded(transaction, session)
+            record_id = system_tables.session_request_id(session.session, session.request)
+            recorded = _recorded(transaction, record_id)
             if recorded is not None:
                 return recorded
         outcome = self._run(call, transaction, release, FunctionKind.MUTATION, PaginationState())
         log_lines = self.texts.log_lines(outcome.log.texts)
         if session is not None and outcome.value is not None:
-            _record(transaction, session, outcome.value, log_lines)
+            _record(transaction, session, record_id, outcome.value, log_lines)
         return MutationExecuted(
             value=outcome.value,
             failure=outcome.failure,
@@ -420,9 +423,8 @@ def nested_error(error: Exception, path: str) -> Exception:
     return FunctionError(f"{path} failed: {name}: {error}")
 
 
-def _recorded(transaction: Transaction, session: SessionRequest) -> MutationExecuted | None:
-    id_ = system_tables.session_request_id(session.session, session.request)
-    packed = transaction.get(id_)
+def _recorded(transaction: Transaction, record_id: str) -> MutationExecuted | None:
+    packed = transaction.get_of(_records(transaction), record_id)
     if packed is None:
         return None
     document = cast("dict[str, Any]", unpack(packed))
@@ -435,8 +437,18 @@ def _recorded(transaction: Transaction, session: SessionRequest) -> MutationExec
     )
 
 
+def _records(transaction: Transaction) -> TableEntry:
+    table = transaction.table_by_number(system_tables.SESSION_REQUESTS_NUMBER)
+    assert table is not None
+    return table
+
+
 def _record(
-    transaction: Transaction, session: SessionRequest, value: bytes, log_lines: tuple[str, ...]
+    transaction: Transaction,
+    session: SessionRequest,
+    record_id: str,
+    value: bytes,
+    log_lines: tuple[str, ...],
 ) -> None:
     fields: dict[str, Value] = {
         # Sorted first: the committer stamps the first place that looks like the placeholder, and
@@ -450,5 +462,5 @@ def _record(
     transaction.insert(
         system_tables.SESSION_REQUESTS,
         fields,
-        id=system_tables.session_request_id(session.session, session.request),
+        id=record_id,
     )

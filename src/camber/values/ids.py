@@ -4,13 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 from camber.errors import DeveloperError
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_DIGITS = {character: value for value, character in enumerate(_ALPHABET)}
+_ALPHABET = b"0123456789abcdefghjkmnpqrstvwxyz"
 _INTERNAL_BYTES = 16
 _NS_PER_DAY = 86_400 * 10**9
+
+#: The characters of digits by value; and what Python's own base 32 writes for each character: NUL,
+#: which is no digit there either, for what is none here.
+_CHARACTERS = _ALPHABET + bytes(256 - len(_ALPHABET))
+_PYTHON_DIGITS = bytes(
+    b"0123456789abcdefghijklmnopqrstuv"[_ALPHABET.index(byte)] if byte in _ALPHABET else 0
+    for byte in range(256)
+)
+
+
+def _spreads() -> tuple[tuple[int, int, int], ...]:
+    """Return the steps that give each of 32 digits of 5 bits a byte of its own.
+
+    A step halves all groups of digits at once: it keeps the bits of the first mask, and moves
+    those of the second up by so many.
+    """
+    steps = []
+    for digits in (16, 8, 4, 2, 1):
+        places = range(0, 256, 16 * digits)
+        low = sum((1 << 5 * digits) - 1 << place for place in places)
+        steps.append((low, low << 5 * digits, 3 * digits))
+    return tuple(steps)
+
+
+_SPREADS = _spreads()
 
 
 class InvalidId(DeveloperError):
@@ -45,24 +70,25 @@ def decode_id(text: str) -> DecodedId:
     if not 31 <= len(text) <= 37:
         msg = f"{text!r} is not a document id: ids have 31 to 37 characters, this has {len(text)}"
         raise InvalidId(msg)
-    number = 0
-    for character in text:
-        digit = _DIGITS.get(character)
-        if digit is None:
-            msg = f"{text!r} is not a document id: {character!r} is not one of its characters"
-            raise InvalidId(msg)
-        number = number << 5 | digit
-    spare = len(text) * 5 % 8
-    raw = (number >> spare).to_bytes(len(text) * 5 // 8, "big")
+    length_bits = len(text) * 5
+    try:
+        number = int(text.encode(errors="replace").translate(_PYTHON_DIGITS), 32)
+    except ValueError:
+        foreign = next(c for c in text if c not in _ALPHABET.decode())
+        msg = f"{text!r} is not a document id: {foreign!r} is not one of its characters"
+        raise InvalidId(msg) from None
+    spare = length_bits % 8
+    raw = (number >> spare).to_bytes(length_bits // 8, "big")
     table_number, size = _read_varint(raw, text)
-    internal = raw[size : size + _INTERNAL_BYTES]
     if len(raw) != size + _INTERNAL_BYTES + 2 or table_number == 0:
         msg = f"{text!r} is not a document id: it has the wrong length for its table"
         raise InvalidId(msg)
-    if table_number >= 2**32 or encode_id(table_number, internal) != text:
+    body = raw[:-2]
+    is_canonical = not number & (1 << spare) - 1 and body[:size] == _varint(table_number)
+    if table_number >= 2**32 or not is_canonical or raw[-2:] != _footer(body):
         msg = f"{text!r} is not a document id: its checksum is wrong"
         raise InvalidId(msg)
-    return DecodedId(table_number, internal)
+    return DecodedId(table_number, body[size:])
 
 
 def new_internal_id(random14: bytes, now_ns: int) -> bytes:
@@ -80,13 +106,16 @@ def id_length(table_number: int) -> int:
 def _base32(raw: bytes) -> str:
     length = -(-len(raw) * 8 // 5)
     number = int.from_bytes(raw, "big") << (length * 5 - len(raw) * 8)
-    digits = []
-    for _ in range(length):
-        digits.append(_ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(digits))
+    # The ids of tables up to number 16,383 have 32 digits; of others there are a few before.
+    first = [_ALPHABET[number >> 5 * at & 31] for at in range(length - 1, 31, -1)]
+    spread = number & (1 << 160) - 1
+    for low, high, bits in _SPREADS:
+        spread = spread & low | (spread & high) << bits
+    digits = spread.to_bytes(32, "big").translate(_CHARACTERS)
+    return (bytes(first) + digits[max(0, 32 - length) :]).decode()
 
 
+@lru_cache(maxsize=1024)
 def _varint(number: int) -> bytes:
     out = bytearray()
     while number > 0x7F:
@@ -108,8 +137,5 @@ def _read_varint(raw: bytes, text: str) -> tuple[int, int]:
 
 def _footer(body: bytes) -> bytes:
     """Return the Fletcher-16 checksum modulo 256, first sum first (version 0 changes no bit)."""
-    first = second = 0
-    for byte in body:
-        first = first + byte & 0xFF
-        second = second + first & 0xFF
-    return bytes([first, second])
+    sums = list(accumulate(body))
+    return bytes((sums[-1] & 0xFF, sum(sums) & 0xFF))

@@ -14,7 +14,6 @@ from camber.values.value import UNSET, Int64, Value
 
 _FLOAT = struct.Struct(">d")
 _U64 = struct.Struct(">Q")
-_SIGN = 1 << 63
 _ALL = (1 << 64) - 1
 
 
@@ -29,8 +28,11 @@ def encode_part(value: Value) -> bytes:
     if kind is str:
         return b"\x10" + value.encode().replace(b"\0", b"\0\xff") + b"\0"  # type: ignore[union-attr]
     if kind is int or kind is float:
-        (bits,) = _U64.unpack(_FLOAT.pack(value))
-        return b"\x0d" + _U64.pack(bits ^ _ALL if bits & _SIGN else bits | _SIGN)
+        packed = _FLOAT.pack(value)
+        if packed[0] < 0x80:
+            # A positive number's first bit is 0, and becomes 1.
+            return b"\x0d" + bytes((packed[0] | 0x80,)) + packed[1:]
+        return b"\x0d" + _U64.pack(_U64.unpack(packed)[0] ^ _ALL)
     if value is None:
         return b"\x03"
     if value is UNSET:

@@ -23,6 +23,9 @@ def ext_hook(code: int, data: memoryview) -> Int64:
     return Int64(_INT64.unpack(data)[0])
 
 
+#: Types whose values msgpack has as they are.
+_AS_IT_IS: Final = frozenset({str, int, bool, bytes, type(None)})
+
 _encoder = msgspec.msgpack.Encoder(order="sorted")
 _decoder = msgspec.msgpack.Decoder(ext_hook=ext_hook)
 
@@ -39,14 +42,20 @@ def unpack(packed: bytes) -> Value:
 
 def _packable(value: Value) -> Any:
     kind = type(value)
-    if kind is str or kind is int or value is None or kind is bool or kind is bytes:
+    if kind in _AS_IT_IS:
         return value
     if kind is float:
         return canonical_float(value)  # type: ignore[arg-type]
     if kind is dict:
-        return {name: _packable(item) for name, item in value.items()}  # type: ignore[union-attr]
+        return {
+            name: item if type(item) in _AS_IT_IS else _packable(item)
+            for name, item in value.items()  # type: ignore[union-attr]
+        }
     if kind is list:
-        return [_packable(item) for item in value]  # type: ignore[union-attr]
+        return [
+            item if type(item) in _AS_IT_IS else _packable(item)
+            for item in value  # type: ignore[union-attr]
+        ]
     if isinstance(value, Int64):
         return msgspec.msgpack.Ext(INT64_EXT, _INT64.pack(value))
     msg = f"{value!r} has not been checked"
