@@ -14,10 +14,10 @@ from camber.occ.subscriptions import Subscriptions
 from camber.occ.write_log import WriteLog
 from camber.occ.write_set import EVERY_KEY
 
-# All keys of up to two letters over three: few enough to list.
+# All keys of up to two letters over three, or with FF, which begins none, as the second.
 ALPHABET = b"\x00am"
 KEYS = [b"", *(bytes([a]) for a in ALPHABET)] + [
-    bytes(pair) for pair in itertools.product(ALPHABET, repeat=2)
+    bytes(pair) for pair in itertools.product(ALPHABET, ALPHABET + b"\xff")
 ]
 keys = st.sampled_from(KEYS)
 indexes = st.integers(1, 2)

@@ -32,7 +32,7 @@ class Interval:
 
     @staticmethod
     def prefix(prefix: bytes) -> Interval:
-        """Return the interval of all keys that start with `prefix`."""
+        """Return the interval of all keys that begin with the values in `prefix`."""
         return Interval(prefix, prefix_end(prefix))
 
     @staticmethod

@@ -18,6 +18,7 @@ from zlib import crc32
 from camber.occ.interval import IndexId, Interval
 from camber.occ.read_set import ReadSet
 from camber.occ.write_set import EveryKey, IndexWrites
+from camber.values.keys import GOES_ON
 
 K = TypeVar("K", bound=Hashable)
 
@@ -86,7 +87,9 @@ class Subscriptions(Generic[K]):
             for key in keys:
                 for length in lengths:
                     bucket = self._buckets.get((index, key[:length]))
-                    if bucket is not None and length <= len(key):
+                    # A longer string may begin as the prefix does, and is none of its keys.
+                    goes_on = key[length : length + 1] == GOES_ON
+                    if bucket is not None and length <= len(key) and not goes_on:
                         found.update(bucket.stale(key))
         return found
 

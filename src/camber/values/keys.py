@@ -1,16 +1,21 @@
 """Index keys: bytes that sort as the values do (protocol 1.6).
 
 missing < null < int64 < float64 < false < true < string < bytes < array < object. Each value's
-bytes end by themselves, so a key is its values' bytes one after the other, and no value's bytes
-are a prefix of another's.
+bytes end by themselves, so a key is its values' bytes one after the other. Only those of a string,
+or of bytes, may begin those of another, which has a zero there; what goes on is `GOES_ON` then,
+which begins no value.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Final
 
 from camber.values.value import UNSET, Int64, Value
+
+#: What escapes a zero byte within a string or bytes. No value begins with it.
+GOES_ON: Final = b"\xff"
 
 _FLOAT = struct.Struct(">d")
 _U64 = struct.Struct(">Q")
@@ -59,11 +64,8 @@ def encode_part(value: Value) -> bytes:
 
 
 def prefix_end(prefix: bytes) -> bytes | None:
-    """Return the smallest key above all that start with `prefix`; None if there is none."""
-    stripped = prefix.rstrip(b"\xff")
-    if not stripped:
-        return None
-    return stripped[:-1] + bytes([stripped[-1] + 1])
+    """Return the end of all keys that begin with the values in `prefix`; None if it has none."""
+    return prefix + GOES_ON if prefix else None
 
 
 def _escaped(raw: bytes) -> bytes:
