@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 AIRBYTE := .venv-airbyte
+PEERS := .venv-bench
 
 .PHONY: demo demo-reset test setup check-tools check format unit soak bench lock
 
@@ -13,7 +14,7 @@ demo: setup
 demo-reset:
 	rm -rf .demo
 
-test: setup $(AIRBYTE)/.installed check unit
+test: setup $(AIRBYTE)/.installed $(PEERS)/.installed check unit
 
 setup: check-tools $(VENV)/.installed node_modules/.installed
 
@@ -60,12 +61,18 @@ unit:
 soak: setup
 	$(BIN)/pytest --hypothesis-profile=soak tests/values tests/occ tests/storage tests/engine tests/sync
 
-# ONLY=name runs one benchmark.
-bench: setup
-	@$(BIN)/python benchmarks/run.py $(ONLY)
+# Against PocketBase and the bare limits, in about 20 minutes; writes bench/results.json and its plot. ONLY=name measures one.
+bench: setup $(PEERS)/.installed
+	@$(BIN)/python -m bench $(ONLY)
+
+$(PEERS)/.installed: requirements/bench.lock
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.lock
+	@touch $@
 
 lock:
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe --no-header -o requirements/dev.lock pyproject.toml requirements/dev.in
 	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe --no-header -o requirements/airbyte.lock requirements/airbyte.in
+	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe --no-header -o requirements/bench.lock requirements/bench.in
 	npm install --package-lock-only --ignore-scripts --no-audit --no-fund

@@ -13,7 +13,7 @@ from camber.identity.identity import Anonymous
 from camber.runtime.executor import Caller, FunctionCall
 from camber.values.packed import pack, unpack
 
-_CHAT = Path(__file__).resolve().parent.parent / "examples" / "chat"
+_CHAT = Path(__file__).resolve().parents[2] / "examples" / "chat"
 _MUTATIONS = 2000
 _AT_ONCE = 64
 

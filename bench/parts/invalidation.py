@@ -48,7 +48,7 @@ class _Reader:
                 ts=ts, packed=pack(number), failure=None, log_lines=(), journal=None
             )
             reads = transaction.finish().reads
-        return QueryExecuted(result=result, reads=reads, read_identity=False)
+        return QueryExecuted(result=result, reads=reads, read_identity=False, observed_time=False)
 
 
 def _read(transaction: Transaction, number: int) -> None:
