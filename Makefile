@@ -59,7 +59,7 @@ unit:
 
 # The property tests, for a long while.
 soak: setup
-	$(BIN)/pytest --hypothesis-profile=soak tests/values tests/occ tests/storage tests/engine tests/sync
+	$(BIN)/pytest --hypothesis-profile=soak tests/values tests/occ tests/storage tests/engine tests/sync tests/proofs
 
 # Against PocketBase and the bare limits, in about 20 minutes; writes bench/results.json and its plot. ONLY=name measures one.
 bench: setup $(PEERS)/.installed
