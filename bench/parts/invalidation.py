@@ -73,6 +73,9 @@ class _Watcher:
         msg = f"a commit elsewhere made {result} stale"
         raise AssertionError(msg)
 
+    def renew(self, at: Timestamp | None = None) -> None:
+        """Do nothing: there is nothing new."""
+
 
 async def _prepare(subscriptions: int) -> Engine:
     from camber.engine import system_tables

@@ -178,6 +178,15 @@ close_reason_bytes_max: Final = 123
 frames_unsent_max: Final = 2000
 #: Queries of one connection that run at once.
 queries_concurrent_max: Final = 20
+#: Messages of one connection that are taken in at one turn of the loop: others are served between.
+messages_per_turn: Final = 64
+#: Watchers of one result that are told of the next one at one turn of the loop: about a millisecond
+#: of pushes, between which whoever writes is answered.
+watchers_told_per_turn: Final = 200
+#: Frames that are kept with a result to be shared, one for each step that clients take to it.
+frames_shared_max: Final = 8
+#: How long a client may take to answer the end of its connection, in seconds.
+socket_close_s_max: Final = 10.0
 #: Queries in one `/api/query_batch`.
 query_batch_max: Final = 1000
 

@@ -25,6 +25,8 @@ steps = st.one_of(
     st.tuples(st.just("mutation"), st.booleans()),
     st.tuples(st.just("commit"), st.none()),
     st.tuples(st.just("deliver"), st.integers(1, 3)),
+    st.tuples(st.just("know"), st.booleans()),
+    st.tuples(st.just("renew"), st.integers(0, 3)),
 )
 
 
@@ -58,6 +60,11 @@ def test_any_history_leads_to_what_a_fresh_client_would_see(history):
             case "deliver":
                 for _ in range(how):
                     world.deliver()
+            case "know":
+                world.knows = how
+            case "renew":
+                # Somebody else's run has landed, a while ago.
+                world.renew(max(0, world.newest - how))
             case _:
                 assert not world.subscribed
     world.settle()

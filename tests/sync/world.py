@@ -13,14 +13,15 @@ from camber.sync.effects import (
     Adopt,
     Close,
     Note,
+    Push,
     RunAction,
     RunMutation,
     RunQuery,
     Send,
     Unwatch,
     Verify,
-    Watch,
 )
+from camber.sync.frames import text_of as message_of
 from camber.sync.session import Moment, Session
 from camber.values.packed import unpack
 from tests.sync.client import Books, text_of, ts_of
@@ -38,6 +39,8 @@ class Result:
         self.ts = ts
         self.valid_until = None
         self.journal = None
+        self.frames = None
+        self.who = who
         self.value = world.value(name, ts, who)
         self.name = name
         for later in range(ts + 1, world.newest + 1):
@@ -64,12 +67,21 @@ class Result:
         ).encode()
 
 
+class Sent:
+    """What is on its way to the client."""
+
+    def __init__(self, effect):
+        self.is_transition = isinstance(effect, Push)
+        frames = effect.frames if isinstance(effect, Push) else (effect.frame,)
+        self.frames = [message_of(frame) for frame in frames]
+
+
 class World:
     """One session, its client, and everything that has happened."""
 
     def __init__(self, *, chunks=False):
         self.states: list[dict[str, int]] = [{}]
-        self.session = Session(anonymous="nobody", understands_chunks=chunks)
+        self.session = Session(shell=self, anonymous="nobody", understands_chunks=chunks)
         self.books = Books()
         self.outbox = []
         self.running_queries = []
@@ -81,6 +93,8 @@ class World:
         self.verify = None
         self.closed = None
         self.subscribed = {}
+        self.knows = False
+        self.told = 0
         self.query_set = 0
         self.identity = 0
         self.sent_requests = 0
@@ -98,9 +112,12 @@ class World:
     def carry_out(self, effects):
         for effect in effects:
             match effect:
-                case Send():
+                case Send() | Push():
                     assert self.closed is None, "sent after closing"
-                    self.outbox.append(effect)
+                    self.outbox.append(Sent(effect))
+                    if isinstance(effect, Push):
+                        for query in effect.watched:
+                            self.watched[query.query_id] = query
                 case Close():
                     self.closed = effect
                 case RunQuery():
@@ -110,10 +127,9 @@ class World:
                     self.running_mutation = effect
                 case RunAction():
                     self.running_actions.append(effect)
-                case Watch():
-                    self.watched[effect.query_id] = effect.result
                 case Unwatch():
-                    self.watched.pop(effect.query_id, None)
+                    if self.watched.get(effect.query.query_id) is effect.query:
+                        del self.watched[effect.query.query_id]
                 case Verify():
                     self.verify = effect.message
                 case Adopt() | Note():
@@ -142,7 +158,7 @@ class World:
         if not self.running_queries:
             return False
         effect = self.running_queries.pop(at % len(self.running_queries))
-        result = Result(self, name_of(effect.call), effect.ts, effect.identity)
+        result = Result(self, name_of(effect.query.call), effect.ts, effect.identity)
         self.results.append(result)
         self.carry_out(self.session.query_finished(effect.run, result, self.moment()))
         return True
@@ -154,8 +170,29 @@ class World:
         ended = [r for r in self.results if r.name == name and r.valid_until is None]
         for result in ended:
             result.valid_until = self.newest
-        if any(watched in ended for watched in self.watched.values()):
-            self.carry_out(self.session.invalidated(self.moment()))
+        for watched in list(self.watched.values()):
+            if watched.result in ended:
+                watched.invalidated(watched.result)
+        self.renew()
+
+    # What the session asks meanwhile.
+
+    def find(self, query, ts):
+        """A result that somebody else has asked for; whether there is one is up to chance."""
+        if not self.knows:
+            return None
+        name, who = name_of(query.call), self.session._identity
+        for result in self.results:
+            if result.name == name and result.who == who and result.holds_at(ts):
+                return result
+        self.results.append(Result(self, name, ts, who))
+        return self.results[-1]
+
+    def invalidated(self):
+        self.told += 1
+
+    def renew(self, at=None):
+        self.carry_out(self.session.renew(self.moment(), at))
 
     def commit_mutation(self):
         """The running mutation's commit becomes visible; its result is still on its way."""

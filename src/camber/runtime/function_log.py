@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 _NOTHING_RAN = Run()
+#: How far apart in time answers may be that are kept as one.
+_TOGETHER_NS = 10_000_000
 #: Memory that an entry takes beside its texts, about.
 _ENTRY_BYTES = 500
 
@@ -144,6 +146,44 @@ class _Hit(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+class _Answers(msgspec.Struct, gc=False):
+    """Answers of one result from the cache, one right after another: a push to many sockets.
+
+    They have one place in the ring, and what they share is kept once. Their keys follow each other.
+    """
+
+    key: int
+    now_ns: int
+    path: str
+    component: str
+    origin: Origin
+    identities: list[Identity]
+    error: str | None
+    lines: tuple[LogLine, ...]
+    return_bytes: int
+    #: There are none by one: for `_size`.
+    request_id: str = ""
+
+    def completions(self, request_id: Callable[[int], str]) -> Iterator[Completion]:
+        """Yield the entries that readers get, the newest first."""
+        for back, identity in enumerate(reversed(self.identities)):
+            key = self.key - back
+            yield _Hit(
+                key,
+                self.now_ns,
+                self.path,
+                self.component,
+                request_id(key),
+                self.origin,
+                identity,
+                None,
+                0.0,
+                self.error,
+                self.lines,
+                self.return_bytes,
+            ).completion()
+
+
 Entry: TypeAlias = Completion | Progress
 Listener: TypeAlias = Callable[[Entry], None]
 
@@ -155,7 +195,10 @@ class FunctionLog:
         self.host = host
         self.tracing = tracing
         self._runs: _Ring[Entry] = _Ring()
-        self._hits: _Ring[_Hit] = _Ring()
+        self._hits: _Ring[_Hit | _Answers] = _Ring()
+        #: The newest answers, while more may join them, and of what.
+        self._answers: _Answers | None = None
+        self._answered: QueryResult | None = None
         self._last_key = 0
         self._id_key = host.random_bytes(16)
         self._listeners: list[Listener] = []
@@ -205,6 +248,46 @@ class FunctionLog:
         if self._waiting:
             self._wake()
 
+    def answered(
+        self, path: str, component: str, origin: Origin, identity: Identity, result: QueryResult
+    ) -> None:
+        """Note what `hit` notes, for one of many who have nothing but the result in common.
+
+        Their requests have no ids but those that readers are shown.
+        """
+        if path.startswith("_"):
+            return
+        self.hits += 1
+        now_ns = self.host.now_ns()
+        group = self._answers
+        if (
+            group is not None
+            and self._answered is result
+            and group.key == self._last_key
+            and now_ns - group.now_ns < _TOGETHER_NS
+            and len(group.identities) < limits.function_log_entries_max
+        ):
+            self._last_key = group.key = group.key + 1
+            group.identities.append(identity)
+            return
+        self._last_key = max(self._last_key + 1, now_ns // 1000)
+        failure = result.failure
+        group = _Answers(
+            self._last_key,
+            now_ns,
+            path,
+            component,
+            origin,
+            [identity],
+            None if failure is None else failure.full_text,
+            result.logged,
+            len(result.packed or b""),
+        )
+        self._answers, self._answered = group, result
+        self._hits.append(group)
+        if self._waiting:
+            self._wake()
+
     def add(self, entry: Entry) -> None:
         """Keep an entry, tell listeners and readers of it, and forget the oldest."""
         self._runs.append(entry)
@@ -229,10 +312,18 @@ class FunctionLog:
         return list(
             heapq.merge(
                 self._runs.after(cursor_ms),
-                (hit.completion() for hit in self._hits.after(cursor_ms)),
+                self._hits_after(cursor_ms),
                 key=_key_of,
             )
         )
+
+    def _hits_after(self, cursor_ms: float) -> Iterator[Completion]:
+        for hit in self._hits.after(cursor_ms):
+            if isinstance(hit, _Hit):
+                yield hit.completion()
+                continue
+            newest_first = hit.completions(self._request_id)
+            yield from reversed([each for each in newest_first if each.key / 1000 > cursor_ms])
 
     async def more(self, within_s: float) -> None:
         """Return when there is a new entry, when the log is closed, or after `within_s`."""
@@ -250,6 +341,10 @@ class FunctionLog:
             return entry.execution_id
         digest = blake2b(entry.key.to_bytes(8, "big"), digest_size=16, key=self._id_key).digest()
         return str(uuid.UUID(bytes=digest, version=4))
+
+    def _request_id(self, key: int) -> str:
+        """Return the request id of an answer that nobody has asked for by one."""
+        return blake2b(key.to_bytes(8, "big"), digest_size=8, key=self._id_key).hexdigest()
 
     def close(self) -> None:
         """Send readers away: the server ends."""
@@ -416,7 +511,7 @@ _NO_SPAN = nullcontext()
 _BUG = "InternalServerError: the server failed; its output says why"
 
 
-K = TypeVar("K", bound="Entry | _Hit")
+K = TypeVar("K", bound="Entry | _Hit | _Answers")
 
 
 class _Ring(Generic[K]):
@@ -461,7 +556,7 @@ def _identity_type(identity: Identity) -> str:
             return "instance_admin" if acting_as is None else "member_acting_user"
 
 
-def _size(entry: Entry | _Hit) -> int:
+def _size(entry: Entry | _Hit | _Answers) -> int:
     size = _ENTRY_BYTES + len(entry.path) + len(entry.request_id)
     if entry.lines:
         for line in entry.lines:

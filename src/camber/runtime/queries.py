@@ -11,14 +11,18 @@ while it is not given to new requests any more (semantics 4.8).
 Equal requests are run once, however many ask (single flight). Whoever joined a run takes its
 result only if it holds at the timestamp that they need, and if the run did not read the identity
 or both identities are equal; else they run it themselves.
+
+When a commit touches a result that thousands watch, all are told at once, which only marks; one of
+them is let ask for it again; and the others are called when that run has landed and the result is
+there to be taken. They are called in turns of the loop, so that others are served in between.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 from camber import limits
 from camber.engine.engine import Engine
@@ -36,8 +40,7 @@ from camber.values.timestamp import Timestamp
 _EVICTION_STEPS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class Request(NamedTuple):
     """What makes two query runs the same but for who asks."""
 
     path: str
@@ -47,8 +50,37 @@ class _Request:
     component: str
 
 
-#: The request, and who asked if the run read that.
-_Key = tuple[_Request, str | None]
+#: A request; with who asked, as `identity_key` tells them apart, if the run read that.
+_Key: TypeAlias = Request | tuple[Request, str]
+
+#: Takes a result, or why there is none.
+Told: TypeAlias = Callable[[QueryResult | Exception], None]
+
+
+class _Asked(NamedTuple):
+    """Somebody who waits for a run."""
+
+    call: FunctionCall
+    request: Request
+    who: str
+    ts: Timestamp
+    told: Told
+    since_s: float
+
+
+class _Flight:
+    """A run of a query: who waits for its result, and who wants to know that there is one."""
+
+    __slots__ = ("asked", "watchers")
+
+    def __init__(self) -> None:
+        self.asked: list[_Asked] = []
+        self.watchers: list[Watcher] = []
+
+
+def request_of(call: FunctionCall) -> Request:
+    """Return what the cache knows a call by."""
+    return Request(call.path, call.arguments, call.journal, call.caller.value, call.component_path)
 
 
 class Queries:
@@ -60,11 +92,10 @@ class Queries:
         self._log = log
         self._cache: OrderedDict[_Key, QueryResult] = OrderedDict()
         self._cached_bytes = 0
-        self._flights: dict[_Key, asyncio.Task[_Landed]] = {}
+        self._flights: dict[_Key, _Flight] = {}
         #: Paths that have read the identity: their flights are not shared across identities.
         self._personal: set[str] = set()
         self._subscriptions: Subscriptions[QueryResult] = Subscriptions()
-        self._keys: dict[QueryResult, set[_Key]] = {}
         engine.on_publish(self._published)
 
     async def run(self, call: FunctionCall, ts: Timestamp) -> QueryResult:
@@ -73,29 +104,59 @@ class Queries:
         A query that fails has a result too, which is shared with those who wait for the same run
         and kept only while somebody watches it.
         """
-        request = _Request(
-            call.path, call.arguments, call.journal, call.caller.value, call.component_path
-        )
-        who = identity_key(call.identity)
-        while True:
-            cached = self._lookup(request, who, ts)
-            if cached is not None:
-                self._log.hit(call, cached)
-                return cached
-            flight_key: _Key = (request, who if call.path in self._personal else None)
-            flight = self._flights.get(flight_key)
-            # One that has landed is not joined: waiting for it would not let the loop take it away.
-            if flight is None or flight.done():
-                flight = self._take_off(flight_key, request, call, ts)
-                landed = await asyncio.shield(flight)
-                # A run asked for here is for this caller, at this timestamp: always taken.
-                return landed.result
-            joined_s = self._engine.host.monotonic()
-            landed = await asyncio.shield(flight)
-            mine = not landed.read_identity or landed.who == who
-            if mine and landed.result.holds_at(ts):
-                self._log.hit(call, landed.result, self._engine.host.monotonic() - joined_s)
-                return landed.result
+        request, who = request_of(call), identity_key(call.identity)
+        found = self.find(request, who, ts)
+        if found is not None:
+            self._log.hit(call, found)
+            return found
+        told: asyncio.Future[QueryResult] = asyncio.get_running_loop().create_future()
+
+        def tell(result: QueryResult | Exception) -> None:
+            if told.done():
+                return
+            if isinstance(result, Exception):
+                told.set_exception(result)
+            else:
+                told.set_result(result)
+
+        self.ask(call, request, who, ts, tell)
+        return await told
+
+    def find(self, request: Request, who: str, ts: Timestamp) -> QueryResult | None:
+        """Return a result that holds at `ts`, if there is one.
+
+        `request` and `who` are those of the call, kept by whoever asks often.
+        """
+        key: _Key = request
+        if request.path in self._personal:
+            key = (request, who)
+            if key not in self._cache:
+                key = request
+        result = self._cache.get(key)
+        # A failure is watched by those who saw it, never given to those who ask anew.
+        if (
+            result is None
+            or result.failure is not None
+            or not result.holds_at(ts)
+            or (result.observed_ns is not None and not self._is_recent(result.observed_ns))
+        ):
+            return None
+        self._cache.move_to_end(key)
+        return result
+
+    def ask(
+        self, call: FunctionCall, request: Request, who: str, ts: Timestamp, told: Told
+    ) -> None:
+        """Run a query that `find` does not find, and call `told` with a result that holds at `ts`.
+
+        Or wait for one who runs the same: `told` is called later in any case.
+        """
+        key: _Key = (request, who) if call.path in self._personal else request
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = _Flight()
+            self._engine.host.spawn(f"query {call.path}", self._fly(flight, key))
+        flight.asked.append(_Asked(call, request, who, ts, told, self._engine.host.monotonic()))
 
     @property
     def cached_bytes(self) -> int:
@@ -109,62 +170,81 @@ class Queries:
 
     def watch(self, result: QueryResult, watcher: Watcher) -> None:
         """Tell `watcher` when `result` stops to hold at the newest timestamp."""
-        result.watchers.add(watcher)
+        if result.watchers:
+            result.watchers.add(watcher)
+        else:
+            result.watchers = {watcher}
 
     def unwatch(self, result: QueryResult, watcher: Watcher) -> None:
         """Take a watcher back. A result that nobody watches may leave the cache."""
+        if result.valid_until is not None:
+            return
         result.watchers.discard(watcher)
         # A newer one may have taken its place while it was watched.
-        is_cached = bool(self._keys.get(result))
-        if not result.watchers and (result.failure is not None or not is_cached):
+        if not result.watchers and (result.failure is not None or not result.keys):
             self._forget(result)
 
-    def _lookup(self, request: _Request, who: str, ts: Timestamp) -> QueryResult | None:
-        for key in ((request, who), (request, None)):
-            result = self._cache.get(key)
-            # A failure is watched by those who saw it, never given to those who ask anew.
-            if result is None or result.failure is not None or not result.holds_at(ts):
-                continue
-            if self._is_recent(result):
-                self._cache.move_to_end(key)
-                return result
-        return None
-
-    def _is_recent(self, result: QueryResult) -> bool:
+    def _is_recent(self, observed_ns: int) -> bool:
         """Return whether what the function saw of the clock is still good enough."""
-        if result.observed_ns is None:
-            return True
-        age_ns = self._engine.host.now_ns() - result.observed_ns
+        age_ns = self._engine.host.now_ns() - observed_ns
         # A clock that was set back makes it too old as well.
         return 0 <= age_ns < limits.observed_time_s_max * 1e9
 
-    def _take_off(
-        self, key: _Key, request: _Request, call: FunctionCall, ts: Timestamp
-    ) -> asyncio.Task[_Landed]:
-        flight = self._engine.host.spawn(f"query {call.path}", self._fly(request, call, ts))
-        self._flights[key] = flight
+    async def _fly(self, flight: _Flight, key: _Key) -> None:
+        """Run what the first who asked has asked for: always taken by that one."""
+        first = flight.asked[0]
+        who: str | None = None
+        landed: QueryResult | Exception
+        try:
+            asked_ns = self._engine.host.now_ns()
+            executed = await self._executed(first.call, first.ts)
+            landed = executed.result
+            if executed.observed_time:
+                landed.observed_ns = asked_ns
+            if executed.read_identity:
+                self._personal.add(first.call.path)
+                who = first.who
+            self._keep(landed, executed.reads, first.request, who)
+        except Exception as error:  # noqa: BLE001  # told to all who wait
+            landed = error
+        del self._flights[key]
+        first.told(landed)
+        self._in_turns(self._tell(flight, landed, who))
 
-        def landed(done: asyncio.Task[_Landed]) -> None:
-            if self._flights.get(key) is done:
-                del self._flights[key]
-            # Read even when nobody waits any more, or asyncio warns about it.
-            if not done.cancelled():
-                done.exception()
+    def _tell(
+        self, flight: _Flight, landed: QueryResult | Exception, who: str | None
+    ) -> Iterator[None]:
+        """Tell all but the first; `who` is given if the run has read the identity."""
+        now_s = self._engine.host.monotonic()
+        ts = flight.asked[0].ts
+        for asked in flight.asked[1:]:
+            if isinstance(landed, Exception):
+                asked.told(landed)
+            elif who in {None, asked.who} and landed.holds_at(asked.ts):
+                self._log.hit(asked.call, landed, now_s - asked.since_s)
+                asked.told(landed)
+            else:
+                self._ask_again(asked)
+            yield
+        for watcher in flight.watchers:
+            watcher.renew(ts)
+            yield
 
-        flight.add_done_callback(landed)
-        return flight
+    def _ask_again(self, asked: _Asked) -> None:
+        call, request, who, ts, told, since_s = asked
+        found = self.find(request, who, ts)
+        if found is None:
+            self.ask(call, request, who, ts, told)
+        else:
+            self._log.hit(call, found, self._engine.host.monotonic() - since_s)
+            told(found)
 
-    async def _fly(self, request: _Request, call: FunctionCall, ts: Timestamp) -> _Landed:
-        asked_ns = self._engine.host.now_ns()
-        executed = await self._executed(call, ts)
-        who = identity_key(call.identity)
-        result = executed.result
-        if executed.observed_time:
-            result.observed_ns = asked_ns
-        if executed.read_identity:
-            self._personal.add(call.path)
-        self._keep(result, executed.reads, request, who if executed.read_identity else None)
-        return _Landed(result, executed.read_identity, who)
+    def _in_turns(self, steps: Iterator[None]) -> None:
+        """Do some of the steps now and the others later, with the loop's other work in between."""
+        for done, _ in enumerate(steps, start=1):
+            if done == limits.watchers_told_per_turn:
+                asyncio.get_running_loop().call_soon(self._in_turns, steps)
+                return
 
     async def _executed(self, call: FunctionCall, ts: Timestamp) -> QueryExecuted:
         execution = self._log.begin(call, FunctionKind.QUERY)
@@ -177,9 +257,7 @@ class Queries:
         execution.ended(executed.run, result.failure, len(result.packed or b""))
         return executed
 
-    def _keep(
-        self, result: QueryResult, reads: ReadSet, request: _Request, who: str | None
-    ) -> None:
+    def _keep(self, result: QueryResult, reads: ReadSet, request: Request, who: str | None) -> None:
         """Put a new result under watch, unless a commit has touched it since its snapshot."""
         write_log = self._engine.committer.write_log
         if not write_log.holds_since(result.ts):
@@ -190,29 +268,25 @@ class Queries:
             result.valid_until = conflict.ts
             return
         self._subscriptions.add(result, reads)
-        self._keys[result] = set()
         self._cached_bytes += result.size_bytes
-        self._store((request, who), result)
         if result.journal is not None and result.journal != request.journal:
+            self._store(request, who, result)
             # Running again with its own journal gives the same result (semantics 3.7).
-            pinned = _Request(
-                request.path,
-                request.arguments,
-                result.journal,
-                request.caller,
-                request.component,
-            )
-            self._store((pinned, who), result)
+            request = request._replace(journal=result.journal)
+        self._store(request, who, result)
         self._evict(result)
 
-    def _store(self, key: _Key, result: QueryResult) -> None:
+    def _store(self, request: Request, who: str | None, result: QueryResult) -> None:
+        key: _Key = request if who is None else (request, who)
         previous = self._cache.pop(key, None)
         if previous is not None and previous is not result:
-            self._keys[previous].discard(key)
-            if not self._keys[previous] and not previous.watchers:
+            previous.keys = tuple(other for other in previous.keys if other != key)
+            if not previous.keys and not previous.watchers:
                 self._forget(previous)
         self._cache[key] = result
-        self._keys[result].add(key)
+        result.keys = (*result.keys, key)
+        # The last is that of whoever has seen it.
+        result.request = key
 
     def _evict(self, newest: QueryResult) -> None:
         """Drop what was not asked for longest and nobody watches; never the newest result.
@@ -239,10 +313,10 @@ class Queries:
     def _expire(self, result: QueryResult, ts: Timestamp) -> None:
         result.valid_until = ts
         self._subscriptions.remove(result)
-        keys = self._keys.pop(result, set())
-        for key in keys:
+        for key in result.keys:
             if self._cache.get(key) is result:
                 del self._cache[key]
+        result.keys = ()
         self._cached_bytes -= result.size_bytes
 
     def _published(self, commits: Sequence[Commit]) -> None:
@@ -255,25 +329,29 @@ class Queries:
         tracing = self._log.tracing
         for commit, results in stale:
             if tracing is None:
-                _notify(results)
+                self._notify(results)
                 continue
             cause = tracing.commit_published(commit.ts)
             if results:
                 attributes = {"camber.results": len(results)}
                 with tracing.within(cause), tracing.step("invalidate", attributes):
-                    _notify(results)
+                    self._notify(results)
 
+    def _notify(self, stale: list[QueryResult]) -> None:
+        """Tell all who watch, and let them go on after those who wait for these commits."""
+        watched = [result for result in stale if result.watchers]
+        for result in watched:
+            for watcher in result.watchers:
+                watcher.invalidated(result)
+        if watched:
+            asyncio.get_running_loop().call_soon(self._in_turns, self._renew(watched))
 
-@dataclass(frozen=True, slots=True)
-class _Landed:
-    """A finished run, and for whom it was."""
-
-    result: QueryResult
-    read_identity: bool
-    who: str
-
-
-def _notify(stale: list[QueryResult]) -> None:
-    for result in stale:
-        for watcher in tuple(result.watchers):
-            watcher.invalidated(result)
+    def _renew(self, stale: list[QueryResult]) -> Iterator[None]:
+        for result in stale:
+            for watcher in result.watchers:
+                watcher.renew()
+                yield
+                flight = self._flights.get(result.request)
+                if flight is not None:
+                    flight.watchers += result.watchers
+                    break

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from camber.engine.transaction import NOTHING_USED, Usage
 from camber.functions.logs import LogLine
@@ -64,10 +64,21 @@ class Run:
 
 
 class Watcher(Protocol):
-    """Somebody who wants to know when a result stops to hold."""
+    """Somebody who wants to know when a result stops to hold. Called on the loop."""
 
     def invalidated(self, result: QueryResult) -> None:
-        """Note that `result` does not hold at the newest timestamp; called on the loop."""
+        """Note that `result` does not hold at the newest timestamp."""
+
+    def renew(self, at: Timestamp | None = None) -> None:
+        """Ask for what has taken the place of an invalidated result.
+
+        Of all who watched the same result one is called first. Once the query has run for that
+        one the others are, with a timestamp at which its result holds.
+        """
+
+
+#: Most results are looked at by nobody, or by one.
+NOBODY: Final[set[Watcher]] = set()
 
 
 class QueryResult:
@@ -77,15 +88,17 @@ class QueryResult:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_json",
+        "_comparable",
         "_shared",
         "failure",
+        "frames",
         "journal",
+        "keys",
         "log_lines",
         "logged",
         "observed_ns",
         "packed",
+        "request",
         "ts",
         "valid_until",
         "watchers",
@@ -111,8 +124,13 @@ class QueryResult:
         self.valid_until: Timestamp | None = None
         #: When it was asked for, if its function has read the clock.
         self.observed_ns: int | None = None
-        self.watchers: set[Watcher] = set()
-        self._json: bytes | None = None
+        self.watchers = NOBODY
+        #: What the cache knows it by: a request that it is the result of, and where it is kept.
+        self.request: Any = None
+        self.keys: tuple[Any, ...] = ()
+        #: Frames that are the same for many clients; see `sync.effects.SharedResult`.
+        self.frames: dict[Any, tuple[bytes, ...]] | None = None
+        self._comparable: object = None
         self._shared: tuple[bytes, bytes] | None = None
 
     def holds_at(self, ts: Timestamp) -> bool:
@@ -120,18 +138,12 @@ class QueryResult:
         return self.ts <= ts and (self.valid_until is None or ts < self.valid_until)
 
     @property
-    def json(self) -> bytes:
-        """Return the value's lossless JSON, made once."""
-        assert self.packed is not None
-        if self._json is None:
-            self._json = encode_value(unpack(self.packed))
-        return self._json
-
-    @property
     def comparable(self) -> object:
         """Return what is equal for results that a client cannot tell apart."""
-        failure = None if self.failure is None else self.failure.comparable
-        return self.packed, failure, self.log_lines, self.journal
+        if self._comparable is None:
+            failure = None if self.failure is None else self.failure.comparable
+            self._comparable = self.packed, failure, self.log_lines, self.journal
+        return self._comparable
 
     def modification(self, query_id: int) -> bytes:
         """Return the QueryUpdated or QueryFailed of a subscription (protocol 3.4).
@@ -149,7 +161,8 @@ class QueryResult:
             encode_json(self.journal),
         )
         if self.failure is None:
-            return b"QueryUpdated", b'"value":%b,%b' % (self.json, tail)
+            assert self.packed is not None
+            return b"QueryUpdated", b'"value":%b,%b' % (encode_value(unpack(self.packed)), tail)
         data = self.failure.data_json
         members = b'"errorMessage":%b,%b' % (encode_json(self.failure.message), tail)
         return b"QueryFailed", members if data is None else members + b',"errorData":' + data

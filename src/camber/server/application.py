@@ -17,6 +17,7 @@ from camber.deployment.deploying import Deployer
 from camber.deployment.deployment import Deployment
 from camber.errors import BadRequest, RequestError
 from camber.server.admin_api import AdminApi
+from camber.server.asgi_connection import AsgiConnection
 from camber.server.client_version import (
     UNKNOWN,
     ClientVersion,
@@ -34,8 +35,9 @@ from camber.server.request_spans import RequestSpans
 from camber.server.static_files import StaticFiles
 from camber.server.streaming_export_api import StreamingExportApi
 from camber.server.streaming_import_api import StreamingImportApi
-from camber.server.sync_socket import SessionOwners, SyncSocket
+from camber.server.sync_socket import SyncSocket, SyncSockets
 from camber.server.transfer_api import TransferApi
+from camber.server.websocket_connection import EXTENSION
 
 
 def api_application(
@@ -123,10 +125,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 class _Sockets:
     def __init__(self, deployment: Deployment, metrics: Metrics, drain: Drain) -> None:
-        self._deployment = deployment
-        self._metrics = metrics
-        self._drain = drain
-        self._owners = SessionOwners()
+        self._sockets = SyncSockets(deployment, metrics, drain)
 
     async def versioned(self, websocket: WebSocket) -> None:
         """Serve an npm client, whose version stands in the path."""
@@ -148,15 +147,14 @@ class _Sockets:
         await self._serve(websocket, client)
 
     async def _serve(self, websocket: WebSocket, client: ClientVersion) -> None:
-        socket = SyncSocket(
-            websocket=websocket,
-            deployment=self._deployment,
-            owners=self._owners,
-            metrics=self._metrics,
-            client=client,
-        )
-        self._drain.add(socket)
-        try:
-            await socket.serve()
-        finally:
-            self._drain.remove(socket)
+        await websocket.accept()
+        socket = SyncSocket(self._sockets, client)
+        host = self._sockets.host
+        give_over = websocket.scope.get("extensions", {}).get(EXTENSION)
+        if give_over is not None:
+            # Under our own server nothing of this call is left: the connection calls the socket.
+            socket.connected(give_over(socket, host.monotonic()))
+            return
+        connection = AsgiConnection(websocket, host)
+        socket.connected(connection)
+        await connection.serve(socket)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from camber.host import Host
@@ -17,35 +15,27 @@ if TYPE_CHECKING:
 _NO_SPAN = nullcontext()
 
 
-@dataclass(slots=True)
-class _Delivery:
-    """One Transition, from what makes it due until it is sent.
+class Deliveries:
+    """The Transitions of one socket: those that wait to be sent, and the one that is next.
 
-    `touched_s` is when a commit first touched what it shows; None if the client asked for it.
+    A Transition has a time at which a commit first touched what it shows; None if the client asked
+    for it.
     """
 
-    touched_s: float | None = None
-    span: Span | None = None
-
-    def end(self) -> None:
-        if self.span is not None:
-            self.span.end()
-
-
-class Deliveries:
-    """The Transitions of one socket, in order. The one that is not computed yet is `_next`."""
+    __slots__ = ("_host", "_metrics", "_span", "_touched_s", "_tracing", "_unsent")
 
     def __init__(self, *, host: Host, metrics: Metrics, tracing: Tracing | None) -> None:
         self._host = host
         self._metrics = metrics
         self._tracing = tracing
-        self._next = _Delivery()
-        self._unsent: deque[_Delivery] = deque()
+        self._touched_s: float | None = None
+        self._span: Span | None = None
+        self._unsent: list[tuple[float | None, Span | None]] = []
 
     def touched(self) -> None:
         """Note that a commit has touched what the client looks at."""
-        if self._next.touched_s is None:
-            self._next.touched_s = self._host.monotonic()
+        if self._touched_s is None:
+            self._touched_s = self._host.monotonic()
         if self._tracing is not None:
             self._start_span(self._tracing, "commit")
 
@@ -55,24 +45,36 @@ class Deliveries:
             return _NO_SPAN
         return self._tracing.within(self._start_span(self._tracing, "client"))
 
-    def queued(self) -> None:
-        """Note that the next Transition is computed, and waits to be sent."""
-        self._unsent.append(self._next)
-        self._next = _Delivery()
+    def sent(self) -> None:
+        """Note that the next Transition is out."""
+        self._out(self._touched_s, self._span)
+        self._touched_s = self._span = None
 
-    def sent(self, now_s: float) -> None:
-        """Note that the oldest Transition that waited is out."""
-        delivery = self._unsent.popleft()
-        self._metrics.transition_sent(now_s, delivery.touched_s)
-        delivery.end()
+    def queued(self) -> None:
+        """Note that the next Transition is written, and waits until the client takes it in."""
+        self._unsent.append((self._touched_s, self._span))
+        self._touched_s = self._span = None
+
+    def all_sent(self) -> int:
+        """Note that all that waited are out; return how many those are."""
+        unsent, self._unsent = self._unsent, []
+        for touched_s, span in unsent:
+            self._out(touched_s, span)
+        return len(unsent)
 
     def close(self) -> None:
         """Note that the client is gone, and will get none of them."""
-        for delivery in (*self._unsent, self._next):
-            delivery.end()
+        for _, span in (*self._unsent, (None, self._span)):
+            if span is not None:
+                span.end()
+
+    def _out(self, touched_s: float | None, span: Span | None) -> None:
+        self._metrics.transition_sent(touched_s)
+        if span is not None:
+            span.end()
 
     def _start_span(self, tracing: Tracing, cause: str) -> Span:
-        if self._next.span is None:
+        if self._span is None:
             attributes = {"camber.cause": cause, "network.protocol.name": "websocket"}
-            self._next.span = tracing.start("transition", attributes, kind=SpanKind.PRODUCER)
-        return self._next.span
+            self._span = tracing.start("transition", attributes, kind=SpanKind.PRODUCER)
+        return self._span

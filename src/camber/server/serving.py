@@ -17,6 +17,7 @@ from camber.deployment.deploying import Deployer
 from camber.deployment.deployment import Deployment
 from camber.server.application import api_application, site_application
 from camber.server.draining import Drain
+from camber.server.websocket_connection import Handshake
 
 #: How long connections may take to close once nothing runs on them, in seconds.
 _CLOSING_S = 2
@@ -88,11 +89,9 @@ def _config(application: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         loop="none",
-        ws="websockets-sansio",
+        ws=Handshake,
         ws_max_size=limits.socket_message_bytes_max,
         ws_per_message_deflate=False,
-        ws_ping_interval=limits.socket_ping_frame_s,
-        ws_ping_timeout=limits.socket_pong_s_max,
         timeout_graceful_shutdown=_CLOSING_S,
         lifespan="off",
         log_config=None,

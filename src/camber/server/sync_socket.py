@@ -1,15 +1,19 @@
-"""The shell around a session's state machine: one WebSocket, and the tasks it starts."""
+"""The shell around a session's state machine: one client's connection, and what it has started.
+
+Whatever can be answered at once is, within the call that takes a message in: a query that is cached
+costs no task. Only what has to wait is one. What all sockets need from time to time is done by one
+task for all of them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Coroutine
-from typing import Any, assert_never
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, Final, assert_never
 
 from msgspec.structs import replace
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from camber import limits
 from camber.deployment.deployment import Deployment
@@ -26,35 +30,44 @@ from camber.identity.authorization import (
     identity_of_admin_key,
     identity_of_token,
 )
-from camber.identity.identity import Admin, Anonymous, Identity
+from camber.identity.identity import Admin, Anonymous, Identity, identity_key
 from camber.runtime.executor import FunctionCall, Origin, SessionRequest
+from camber.runtime.permissions import check_permission
+from camber.runtime.queries import Request, request_of
 from camber.runtime.results import ActionResult, Failure, MutationResult, QueryResult
 from camber.runtime.runtime import session_request_id
 from camber.server.client_version import ClientVersion
 from camber.server.deliveries import Deliveries
+from camber.server.draining import Drain
 from camber.server.http_api import caller_of
 from camber.server.metrics import Metrics
+from camber.server.outlets import Outlet
 from camber.sync import frames
 from camber.sync.effects import (
     Adopt,
     Close,
     Effect,
     Note,
+    Push,
     RunAction,
     RunMutation,
     RunQuery,
     Send,
     Unwatch,
     Verify,
-    Watch,
 )
 from camber.sync.messages import Authenticate, Call
 from camber.sync.session import Moment, Session
+from camber.sync.subscription import Subscription
 from camber.tracing import SpanKind
 from camber.values.packed import unpack
+from camber.values.timestamp import Timestamp
 from camber.values.wire import encode_value
 
 _log = logging.getLogger("camber.sync")
+
+#: How often sockets are looked after, in seconds.
+_BEAT_S: Final = 1.0
 
 
 class SessionOwners:
@@ -82,136 +95,172 @@ class SessionOwners:
             del self._sockets[session_id]
 
 
+class SyncSockets:
+    """All clients' sockets of one server, and what they share."""
+
+    def __init__(self, deployment: Deployment, metrics: Metrics, drain: Drain) -> None:
+        self.deployment = deployment
+        self.host = deployment.host
+        self.runtime = deployment.runtime
+        self.queries = deployment.runtime.queries
+        self.log = deployment.runtime.log
+        self.metrics = metrics
+        self.owners = SessionOwners()
+        self._drain = drain
+        self._sockets: set[SyncSocket] = set()
+        self._heart: asyncio.Task[None] | None = None
+
+    def opened(self, socket: SyncSocket) -> None:
+        """Take in a socket that is connected."""
+        self._sockets.add(socket)
+        self.metrics.clients_connected += 1
+        self._drain.add(socket)
+        if self._heart is None:
+            self._heart = self.host.spawn("heartbeat of sockets", self._beat())
+
+    def gone(self, socket: SyncSocket) -> None:
+        """Forget a socket that is not."""
+        self._sockets.discard(socket)
+        self.metrics.clients_connected -= 1
+        self._drain.remove(socket)
+        if not self._sockets and self._heart is not None:
+            self._heart.cancel()
+            self._heart = None
+
+    async def _beat(self) -> None:
+        while True:
+            await self.host.sleep(_BEAT_S)
+            now_s = self.host.monotonic()
+            for socket in list(self._sockets):
+                socket.beat(now_s)
+
+    def moment(self) -> Moment:
+        """Return when it is now."""
+        return Moment(self.runtime.newest_ts, self.host.now_ns())
+
+
 #: Official clients take this code (RFC 6455: going away) as no error, and reconnect.
 _GOING_AWAY = Close(code=1001, reason="ServerStopping")
 
 
-class _QueryWatcher:
-    """Tells a socket that one of its queries is stale."""
-
-    __slots__ = ("_socket", "result")
-
-    def __init__(self, socket: SyncSocket, result: QueryResult) -> None:
-        self._socket = socket
-        self.result = result
-
-    def invalidated(self, result: QueryResult) -> None:
-        """Note that the result does not hold any more."""
-        del result
-        self._socket.invalidated()
-
-
 class SyncSocket:
-    """One client's WebSocket."""
+    """One client's socket: the `Receiver` of its connection, and the `Shell` of its session."""
 
-    def __init__(
-        self,
-        *,
-        websocket: WebSocket,
-        deployment: Deployment,
-        owners: SessionOwners,
-        metrics: Metrics,
-        client: ClientVersion,
-    ) -> None:
-        self._websocket = websocket
-        self._deployment = deployment
-        self._host = deployment.host
-        self._runtime = deployment.runtime
-        self._owners = owners
-        self._metrics = metrics
-        self._session = Session(anonymous=Anonymous(), understands_chunks=client.understands_chunks)
+    __slots__ = (
+        "_actions", "_deliveries", "_identity", "_is_draining", "_is_quiet", "_key_watch",
+        "_mutation_path", "_mutation_since_s", "_outlet", "_queries_running", "_queries_waiting",
+        "_quiet_since_s", "_session", "_session_id", "_sockets", "_unsent", "_who", "mutation",
+    )  # fmt: skip
+
+    def __init__(self, sockets: SyncSockets, client: ClientVersion) -> None:
+        self._sockets = sockets
+        self._outlet: Outlet
+        self._session = Session(
+            shell=self, anonymous=Anonymous(), understands_chunks=client.understands_chunks
+        )
         self._session_id: str | None = None
-        self._outbox: deque[Send | Close] = deque()
-        self._outbox_filled = asyncio.Event()
-        self._outbox_has_room = asyncio.Event()
-        self._outbox_has_room.set()
-        self._watchers: dict[int, _QueryWatcher] = {}
-        self._queries_running = asyncio.Semaphore(limits.queries_concurrent_max)
-        self._last_sent = self._host.monotonic()
-        self._advance_scheduled = False
-        self._tracing = deployment.tracing
-        self._deliveries = Deliveries(host=self._host, metrics=metrics, tracing=self._tracing)
+        self._identity: Identity = Anonymous()
+        self._who = identity_key(self._identity)
+        self._deliveries = Deliveries(
+            host=sockets.host, metrics=sockets.metrics, tracing=sockets.deployment.tracing
+        )
+        #: Whether nothing was sent since the last beat, and since when nothing is.
+        self._is_quiet = False
+        self._quiet_since_s = sockets.host.monotonic()
+        #: Frames written since the outlet is full.
+        self._unsent = 0
+        self._queries_running = 0
+        self._queries_waiting: list[RunQuery] = []
         self._key_watch: asyncio.Task[None] | None = None
         #: The mutation that runs, or that a socket before this one still runs.
         self.mutation: asyncio.Future[None] | None = None
-        self._actions: set[asyncio.Task[None]] = set()
+        self._mutation_since_s: float | None = None
+        self._mutation_path = ""
+        self._actions: set[asyncio.Task[None]] | None = None
         self._is_draining = False
 
-    async def serve(self) -> None:
-        """Talk to the client until the socket is gone."""
-        await self._websocket.accept()
-        self._metrics.clients_connected += 1
-        writer = self._host.spawn("socket writer", self._write())
-        pinger = self._host.spawn("socket pinger", self._ping())
-        try:
-            await self._read()
-        finally:
-            self._metrics.clients_connected -= 1
-            self._session.disconnected()
-            for query_id in list(self._watchers):
-                self._unwatch(query_id)
-            pinger.cancel()
-            if self._key_watch is not None:
-                self._key_watch.cancel()
-            if self._websocket.client_state is WebSocketState.DISCONNECTED:
-                writer.cancel()
-            await asyncio.gather(writer, pinger, return_exceptions=True)
-            self._deliveries.close()
-            if self._session_id is not None:
-                self._release_session(self._session_id)
+    def connected(self, outlet: Outlet) -> None:
+        """Take in where frames go; from now on the client's messages may come."""
+        self._outlet = outlet
+        self._sockets.opened(self)
+
+    def lost(self) -> None:
+        """Take in that the connection is gone."""
+        for query in self._session.disconnected():
+            assert isinstance(query.result, QueryResult)
+            self._sockets.queries.unwatch(query.result, query)
+        self._queries_waiting.clear()
+        if self._key_watch is not None:
+            self._key_watch.cancel()
+        self._deliveries.close()
+        if self._session_id is not None:
+            self._release_session(self._session_id)
+        self._sockets.gone(self)
 
     def _release_session(self, session_id: str) -> None:
+        owners = self._sockets.owners
         if self.mutation is None or self.mutation.done():
-            self._owners.release(session_id, self)
+            owners.release(session_id, self)
         else:
-            self.mutation.add_done_callback(lambda _: self._owners.release(session_id, self))
+            self.mutation.add_done_callback(lambda _: owners.release(session_id, self))
+
+    def beat(self, now_s: float) -> None:
+        """Do what has to be done from time to time."""
+        self._outlet.beat(now_s)
+        if not self._is_quiet:
+            self._is_quiet = True
+            self._quiet_since_s = now_s
+        elif now_s - self._quiet_since_s >= limits.socket_ping_s and not self._outlet.is_full:
+            self._quiet_since_s = now_s
+            if not self._session.is_closed:
+                self._outlet.write(frames.PING)
+        since_s = self._mutation_since_s
+        if since_s is not None and now_s - since_s > limits.mutation_s_max:
+            self._mutation_since_s = None
+            self._fail(
+                Overloaded(
+                    f"{self._mutation_path} has run for {limits.mutation_s_max} s, the most for "
+                    "one mutation",
+                    code="SystemTimeoutError",
+                )
+            )
 
     # In.
 
-    async def _read(self) -> None:
-        while True:
-            try:
-                message = await self._websocket.receive()
-            except (WebSocketDisconnect, RuntimeError):
-                return
-            if message["type"] == "websocket.disconnect":
-                return
-            if self._session.is_closed or self._is_draining:
-                continue
-            # A client that sends and does not read must not fill our memory with answers.
-            await self._outbox_has_room.wait()
-            text = message.get("text")
-            if text is None:
-                error = RequestError(
-                    "a binary frame; messages are text",
-                    kind=ErrorKind.BAD_REQUEST,
-                    code="WSMessageInvalidJson",
-                )
-                self._carry_out(self._session.fail(error))
-                continue
-            for effect in self._session.receive(text, self._moment()):
-                if isinstance(effect, Verify):
-                    # Nothing else is taken in before it is known who sends it.
-                    await self._verify(effect.message)
-                else:
-                    self._carry_out([effect])
+    def received(self, text: str) -> None:
+        if not self._is_draining:
+            self._carry_out(self._session.receive(text, self._sockets.moment()))
 
-    async def _verify(self, message: Authenticate) -> None:
+    def received_binary(self) -> None:
+        if self._is_draining:
+            return
+        msg = "a binary frame; messages are text"
+        self._fail(RequestError(msg, kind=ErrorKind.BAD_REQUEST, code="WSMessageInvalidJson"))
+
+    def has_room(self) -> None:
+        if self._unsent >= limits.frames_unsent_max:
+            self._outlet.release()
+        self._unsent = 0
+        for _ in range(self._deliveries.all_sent()):
+            self._carry_out(self._session.transition_sent(self._sockets.moment()))
+
+    def _verify(self, message: Authenticate) -> None:
         try:
-            identity = self._identity(message)
+            identity = self._identity_of(message)
         except RequestError as error:
             self._carry_out(self._session.authentication_failed(error))
         else:
             self._watch_key(identity)
-            self._carry_out(self._session.authenticated(identity, self._moment()))
+            self._identity, self._who = identity, identity_key(identity)
+            self._carry_out(self._session.authenticated(identity, self._sockets.moment()))
 
-    def _identity(self, message: Authenticate) -> Identity:
+    def _identity_of(self, message: Authenticate) -> Identity:
         if message.kind == "None":
             return Anonymous()
         token = message.token or ""
         if message.kind == "User":
             return identity_of_token(token)
-        identity = identity_of_admin_key(token, self._deployment.admin_keys)
+        identity = identity_of_admin_key(token, self._sockets.deployment.admin_keys)
         if message.acting_as is not None:
             return replace(identity, acting_as=acting_as_of(message.acting_as))
         return identity
@@ -222,74 +271,66 @@ class SyncSocket:
             self._key_watch.cancel()
             self._key_watch = None
         if isinstance(identity, Admin) and identity.key_id is not None:
-            self._key_watch = self._host.spawn("key watch", self._key_ended(identity.key_id))
+            self._key_watch = self._sockets.host.spawn(
+                "key watch", self._key_ended(identity.key_id)
+            )
 
     async def _key_ended(self, key_id: str) -> None:
-        await self._deployment.issued_keys.ended(key_id)
+        await self._sockets.deployment.issued_keys.ended(key_id)
         msg = "the admin key was revoked or has expired"
         self._carry_out(self._session.fail(AuthenticationFailed(msg, code="BadAdminKey")))
-
-    def _moment(self) -> Moment:
-        return Moment(self._runtime.newest_ts, self._host.now_ns())
 
     # Effects.
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Send() | Close():
-                    if isinstance(effect, Send) and effect.is_transition:
-                        self._deliveries.queued()
-                    self._outbox.append(effect)
-                    self._outbox_filled.set()
-                    if len(self._outbox) >= limits.frames_unsent_max:
-                        self._outbox_has_room.clear()
-                case RunQuery():
-                    with self._deliveries.running():
-                        self._host.spawn(f"query {effect.call.path}", self._run_query(effect))
+                case Push():
+                    self._push(effect)
+                case Send():
+                    self._write(effect.frame)
                 case RunMutation():
                     self._start_mutation(effect)
-                case RunAction():
-                    running = self._spanned(effect, self._run_action(effect))
-                    action = self._host.spawn(f"action {effect.call.path}", running)
-                    self._actions.add(action)
-                    action.add_done_callback(self._actions.discard)
-                case Watch():
-                    self._watch(effect)
+                case RunQuery():
+                    self._queries_waiting.append(effect)
+                    self._run_queries()
                 case Unwatch():
-                    self._unwatch(effect.query_id)
+                    self._sockets.queries.unwatch(effect.result, effect.query)
+                case Close():
+                    self._outlet.close(effect.code, _reason(effect.reason))
+                case Verify():
+                    self._verify(effect.message)
                 case Adopt():
                     self._session_id = effect.session_id
-                    self.mutation = self._owners.adopt(effect.session_id, self)
+                    self.mutation = self._sockets.owners.adopt(effect.session_id, self)
+                case RunAction():
+                    self._start_action(effect)
                 case Note():
                     _log.warning("a client: %s", effect.text)
-                case Verify():
-                    msg = "only _read verifies, since it must wait"
-                    raise AssertionError(msg)
                 case _:
                     assert_never(effect)
 
-    def _watch(self, effect: Watch) -> None:
-        self._unwatch(effect.query_id)
-        watcher = _QueryWatcher(self, effect.result)
-        self._watchers[effect.query_id] = watcher
-        self._runtime.queries.watch(effect.result, watcher)
+    def _push(self, push: Push) -> None:
+        for frame in push.frames:
+            self._write(frame)
+        watch = self._sockets.queries.watch
+        for query in push.watched:
+            watch(query.result, query)  # type: ignore[arg-type]  # those that `find` has given
+        if self._outlet.is_full:
+            self._deliveries.queued()
+        else:
+            self._deliveries.sent()
+            self._carry_out(self._session.transition_sent(self._sockets.moment()))
 
-    def _unwatch(self, query_id: int) -> None:
-        watcher = self._watchers.pop(query_id, None)
-        if watcher is not None:
-            self._runtime.queries.unwatch(watcher.result, watcher)
-
-    def invalidated(self) -> None:
-        """Take in that a result is stale; those of one commit are taken in together."""
-        if not self._advance_scheduled:
-            self._advance_scheduled = True
-            self._deliveries.touched()
-            asyncio.get_running_loop().call_soon(self._advance)
-
-    def _advance(self) -> None:
-        self._advance_scheduled = False
-        self._carry_out(self._session.invalidated(self._moment()))
+    def _write(self, frame: bytes) -> None:
+        outlet = self._outlet
+        outlet.write(frame)
+        self._is_quiet = False
+        if outlet.is_full:
+            # A client that sends and does not read must not fill our memory with answers.
+            self._unsent += 1
+            if self._unsent == limits.frames_unsent_max:
+                outlet.hold()
 
     def abandon_mutations(self) -> None:
         """Forget mutations that have not started: another socket owns the session now."""
@@ -302,38 +343,94 @@ class SyncSocket:
         """
         self._is_draining = True
         self._session.abandon_mutations()
-        running = {*self._actions, *([] if self.mutation is None else [self.mutation])}
+        running = {*(self._actions or ()), *([] if self.mutation is None else [self.mutation])}
         if running:
             await asyncio.wait(running)
         self._carry_out([_GOING_AWAY])
 
-    # What runs.
+    # Queries.
 
-    async def _run_query(self, effect: RunQuery) -> None:
+    def find(self, query: Subscription, ts: Timestamp) -> QueryResult | None:
+        request = self._request(query)
+        found = self._sockets.queries.find(request, self._who, ts)
+        if found is None:
+            return None
+        identity = self._identity
+        if isinstance(identity, Admin):
+            try:
+                check_permission(self._call(query.call, identity, "", query.journal))
+            except PermissionDenied:
+                # It is told when it is run.
+                return None
+        self._sockets.log.answered(
+            request.path, request.component, Origin.SYNC_WORKER, identity, found
+        )
+        return found
+
+    def _request(self, query: Subscription) -> Request:
+        asked = query.asked
+        if asked is None or asked[1] is not self._identity:
+            call = self._call(query.call, self._identity, "", query.journal)
+            asked = query.asked = request_of(call), self._identity
+        request: Request = asked[0]
+        return request
+
+    def invalidated(self) -> None:
+        self._deliveries.touched()
+
+    def renew(self, at: Timestamp | None = None) -> None:
+        self._carry_out(self._session.renew(self._sockets.moment(), at))
+
+    def _run_queries(self) -> None:
+        while self._queries_waiting and self._queries_running < limits.queries_concurrent_max:
+            self._queries_running += 1
+            self._run_query(self._queries_waiting.pop(0))
+
+    def _run_query(self, effect: RunQuery) -> None:
+        query = effect.query
+        call = self._call(
+            query.call, effect.identity, self._sockets.runtime.new_request_id(), query.journal
+        )
+        told = partial(self._query_ended, effect.run)
         try:
-            async with self._queries_running:
-                request_id = self._runtime.new_request_id()
-                call = self._call(effect.call, effect.identity, request_id, effect.journal)
-                result = await self._runtime.query(call, ts=effect.ts)
+            check_permission(call)
         except PermissionDenied as error:
-            result = QueryResult(
+            denied = QueryResult(
                 ts=effect.ts, packed=None, failure=_denied(error), log_lines=(), journal=None
             )
-        except Exception as error:  # noqa: BLE001  # told to the client, and logged if it is ours
-            self._fail(error)
+            told(denied)
             return
-        self._carry_out(self._session.query_finished(effect.run, result, self._moment()))
+        with self._deliveries.running():
+            who = self._who if effect.identity is self._identity else identity_key(effect.identity)
+            self._sockets.queries.ask(call, request_of(call), who, effect.ts, told)
+
+    def _query_ended(self, run: int, result: QueryResult | Exception) -> None:
+        self._queries_running -= 1
+        if isinstance(result, Exception):
+            self._fail(result)
+            return
+        self._carry_out(self._session.query_finished(run, result, self._sockets.moment()))
+        self._run_queries()
+
+    # Mutations and actions.
 
     def _start_mutation(self, effect: RunMutation) -> None:
-        before = self.mutation
-        running = self._spanned(effect, self._run_mutation(effect, before))
-        self.mutation = self._host.spawn(f"mutation {effect.call.path}", running)
+        running = self._spanned(effect, self._run_mutation(effect, self.mutation))
+        self.mutation = self._sockets.host.spawn(f"mutation {effect.call.path}", running)
+
+    def _start_action(self, effect: RunAction) -> None:
+        running = self._spanned(effect, self._run_action(effect))
+        action = self._sockets.host.spawn(f"action {effect.call.path}", running)
+        if self._actions is None:
+            self._actions = set()
+        self._actions.add(action)
+        action.add_done_callback(self._actions.discard)
 
     def _spanned(
         self, effect: RunMutation | RunAction, running: Coroutine[Any, Any, None]
     ) -> Coroutine[Any, Any, None]:
         """Return what runs, within the span of the message that asked for it if there are spans."""
-        tracing = self._tracing
+        tracing = self._sockets.deployment.tracing
         if tracing is None:
             return running
         attributes = {"camber.function": effect.call.path, "network.protocol.name": "websocket"}
@@ -355,44 +452,33 @@ class SyncSocket:
         if before is not None and not before.done():
             await asyncio.wait([before])
         session = None
-        request_id = self._runtime.new_request_id()
-        if effect.session_id is not None:
+        runtime = self._sockets.runtime
+        if effect.session_id is None:
+            request_id = runtime.new_request_id()
+        else:
             session = SessionRequest(session=effect.session_id, request=effect.request_id)
             request_id = session_request_id(session)
-        running = self._host.spawn(
-            "mutation",
-            self._runtime.mutation(
+        self._mutation_path = effect.call.path
+        self._mutation_since_s = self._sockets.host.monotonic()
+        try:
+            result = await runtime.mutation(
                 self._call(effect.call, effect.identity, request_id),
                 session=session,
                 visible=self._session.mutation_visible,
-            ),
-        )
-        try:
-            result = await self._within_limit(running, effect.call.path)
+            )
         # Repeating is no help while the disk is full: a person is told, and queries go on.
         except (PermissionDenied, StorageFull) as error:
             result = MutationResult(ts=None, value=None, failure=_denied(error), log_lines=())
         except Exception as error:  # noqa: BLE001  # told to the client, and logged if it is ours
             self._fail(error)
-            # Nobody else of this session may start before it has ended.
-            await asyncio.wait([running])
             return
+        finally:
+            self._mutation_since_s = None
         self._mutation_ended(effect.request_id, result)
-
-    async def _within_limit(
-        self, running: asyncio.Task[MutationResult], path: str
-    ) -> MutationResult:
-        done, _ = await asyncio.wait([running], timeout=limits.mutation_s_max)
-        if not done:
-            raise Overloaded(
-                f"{path} has run for {limits.mutation_s_max} s, the most for one mutation",
-                code="SystemTimeoutError",
-            )
-        return running.result()
 
     def _mutation_ended(self, request_id: int, result: MutationResult) -> None:
         failure = result.failure
-        moment = self._moment()
+        moment = self._sockets.moment()
         if failure is not None:
             effects = self._session.mutation_failed(request_id, failure, result.log_lines, moment)
         else:
@@ -405,21 +491,21 @@ class SyncSocket:
         self._carry_out(effects)
 
     async def _run_action(self, effect: RunAction) -> None:
-        request_id = self._runtime.new_request_id()
+        request_id = self._sockets.runtime.new_request_id()
         if effect.session_id is not None:
             request_id = session_request_id(
                 SessionRequest(session=effect.session_id, request=effect.request_id)
             )
         try:
             call = self._call(effect.call, effect.identity, request_id)
-            result = await self._runtime.action(call)
+            result = await self._sockets.runtime.action(call)
         except PermissionDenied as error:
             result = ActionResult(value=None, failure=_denied(error), log_lines=())
         except Exception as error:  # noqa: BLE001  # told to the client, and logged if it is ours
             self._fail(error)
             return
         failure = result.failure
-        moment = self._moment()
+        moment = self._sockets.moment()
         if failure is not None:
             effects = self._session.action_failed(
                 effect.request_id, failure, result.log_lines, moment
@@ -454,45 +540,6 @@ class SyncSocket:
             error = RequestError(msg, code="InternalServerError")
         self._carry_out(self._session.fail(error))
 
-    # Out.
-
-    async def _write(self) -> None:
-        while True:
-            await self._outbox_filled.wait()
-            self._outbox_filled.clear()
-            while self._outbox:
-                item = self._outbox.popleft()
-                self._outbox_has_room.set()
-                if isinstance(item, Close):
-                    await _quietly(self._websocket.close(item.code, _reason(item.reason)))
-                    return
-                if not await self._send(item):
-                    self._outbox_has_room.set()
-                    return
-
-    async def _send(self, item: Send) -> bool:
-        """Send frames; return whether the socket is still there."""
-        for frame in item.frames:
-            try:
-                await self._websocket.send_text(frame.decode())
-            except (WebSocketDisconnect, RuntimeError):
-                return False
-        self._last_sent = self._host.monotonic()
-        if item.is_transition:
-            self._deliveries.sent(self._last_sent)
-            self._carry_out(self._session.transition_sent(self._moment()))
-        return True
-
-    async def _ping(self) -> None:
-        while True:
-            silent = self._host.monotonic() - self._last_sent
-            if silent < limits.socket_ping_s:
-                await self._host.sleep(limits.socket_ping_s - silent)
-                continue
-            self._last_sent = self._host.monotonic()
-            if not self._outbox:
-                self._carry_out([Send(frames=(frames.PING,))])
-
 
 def _denied(error: PermissionDenied | StorageFull) -> Failure:
     """Return the failure of one function while the others go on."""
@@ -501,11 +548,3 @@ def _denied(error: PermissionDenied | StorageFull) -> Failure:
 
 def _reason(reason: str) -> str:
     return reason.encode()[: limits.close_reason_bytes_max].decode(errors="ignore")
-
-
-async def _quietly(closing: Awaitable[None]) -> None:
-    """Close a socket that may be gone already: then there is nobody to tell."""
-    try:
-        await closing
-    except (WebSocketDisconnect, RuntimeError):
-        return

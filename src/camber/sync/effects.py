@@ -2,77 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
+
+import msgspec
 
 from camber.errors import ErrorKind, RequestError
 from camber.sync.messages import Authenticate, Call
+from camber.sync.subscription import Subscription
 from camber.values.timestamp import Timestamp
 
-
-class SharedResult(Protocol):
-    """A query's result, shared with all who ask the same."""
-
-    valid_until: Timestamp | None
-
-    def holds_at(self, ts: Timestamp) -> bool:
-        """Return whether this is the query's result at `ts`."""
-
-    @property
-    def journal(self) -> str | None:
-        """Return what pins the end of its page."""
-
-    @property
-    def comparable(self) -> object:
-        """Return what is equal for results that a client cannot tell apart."""
-
-    def modification(self, query_id: int) -> bytes:
-        """Return the QueryUpdated or QueryFailed of a subscription."""
+# Made many times for each message, so they are structs, given by position where that is plain.
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Send:
-    """Send frames, without others between them. The shell reports when a transition is out."""
+class Send(msgspec.Struct, frozen=True):
+    """Send one frame."""
+
+    frame: bytes
+
+
+class Push(msgspec.Struct, frozen=True):
+    """Send a Transition, without others between its frames; report when it is out.
+
+    From now on report when the results of `watched` stop to hold.
+    """
 
     frames: tuple[bytes, ...]
-    is_transition: bool = False
+    watched: list[Subscription]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunQuery:
+class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Get a query's result for `identity` at `ts`; report it under `run`."""
 
     run: int
-    call: Call
-    journal: str | None
+    query: Subscription
     identity: Any
     ts: Timestamp
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """Report when `result`, the one of `query_id` from now on, stops to hold."""
+class Unwatch(msgspec.Struct, frozen=True):
+    """The `query` does not look at `result` any more."""
 
-    query_id: int
+    query: Subscription
     result: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unwatch:
-    """The query of `query_id` is not looked at any more."""
-
-    query_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adopt:
+class Adopt(msgspec.Struct, frozen=True):
     """The socket is one of session `session_id` from now on: no other may start its mutations."""
 
     session_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunMutation:
+class RunMutation(msgspec.Struct, frozen=True, kw_only=True):
     """Run a mutation for `identity`; at most one of a session runs at a time."""
 
     request_id: int
@@ -82,8 +62,7 @@ class RunMutation:
     received_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunAction:
+class RunAction(msgspec.Struct, frozen=True, kw_only=True):
     """Run an action for `identity`."""
 
     request_id: int
@@ -93,22 +72,19 @@ class RunAction:
     received_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verify:
+class Verify(msgspec.Struct, frozen=True):
     """Find out who the client is; take in no other message before it is reported."""
 
     message: Authenticate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """Something for the server's own log."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Close:
+class Close(msgspec.Struct, frozen=True, kw_only=True):
     """Close the socket, after what was sent before."""
 
     code: int = 1000
@@ -116,7 +92,7 @@ class Close:
 
 
 Effect: TypeAlias = (
-    Send | RunQuery | Watch | Unwatch | Adopt | RunMutation | RunAction | Verify | Note | Close
+    Send | Push | RunQuery | Unwatch | Adopt | RunMutation | RunAction | Verify | Note | Close
 )
 
 _FATAL = frozenset({ErrorKind.BAD_REQUEST, ErrorKind.CONFLICT})

@@ -1,22 +1,46 @@
-"""What the server sends (protocol 3.4), written as JSON.
+"""What the server sends (protocol 3.4): JSON, in text frames of the WebSocket protocol.
 
-Parts that many clients share arrive here as bytes and are joined, never decoded again.
+Parts that many clients share arrive here as bytes and are joined, never decoded again. A frame
+that many clients get is one `bytes`, header included.
 """
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
+
+import msgspec
 
 from camber import limits
 from camber.values.timestamp import Timestamp
 from camber.values.wire import encode_json, encode_timestamp
 
-PING = b'{"type":"Ping"}'
+_TEXT = 0x81  # RFC 6455 5.2: a whole message, of text
+_HEADER_16 = struct.Struct("!BBH")
+_HEADER_64 = struct.Struct("!BBQ")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+def framed(text: bytes) -> bytes:
+    """Return a message as a server sends it: not masked, in one frame."""
+    length = len(text)
+    if length < 126:
+        return bytes((_TEXT, length)) + text
+    if length < 2**16:
+        return _HEADER_16.pack(_TEXT, 126, length) + text
+    return _HEADER_64.pack(_TEXT, 127, length) + text
+
+
+def text_of(frame: bytes) -> bytes:
+    """Return the message in a frame that `framed` has made."""
+    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+
+
+PING = framed(b'{"type":"Ping"}')
+
+
+class Version(msgspec.Struct, frozen=True):
     """What a client's view reflects: its query set, its identity, and the snapshot."""
 
     query_set: int
@@ -28,8 +52,14 @@ class Version:
         return b'{"querySet":%d,"identity":%d,"ts":"%b"}' % (
             self.query_set,
             self.identity,
-            encode_timestamp(self.ts).encode(),
+            _timestamp(self.ts),
         )
+
+
+@lru_cache(maxsize=64)
+def _timestamp(ts: Timestamp) -> bytes:
+    # The few newest ones, again and again.
+    return encode_timestamp(ts).encode()
 
 
 #: Where every socket starts.
@@ -86,8 +116,7 @@ def mutation_succeeded(
     """Return the response to a mutation that committed at `ts` with the JSON `result`."""
     return (
         b'{"type":"MutationResponse","requestId":%d,"success":true,"result":%b,"ts":"%b",'
-        b'"logLines":%b}'
-        % (request_id, result, encode_timestamp(ts).encode(), encode_json(log_lines))
+        b'"logLines":%b}' % (request_id, result, _timestamp(ts), _lines(log_lines))
     )
 
 
@@ -96,7 +125,7 @@ def action_succeeded(request_id: int, result: bytes, log_lines: tuple[str, ...])
     return b'{"type":"ActionResponse","requestId":%d,"success":true,"result":%b,"logLines":%b}' % (
         request_id,
         result,
-        encode_json(log_lines),
+        _lines(log_lines),
     )
 
 
@@ -119,9 +148,13 @@ def _failed(
         request_id,
         encode_json(failure.message),
         ts,
-        encode_json(log_lines),
+        _lines(log_lines),
         b"" if data is None else b',"errorData":' + data,
     )
+
+
+def _lines(lines: tuple[str, ...]) -> bytes:
+    return encode_json(lines) if lines else b"[]"
 
 
 def fatal_error(message: str) -> bytes:
@@ -141,29 +174,29 @@ def auth_error(message: str, *, base_version: int, attempted: bool) -> bytes:
     )
 
 
-def chunks(frame: bytes) -> list[bytes]:
-    """Return the frame, or its TransitionChunks if it is large (protocol 3.13)."""
+def chunks(text: bytes) -> tuple[bytes, ...]:
+    """Return the message, or its TransitionChunks if it is large (protocol 3.13)."""
     most = limits.transition_chunk_bytes_max
-    if len(frame) <= most:
-        return [frame]
-    texts: list[str] = []
+    if len(text) <= most:
+        return (text,)
+    parts: list[str] = []
     at = 0
-    while at < len(frame):
-        end = min(at + most, len(frame))
+    while at < len(text):
+        end = min(at + most, len(text))
         # Back to the start of a character: continuation bytes are 10xxxxxx.
-        while end < len(frame) and frame[end] & 0xC0 == 0x80:
+        while end < len(text) and text[end] & 0xC0 == 0x80:
             end -= 1
-        texts.append(frame[at:end].decode())
+        parts.append(text[at:end].decode())
         at = end
-    return [
+    return tuple(
         encode_json(
             {
                 "type": "TransitionChunk",
-                "chunk": text,
-                "partNumber": part,
-                "totalParts": len(texts),
-                "transitionId": str(len(frame)),
+                "chunk": part,
+                "partNumber": number,
+                "totalParts": len(parts),
+                "transitionId": str(len(text)),
             }
         )
-        for part, text in enumerate(texts)
-    ]
+        for number, part in enumerate(parts)
+    )

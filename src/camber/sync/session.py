@@ -2,9 +2,9 @@
 
 Two kinds of version move through it. What the client has *asked for* grows with each message; what
 it has been *sent* follows, one Transition at a time. A Transition is computed at one timestamp for
-all queries: those whose results hold there are left alone, the others are run at that very
-timestamp. While one is computed, or while two wait unsent, changes only mark that another is due,
-so a slow client skips states and never queues them.
+all queries: those whose results hold there are left alone, the others are looked up or run at that
+very timestamp. While one is computed, or while two wait unsent, changes only mark that another is
+due, so a slow client skips states and never queues them.
 
 A mutation's response goes out before the first Transition that includes its commit, so that a
 client can drop its optimistic update at the moment the real result arrives: from the moment the
@@ -13,9 +13,10 @@ commit is visible until the response is sent no Transition begins.
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, assert_never
+
+import msgspec
 
 from camber import limits
 from camber.errors import BadRequest, ErrorKind, Overloaded, RequestError
@@ -25,14 +26,13 @@ from camber.sync.effects import (
     Close,
     Effect,
     Note,
+    Push,
     RunAction,
     RunMutation,
     RunQuery,
     Send,
-    SharedResult,
     Unwatch,
     Verify,
-    Watch,
     close_of,
     is_fatal,
 )
@@ -40,7 +40,6 @@ from camber.sync.frames import ClockReport, FailedCall, Version
 from camber.sync.messages import (
     AddQuery,
     Authenticate,
-    Call,
     Connect,
     MalformedMessage,
     ModifyQuerySet,
@@ -51,45 +50,51 @@ from camber.sync.messages import (
     UnknownMessage,
     decode_message,
 )
+from camber.sync.subscription import SharedResult, Shell, Subscription
 from camber.values.timestamp import Timestamp
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """When something happens: the newest timestamp, and the wall clock in nanoseconds."""
 
     newest_ts: Timestamp
     now_ns: int
 
 
-@dataclass(slots=True)
-class _Subscription:
-    """One query that the client has asked for."""
-
-    call: Call
-    journal: str | None
-    result: SharedResult | None = None
-    #: The identity version that `result` was computed for.
-    identity: int = 0
-    #: What was last sent of it on this socket; None before anything was.
-    sent: object = None
-    was_sent: bool = False
-
-
-@dataclass(slots=True)
 class _Pending:
     """A Transition that is being computed: where it leads, and what is still running."""
 
-    end: Version
-    removed: tuple[int, ...]
-    running: dict[int, tuple[int, _Subscription]] = field(default_factory=dict)
-    results: list[tuple[int, _Subscription, SharedResult]] = field(default_factory=list)
+    __slots__ = ("end", "removed", "results", "running")
+
+    def __init__(
+        self,
+        end: Version,
+        removed: Sequence[int],
+        results: list[tuple[Subscription, SharedResult]],
+        running: dict[int, Subscription],
+    ) -> None:
+        self.end = end
+        self.removed = removed
+        self.results = results
+        self.running = running
+
+
+#: What most messages find there to do.
+_NO_EFFECTS: list[Effect] = []
 
 
 class Session:
     """The state machine of one socket. Its methods return the effects to carry out, in order."""
 
-    def __init__(self, *, anonymous: Any, understands_chunks: bool) -> None:
+    __slots__ = (
+        "_actions_running", "_answered_ts", "_asked_identity", "_asked_query_set", "_closed",
+        "_connected", "_due", "_identity", "_mutation_running", "_mutation_visible", "_mutations",
+        "_next_run", "_pending", "_queries", "_removed", "_sent", "_session_id", "_skew_ms",
+        "_stale", "_told_unknown", "_understands_chunks", "_unsent", "shell",
+    )  # fmt: skip
+
+    def __init__(self, *, shell: Shell, anonymous: Any, understands_chunks: bool) -> None:
+        self.shell = shell
         self._identity = anonymous
         self._understands_chunks = understands_chunks
         self._session_id: str | None = None
@@ -98,15 +103,18 @@ class Session:
         self._asked_query_set = 0
         self._asked_identity = 0
         self._sent = frames.INITIAL
-        self._queries: dict[int, _Subscription] = {}
+        self._queries: dict[int, Subscription] = {}
+        #: Those whose results may not hold at the newest timestamp, or for the identity.
+        self._stale: dict[int, Subscription] = {}
         self._removed: list[int] = []
         self._due = False
         self._pending: _Pending | None = None
         self._unsent = 0
         self._next_run = 0
-        self._mutations: deque[RunMutation] = deque()
+        self._mutations: list[RunMutation] = []
         self._mutation_running = False
         self._mutation_visible = False
+        self._answered_ts: Timestamp = 0
         self._actions_running = 0
         self._told_unknown = False
         self._closed = False
@@ -158,7 +166,7 @@ class Session:
         if message.max_observed_ts > moment.newest_ts:
             # The client has seen more than this server: it must wait until we have caught up.
             return self._close(Close(code=1011, reason="InternalServerError"))
-        return [Adopt(session_id=message.session_id)]
+        return [Adopt(message.session_id)]
 
     def _modify(self, message: ModifyQuerySet) -> list[Effect]:
         if message.base_version != self._asked_query_set:
@@ -182,11 +190,14 @@ class Session:
             known = change.query_id in self._queries
             match change:
                 case AddQuery() if not known:
-                    self._queries[change.query_id] = _Subscription(change.call, change.journal)
+                    added = Subscription(self, change.query_id, change.call, change.journal)
+                    self._queries[change.query_id] = self._stale[change.query_id] = added
                 case RemoveQuery() if known:
-                    del self._queries[change.query_id]
+                    query = self._queries.pop(change.query_id)
+                    self._stale.pop(change.query_id, None)
                     self._removed.append(change.query_id)
-                    effects.append(Unwatch(query_id=change.query_id))
+                    if query.result is not None:
+                        effects.append(Unwatch(query, query.result))
                 case _:
                     # A client's bookkeeping went wrong: it starts again from nothing.
                     return self._close(Close(code=1011, reason="InternalServerError"))
@@ -197,19 +208,20 @@ class Session:
     def _authenticate(self, message: Authenticate) -> list[Effect]:
         if message.base_version != self._asked_identity:
             return self._close(Close(code=1011, reason="InternalServerError"))
-        return [Verify(message=message)]
+        return [Verify(message)]
 
     def authenticated(self, identity: Any, moment: Moment) -> list[Effect]:
         """Take in who the client is from now on; all its queries run again."""
         self._identity = identity
         self._asked_identity += 1
+        self._stale = dict(self._queries)
         self._due = True
         return self._advance(moment)
 
     def authentication_failed(self, error: RequestError) -> list[Effect]:
         """Take in that an Authenticate was refused."""
         told = frames.auth_error(error.sentence, base_version=self._asked_identity, attempted=True)
-        return [Send(frames=(told,)), *self._close(Close())]
+        return [Send(frames.framed(told)), *self._close(Close())]
 
     # Mutations and actions.
 
@@ -236,7 +248,7 @@ class Session:
         if self._mutation_running or not self._mutations or self._closed:
             return []
         self._mutation_running = True
-        return [self._mutations.popleft()]
+        return [self._mutations.pop(0)]
 
     def abandon_mutations(self) -> None:
         """Forget mutations that have not started: another socket has taken the session over."""
@@ -256,6 +268,7 @@ class Session:
     ) -> list[Effect]:
         """Take in that the running mutation committed."""
         frame = frames.mutation_succeeded(request_id, result, ts, log_lines)
+        self._answered_ts = ts
         return self._mutation_ended(frame, moment)
 
     def mutation_failed(
@@ -270,7 +283,7 @@ class Session:
             return []
         # After every response, whatever it says: clients settle the request at a Transition.
         self._due = True
-        return [Send(frames=(frame,)), *self._advance(moment), *self._start_mutation()]
+        return [Send(frames.framed(frame)), *self._advance(moment), *self._start_mutation()]
 
     def _start_action(self, message: RequestAction, moment: Moment) -> list[Effect]:
         if self._actions_running >= limits.actions_in_flight_max:
@@ -308,14 +321,26 @@ class Session:
         if self._closed:
             return []
         self._due = True
-        return [Send(frames=(frame,)), *self._advance(moment)]
+        return [Send(frames.framed(frame)), *self._advance(moment)]
 
     # Transitions.
 
-    def invalidated(self, moment: Moment) -> list[Effect]:
+    def stale(self, query: Subscription) -> None:
         """Take in that the result of a query does not hold any more."""
+        self._stale[query.query_id] = query
         self._due = True
-        return self._advance(moment)
+        self.shell.invalidated()
+
+    def renew(self, moment: Moment, at: Timestamp | None = None) -> list[Effect]:
+        """Begin the Transition that is due, if it may begin.
+
+        It may end at `at`, when results are known to hold, rather than at the newest timestamp,
+        when they have to be run again. Yet it never goes back, and it shows what the client was
+        told is done.
+        """
+        if at is None or at < self._sent.ts or at < self._answered_ts:
+            at = moment.newest_ts
+        return self._advance_to(at, moment)
 
     def transition_sent(self, moment: Moment) -> list[Effect]:
         """Take in that a Transition has left for the client."""
@@ -327,84 +352,132 @@ class Session:
         pending = self._pending
         if self._closed or pending is None or run not in pending.running:
             return []
-        query_id, query = pending.running.pop(run)
-        pending.results.append((query_id, query, result))
-        return self._complete(moment)
+        pending.results.append((pending.running.pop(run), result))
+        if pending.running:
+            return []
+        self._pending = None
+        return self._complete(pending.end, pending.removed, pending.results, moment)
 
     def _advance(self, moment: Moment) -> list[Effect]:
-        """Begin a Transition if one is due and may begin."""
+        """Begin a Transition to the newest timestamp if one is due and may begin."""
+        return self._advance_to(moment.newest_ts, moment) if self._due else _NO_EFFECTS
+
+    def _advance_to(self, ts: Timestamp, moment: Moment) -> list[Effect]:
         if (
-            self._closed
-            or not self._due
+            not self._due
+            or self._closed
             or self._pending is not None
             or self._mutation_visible
             or self._unsent >= limits.transitions_unsent_max
         ):
-            return []
+            return _NO_EFFECTS
         self._due = False
-        end = Version(
-            query_set=self._asked_query_set, identity=self._asked_identity, ts=moment.newest_ts
-        )
-        pending = _Pending(
-            end=end,
+        end = Version(self._asked_query_set, self._asked_identity, ts)
+        removed: Sequence[int] = ()
+        if self._removed:
             # Removed and added again: the addition says it all.
-            removed=tuple(id_ for id_ in self._removed if id_ not in self._queries),
-        )
-        self._removed.clear()
+            removed = [id_ for id_ in self._removed if id_ not in self._queries]
+            self._removed.clear()
+        results: list[tuple[Subscription, SharedResult]] = []
+        unknown: list[Subscription] = []
+        for query in self._stale.values():
+            result = query.result
+            if result is not None and query.identity == end.identity and result.holds_at(ts):
+                # It ends later than this Transition does; the next one is due because of it.
+                continue
+            found = self.shell.find(query, ts)
+            if found is None:
+                unknown.append(query)
+            else:
+                results.append((query, found))
+        if not unknown:
+            return self._complete(end, removed, results, moment)
+        return self._run(unknown, _Pending(end, removed, results, {}))
+
+    def _run(self, queries: list[Subscription], pending: _Pending) -> list[Effect]:
         self._pending = pending
         effects: list[Effect] = []
-        for query_id, query in self._queries.items():
-            result = query.result
-            if result is not None and query.identity == end.identity and result.holds_at(end.ts):
-                continue
+        for query in queries:
             run = self._next_run
             self._next_run += 1
-            pending.running[run] = (query_id, query)
+            pending.running[run] = query
             effects.append(
-                RunQuery(
-                    run=run,
-                    call=query.call,
-                    journal=query.journal,
-                    identity=self._identity,
-                    ts=end.ts,
-                )
+                RunQuery(run=run, query=query, identity=self._identity, ts=pending.end.ts)
             )
-        return effects or self._complete(moment)
+        return effects
 
-    def _complete(self, moment: Moment) -> list[Effect]:
-        """Send the Transition once nothing of it is running."""
-        pending = self._pending
-        assert pending is not None
-        if pending.running:
-            return []
-        self._pending = None
+    def _complete(
+        self,
+        end: Version,
+        removed: Sequence[int],
+        results: list[tuple[Subscription, SharedResult]],
+        moment: Moment,
+    ) -> list[Effect]:
+        """Send the Transition of which nothing is running any more."""
+        changed: list[tuple[int, SharedResult]] = []
+        watched: list[Subscription] = []
         effects: list[Effect] = []
-        modifications = [frames.query_removed(query_id) for query_id in pending.removed]
-        for query_id, query, result in pending.results:
+        for query, result in results:
+            query_id = query.query_id
             if self._queries.get(query_id) is not query:
                 # Removed meanwhile: this Transition is of before, the next one says so.
-                modifications.append(result.modification(query_id))
+                changed.append((query_id, result))
                 continue
-            if not query.was_sent or query.sent != result.comparable:
-                modifications.append(result.modification(query_id))
-            query.was_sent, query.sent = True, result.comparable
-            query.result, query.identity = result, pending.end.identity
-            query.journal = result.journal
-            effects.append(Watch(query_id=query_id, result=result))
-            if result.valid_until is not None:
-                self._due = True
-        return [self._transition(pending, modifications, moment), *effects, *self._advance(moment)]
+            comparable = result.comparable
+            if query.sent is not comparable and query.sent != comparable:
+                changed.append((query_id, result))
+                query.sent = comparable
+            previous = query.result
+            if previous is not None and previous is not result and previous.valid_until is None:
+                effects.append(Unwatch(query, previous))
+            query.result, query.identity = result, end.identity
+            if query.journal != result.journal:
+                query.journal, query.asked = result.journal, None
+            if result.valid_until is None and end.identity == self._asked_identity:
+                self._stale.pop(query_id, None)
+                watched.append(query)
+        if self._stale:
+            self._due = True
+        effects.append(Push(self._transition(end, removed, changed, moment), watched))
+        self._unsent += 1
+        return [*effects, *self._advance(moment)] if self._due else effects
 
-    def _transition(self, pending: _Pending, modifications: list[bytes], moment: Moment) -> Send:
-        start, end = self._sent, pending.end
+    def _transition(
+        self,
+        end: Version,
+        removed: Sequence[int],
+        changed: list[tuple[int, SharedResult]],
+        moment: Moment,
+    ) -> tuple[bytes, ...]:
+        start, self._sent = self._sent, end
+        if len(changed) == 1 and not removed and end.identity == start.identity:
+            return self._shared_transition(start, end, *changed[0])
         clock = None
         if end.identity > start.identity:
             clock = ClockReport(self._skew_ms, moment.now_ns)
-        frame = frames.transition(start, end, modifications, clock)
-        self._sent = end
-        self._unsent += 1
-        parts = frames.chunks(frame) if self._understands_chunks else [frame]
-        return Send(frames=tuple(parts), is_transition=True)
+        modifications = [frames.query_removed(query_id) for query_id in removed]
+        modifications += [result.modification(query_id) for query_id, result in changed]
+        return self._framed(frames.transition(start, end, modifications, clock))
+
+    def _shared_transition(
+        self, start: Version, end: Version, query_id: int, result: SharedResult
+    ) -> tuple[bytes, ...]:
+        """Return a Transition of one result, the same for all who take the same step with it."""
+        shared = result.frames
+        if shared is None:
+            shared = result.frames = {}
+        key = (start, end, query_id, self._understands_chunks)
+        framed = shared.get(key)
+        if framed is None:
+            text = frames.transition(start, end, [result.modification(query_id)], None)
+            if len(shared) >= limits.frames_shared_max:
+                shared.clear()
+            framed = shared[key] = self._framed(text)
+        return framed
+
+    def _framed(self, text: bytes) -> tuple[bytes, ...]:
+        texts = frames.chunks(text) if self._understands_chunks else (text,)
+        return tuple(map(frames.framed, texts))
 
     # Ends.
 
@@ -414,20 +487,24 @@ class Session:
             return []
         effects: list[Effect] = []
         if is_fatal(error):
-            effects.append(Send(frames=(frames.fatal_error(str(error)),)))
+            effects.append(Send(frames.framed(frames.fatal_error(str(error)))))
         elif error.kind in {ErrorKind.UNAUTHENTICATED, ErrorKind.AUTH_UPDATE_FAILED}:
             told = frames.auth_error(
                 error.sentence,
                 base_version=self._sent.identity,
                 attempted=error.kind is ErrorKind.AUTH_UPDATE_FAILED,
             )
-            return [Send(frames=(told,)), *self._close(Close())]
+            return [Send(frames.framed(told)), *self._close(Close())]
         return effects + self._close(close_of(error))
 
-    def disconnected(self) -> None:
-        """Take in that the socket is gone; what runs goes on, what waits does not start."""
+    def disconnected(self) -> list[Subscription]:
+        """Take in that the socket is gone; what runs goes on, what waits does not start.
+
+        Returns what it has looked at.
+        """
         self._closed = True
         self._mutations.clear()
+        return [query for query in self._queries.values() if query.result is not None]
 
     def _close(self, close: Close) -> list[Effect]:
         self._closed = True

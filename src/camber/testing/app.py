@@ -23,6 +23,7 @@ from camber.runtime.release import InProcessRelease
 from camber.runtime.results import Failure, QueryResult
 from camber.testing.clock import ControlledHost
 from camber.values.packed import unpack
+from camber.values.timestamp import Timestamp
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -237,6 +238,9 @@ class Subscription(Generic[R]):
         """Note that a result does not hold any more."""
         if result is self._result:
             self._stale.set()
+
+    def renew(self, at: Timestamp | None = None) -> None:
+        """Do nothing: the query is run again when somebody looks."""
 
     def close(self) -> None:
         """Stop watching."""

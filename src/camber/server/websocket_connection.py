@@ -1,0 +1,316 @@
+"""WebSocket connections of our own server (RFC 6455): frames straight to and from the transport.
+
+uvicorn and `websockets` do the handshake. From then on a connection is this protocol and nothing
+else: no task, no queue, no scope, no timer, so that one which is idle takes little memory. A frame
+that many clients get is one `bytes`, header included, and is handed to each transport as it is;
+what is written to one of them in one turn of the loop leaves in one system call, which the loop
+sees to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close, CloseCode
+from websockets.http11 import Request
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without a compiled wheel
+    from websockets.utils import apply_mask
+
+from camber import limits
+from camber.server.outlets import Receiver
+
+#: Where the scope of a WebSocket has what turns its connection into one of these.
+EXTENSION: Final = "camber.connection"
+
+_FIN: Final = 0x80
+_MASKED: Final = 0x80
+_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+_WHOLE_TEXT: Final = _FIN | _TEXT
+_CONTROL_BYTES_MAX: Final = 125
+_PING_FRAME: Final = bytes((_FIN | _PING, 0))
+
+
+class WebSocketConnection(asyncio.Protocol):
+    """One client's connection after the handshake; an `Outlet`."""
+
+    __slots__ = (
+        "_closing_s", "_connections", "_heard_s", "_input", "_is_closing", "_is_heard", "_is_held",
+        "_kind", "_message", "_pinged_s", "_receiver", "_transport", "_wanted", "is_full",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        receiver: Receiver,
+        connections: set[Any],
+        now_s: float,
+    ) -> None:
+        self._transport = transport
+        self._receiver = receiver
+        #: The server's, whose end waits until it is empty.
+        self._connections = connections
+        connections.add(self)
+        self.is_full = False
+        self._input: bytes | bytearray = b""
+        #: Bytes that the input must have before there is more to do with it.
+        self._wanted = 0
+        self._is_held = False
+        self._is_closing = False
+        #: A message that comes in several frames: what it is, and what is there.
+        self._kind = 0
+        self._message: bytearray | bytes = b""
+        self._is_heard = False
+        self._heard_s = self._pinged_s = now_s
+        self._closing_s = 0.0
+
+    # Out.
+
+    def write(self, frame: bytes) -> None:
+        if not self._is_closing:
+            self._transport.write(frame)
+
+    def close(self, code: int, reason: str) -> None:
+        if not self._is_closing:
+            self._is_closing = True
+            self._transport.write(_control(_CLOSE, Close(code, reason).serialize()))
+            # The client's own close frame is still to come, and is waited for: see `beat`.
+            self.release()
+
+    def pause_writing(self) -> None:
+        """Note that the transport holds more than it should: the client takes in too slowly."""
+        self.is_full = True
+
+    def resume_writing(self) -> None:
+        """Note that the transport has got rid of most of it."""
+        self.is_full = False
+        self._is_heard = True
+        self._receiver.has_room()
+
+    def shutdown(self) -> None:
+        """End the connection: the server ends. Called by uvicorn."""
+        self.close(CloseCode.GOING_AWAY, "")
+        self._transport.close()
+
+    def beat(self, now_s: float) -> None:
+        if self._is_closing:
+            self._closing_s = self._closing_s or now_s
+            if now_s - self._closing_s > limits.socket_close_s_max:
+                self._transport.abort()
+            return
+        if self._is_heard:
+            self._is_heard = False
+            self._heard_s = now_s
+        elif now_s - self._heard_s > limits.socket_ping_frame_s + limits.socket_pong_s_max:
+            # Nothing, not even an answer to a ping: whoever was there is gone.
+            self._transport.abort()
+            return
+        if now_s - self._pinged_s >= limits.socket_ping_frame_s and not self.is_full:
+            self._pinged_s = now_s
+            self._transport.write(_PING_FRAME)
+
+    # In.
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._is_closing = True
+        self._input = b""
+        self._connections.discard(self)
+        self._receiver.lost()
+
+    def hold(self) -> None:
+        if not self._is_held:
+            self._is_held = True
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
+
+    def release(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Take in what has come already, and then what comes."""
+        if not self._reads():
+            return
+        self._take_in(self._input)
+        if self._reads():
+            self._transport.resume_reading()
+
+    def _reads(self) -> bool:
+        return not self._is_held and not self._transport.is_closing()
+
+    def data_received(self, data: bytes) -> None:
+        self._is_heard = True
+        if self._input:
+            if isinstance(self._input, bytes):
+                self._input = bytearray(self._input)
+            self._input += data
+            if len(self._input) < self._wanted:
+                return
+            data = self._input  # type: ignore[assignment]  # sliced like bytes
+        self._take_in(data)
+
+    def _take_in(self, data: bytes | bytearray) -> None:
+        """Take in every frame that is whole, but not too many at once; keep the rest."""
+        at, end = 0, len(data)
+        self._wanted = 0
+        budget = limits.messages_per_turn
+        while end - at >= 2:
+            if self._is_held:
+                break
+            if not budget:
+                # The others come first.
+                self.hold()
+                self.release()
+                break
+            head, second = data[at], data[at + 1]
+            length = second & 0x7F
+            start = at + 6
+            if length == 126:
+                if end - at < 4:
+                    break
+                length = int.from_bytes(data[at + 2 : at + 4], "big")
+                start = at + 8
+            elif length == 127:
+                if end - at < 10:
+                    break
+                length = int.from_bytes(data[at + 2 : at + 10], "big")
+                start = at + 14
+            if head != _WHOLE_TEXT or self._kind or not second & _MASKED:
+                wrong = self._wrong(head, second, length)
+                if wrong is not None:
+                    self._fail(*wrong)
+                    return
+            if len(self._message) + length > limits.socket_message_bytes_max:
+                self._fail(CloseCode.MESSAGE_TOO_BIG, "a message is too long")
+                return
+            after = start + length
+            if after > end:
+                self._wanted = after - at
+                break
+            payload = apply_mask(data[start:after], data[start - 4 : start])
+            at = after
+            budget -= 1
+            if head == _WHOLE_TEXT:
+                self._text(payload)
+            else:
+                self._frame(head, payload)
+            if self._is_closing and self._transport.is_closing():
+                return
+        if at == end:
+            self._input = b""
+        elif at or data is not self._input:
+            self._input = data[at:]
+
+    def _wrong(self, head: int, second: int, length: int) -> tuple[int, str] | None:
+        """Return why a frame must not come now, if so (RFC 6455 5)."""
+        opcode = head & 0x0F
+        is_last = bool(head & _FIN)
+        if head & 0x70:
+            return CloseCode.PROTOCOL_ERROR, "reserved bits must be 0"
+        if not second & _MASKED:
+            return CloseCode.PROTOCOL_ERROR, "frames of clients are masked"
+        if opcode in {_CLOSE, _PING, _PONG}:
+            if length > _CONTROL_BYTES_MAX or not is_last:
+                return CloseCode.PROTOCOL_ERROR, "a control frame is short and whole"
+        elif opcode in {_TEXT, _BINARY}:
+            if self._kind:
+                return CloseCode.PROTOCOL_ERROR, "a message began within another"
+        elif opcode != _CONTINUATION:
+            return CloseCode.PROTOCOL_ERROR, "an unknown kind of frame"
+        elif not self._kind:
+            return CloseCode.PROTOCOL_ERROR, "there is no message to continue"
+        return None
+
+    def _frame(self, head: int, payload: bytes) -> None:
+        opcode = head & 0x0F
+        if opcode == _PING:
+            if not self._is_closing:
+                self._transport.write(_control(_PONG, payload))
+        elif opcode == _CLOSE:
+            self._closed_by_client(payload)
+        elif opcode != _PONG:
+            if not self._kind:
+                self._kind, self._message = opcode, bytearray()
+            self._message += payload
+            if head & _FIN:
+                kind, whole = self._kind, bytes(self._message)
+                self._kind, self._message = 0, b""
+                if kind == _TEXT:
+                    self._text(whole)
+                elif not self._is_closing:
+                    self._receiver.received_binary()
+
+    def _text(self, payload: bytes) -> None:
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError:
+            self._fail(CloseCode.INVALID_DATA, "a text is UTF-8")
+            return
+        if not self._is_closing:
+            self._receiver.received(text)
+
+    def _closed_by_client(self, payload: bytes) -> None:
+        try:
+            Close.parse(payload)
+        except (ProtocolError, UnicodeDecodeError):
+            self._fail(CloseCode.PROTOCOL_ERROR, "a malformed close frame")
+            return
+        if not self._is_closing:
+            self._is_closing = True
+            self._transport.write(_control(_CLOSE, payload))
+        self._transport.close()
+
+    def _fail(self, code: int, reason: str) -> None:
+        """End a connection whose client broke the rules of WebSockets."""
+        self.close(code, reason)
+        self._transport.close()
+
+
+def _control(opcode: int, payload: bytes) -> bytes:
+    return bytes((_FIN | opcode, len(payload))) + payload
+
+
+class Handshake(WebSocketsSansIOProtocol):
+    """uvicorn's protocol, up to the moment at which the application has accepted a connection.
+
+    Then `give_over`, which the scope has as an extension, makes it one of ours.
+    """
+
+    def handle_connect(self, event: Request) -> None:
+        """Take in the request; who is refused by it has no scope."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            extensions = cast("dict[str, Any]", self.scope["extensions"])
+            extensions[EXTENSION] = self.give_over
+            # What the client sends at once is for the one who takes over.
+            self.transport.pause_reading()
+
+    def give_over(self, receiver: Receiver, now_s: float) -> WebSocketConnection:
+        """Return the connection, whose messages `receiver` gets."""
+        self.stop_keepalive()
+        transport, self.transport = self.transport, _GIVEN_OVER
+        self.connections.discard(self)
+        connection = WebSocketConnection(transport, receiver, self.connections, now_s)
+        transport.set_protocol(connection)
+        if self.disconnected:
+            asyncio.get_running_loop().call_soon(connection.connection_lost, None)
+        elif not transport.is_closing():
+            transport.resume_reading()
+        return connection
+
+
+class _GivenOver(asyncio.Transport):
+    """What the handshake closes at its end: nothing."""
+
+    def close(self) -> None:
+        """Leave the connection to whom it belongs."""
+
+
+_GIVEN_OVER: Final = _GivenOver()
