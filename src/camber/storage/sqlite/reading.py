@@ -152,7 +152,12 @@ class SqliteReader:
     def give_back(self, connection: apsw.Connection) -> None:
         """Take back the connection of a snapshot that has ended."""
         if connection.in_transaction:
-            connection.execute("COMMIT")
+            try:
+                connection.execute("COMMIT")
+            except apsw.Error:
+                # The end of a read that met damage, which whoever read has been told: nothing is lost.
+                connection.close()
+                return
         with self._lock:
             if not self._closed:
                 self._pool.append(connection)

@@ -17,7 +17,7 @@ from typing import IO, Final
 
 import apsw
 
-from camber.errors import CamberError, StorageFailed, StorageFull
+from camber.errors import CamberError, StorageFailed
 from camber.occ.interval import IndexId
 from camber.occ.write_set import EveryKey
 from camber.storage.sqlite.reading import (
@@ -39,6 +39,10 @@ from camber.values.timestamp import Timestamp
 #: "Camb": marks the file as ours (PRAGMA application_id).
 _APPLICATION_ID: Final = 0x43616D62
 _FORMAT: Final = 1
+#: The start of every SQLite file, and how long its header is: the size of a page at 16 (65,536 is 1,
+#: and not ours), how many there are at 28.
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
 
 
 class Durability(Enum):
@@ -70,12 +74,7 @@ class SqliteStore:
         try:
             if not path.exists():
                 _make(path)
-            elif path.stat().st_size == 0:
-                # Not opened first: SQLite would remove the log beside it.
-                raise StoreUnusable(
-                    f"{path} is empty: it was not copied whole, or has lost what was in it. "
-                    "Restore a backup; or remove the file, and everything begins anew"
-                )
+            _refuse_part(path)
             self._writer = connect(path)
             _check(self._writer, path)
             self._writer.pragma("journal_mode", "wal")
@@ -323,12 +322,44 @@ class _transaction:  # noqa: N801  # used as a statement
             self._connection.execute("ROLLBACK")
 
 
+def _refuse_part(path: Path) -> None:
+    """Refuse a file that lacks its end.
+
+    SQLite takes an empty one for a new one, and removes the log beside it.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        msg = (
+            f"{path} is empty: it was not copied whole, or has lost what was in it. Restore a "
+            "backup; or remove the file, and everything begins anew"
+        )
+        raise StoreUnusable(msg)
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    pages = int.from_bytes(header[28:32], "big") * int.from_bytes(header[16:18], "big")
+    # A log may hold what is missing: a checkpoint was broken off.
+    if header.startswith(_MAGIC) and size < pages and not _has_log(path):
+        msg = (
+            f"{path} has {size} bytes of {pages}: it was not copied whole. Copy it again, or "
+            "restore a backup"
+        )
+        raise StoreUnusable(msg)
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _has_log(path: Path) -> bool:
+    log = _log_of(path)
+    return log.exists() and log.stat().st_size > 0
+
+
 def _make(path: Path) -> None:
     """Make an empty store, whole or not at all: an empty file is never one."""
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size:
+    if _has_log(path):
         msg = (
-            f"{path} is not there, but the log of its writes is, {log.name}. Put the file back; or "
+            f"{path} is not there, but the log of its writes is, {_log_of(path).name}. Put the file back; or "
             "remove the log, and all that was written last with it"
         )
         raise StoreUnusable(msg)
@@ -355,7 +386,7 @@ def _check(connection: apsw.Connection, path: Path) -> None:
     if application != _APPLICATION_ID:
         msg = f"{path} is a SQLite database, but not a Camber store; choose another --data"
         raise StoreUnusable(msg)
-    found: int = next(connection.execute("SELECT value FROM meta WHERE name = 'format'"))[0]
+    found: int = next(connection.execute("SELECT value FROM meta WHERE name = 'format'"), [0])[0]
     if found != _FORMAT:
         msg = f"{path} has format {found}; this version of Camber reads format {_FORMAT}"
         raise StoreUnusable(msg)
@@ -363,8 +394,11 @@ def _check(connection: apsw.Connection, path: Path) -> None:
 
 def _unusable(path: Path, error: Exception) -> StoreUnusable:
     """Say why a file cannot be opened, and what to do."""
+    # Of the store's own errors the cause: what a running server would say is no help.
+    if isinstance(error.__cause__, apsw.Error):
+        error = error.__cause__
     match error:
-        case StorageFull() | apsw.FullError() | OSError(errno=errno.ENOSPC):
+        case apsw.FullError() | OSError(errno=errno.ENOSPC):
             what = "the disk is full. Make room on it, and start again"
         case apsw.ReadOnlyError() | apsw.CantOpenError() | OSError():
             what = (
