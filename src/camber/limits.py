@@ -59,11 +59,19 @@ read_intervals_max: Final = 4096
 documents_written_max: Final = 16_000
 #: Bytes of documents that one mutation may write.
 bytes_written_max: Final = 16 * 1024 * 1024
-#: Attempts after the first one of a mutation that lost to a concurrent commit (semantics 4.4).
+#: Attempts after the first one of a mutation that lost to a concurrent commit while it was its turn
+#: (semantics 4.4); those that it loses to mutations before it in the queue do not count.
 conflict_retries_max: Final = 4
-#: Wait before the first retry and the longest wait, in seconds; doubled each time, with jitter.
-conflict_backoff_s_min: Final = 0.1
-conflict_backoff_s_max: Final = 2.0
+#: Prefixes of one index that a mutation claims before it claims all of the index: one that reads
+#: something else each time it runs would never be safe from others.
+claims_per_index_max: Final = 16
+#: Mutations that wait for their turn before others that would have to are refused.
+turns_waiting_max: Final = 10_000
+#: Functions of which it is kept what their calls claim, patterns of each, and bytes of arguments
+#: that are looked at for it: a key is made of a few short ones.
+foreseen_functions_max: Final = 1000
+foreseen_patterns_max: Final = 8
+foreseen_arguments_bytes_max: Final = 16 * 1024
 
 #: Share of a limit beyond which a function's log says so, in percent.
 warning_percent: Final = 80
@@ -130,6 +138,11 @@ write_log_s_min: Final = 30.0
 write_log_s_max: Final = 300.0
 #: Bytes of keys in the write log beyond which commits older than `write_log_s_min` leave it.
 write_log_bytes_max: Final = 50 * 1024 * 1024
+#: Commits of one generation of the write log, and how long it takes them in, in seconds: few enough
+#: that keeping its keys in order costs next to nothing, many enough that what was read since a
+#: moment ago is looked up once or twice.
+write_log_generation_commits: Final = 512
+write_log_generation_s: Final = 10.0
 #: Default age up to which older snapshots can be read, in seconds.
 history_retention_s: Final = 3600.0
 #: Default bound on the bytes of history, beyond which the oldest is trimmed first.

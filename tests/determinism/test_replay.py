@@ -252,11 +252,11 @@ class Overtaken:
         self.call = call
         self.attempts = 0
 
-    async def mutation(self, call, session):
-        executed = await self.executor.mutation(call, session)
+    async def mutation(self, call, session, ahead):
+        executed = await self.executor.mutation(call, session, ahead)
         self.attempts += 1
         if self.attempts == 1:
-            other = await self.executor.mutation(self.call, None)
+            other = await self.executor.mutation(self.call, None, None)
             await self.executor._engine.committer.commit(other.transaction)
         return executed
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from camber import limits
 from camber.occ.interval import Interval
 from camber.occ.read_set import ReadSet
 from camber.occ.subscriptions import Subscriptions
@@ -118,23 +120,63 @@ def _touches(keys, interval):
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 9), indexes, keys), max_size=6, unique_by=lambda w: w[0]),
-    prefixed(),
-    st.integers(0, 10),
+    st.lists(st.lists(st.tuples(indexes, st.one_of(keys, st.just(EVERY_KEY))), max_size=3)),
+    st.lists(st.tuples(indexes, prefixed()), max_size=3),
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("ask"), st.integers(-1, 12), st.integers(0, 12)),
+            st.tuples(st.just("retract"), st.integers(0, 12), st.just(0)),
+        ),
+        max_size=6,
+    ),
+    st.integers(1, 4),
 )
-def test_the_write_log_names_the_first_conflict(commits, read, since):
-    log = WriteLog(floor=0)
-    reads = ReadSet()
-    reads.record(1, read[0], prefix=read[1])
-    for ts, index, key in sorted(commits):
-        log.append(ts, {index: [key]}, f"commit {ts}")
-    conflict = log.conflict(reads, since=since)
-    touching = [
-        ts
-        for ts, index, key in sorted(commits)
-        if ts > since and index == 1 and _scan({key}, read[0])
-    ]
-    assert (None if conflict is None else conflict.ts) == (touching[0] if touching else None)
+def test_the_write_log_names_the_first_conflict(commits, reads, steps, generation):
+    """The oracle walks over all commits."""
+    asked = ReadSet()
+    for index, (interval, prefix) in reads:
+        asked.record(index, interval, prefix=prefix)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "write_log_generation_commits", generation)
+        log = WriteLog(floor=-1)
+        there: list[tuple[int, list[tuple[int, Any]]]] = []
+        newest = -1
+        waiting = list(commits)
+        for step, at, upto in [*steps, ("ask", -1, 99)]:
+            for _ in range(2):
+                if waiting:
+                    newest += 1
+                    written = waiting.pop(0)
+                    writes: dict[int, Any] = {}
+                    for index, key in written:
+                        if key is EVERY_KEY or writes.get(index) is EVERY_KEY:
+                            writes[index] = EVERY_KEY
+                        else:
+                            writes.setdefault(index, set()).add(key)
+                    log.append(newest, writes, f"commit {newest}")
+                    there.append((newest, written))
+            if step == "retract":
+                log.retract(after=at)
+                there = [each for each in there if each[0] <= at]
+                continue
+            touching = [
+                ts
+                for ts, written in there
+                if ts > at
+                and any(
+                    index == each and _touches(key if key is EVERY_KEY else {key}, interval)
+                    for index, key in written
+                    for each, (interval, _) in reads
+                )
+            ]
+            conflict = log.conflict(asked, since=at, upto=upto)
+            if touching and touching[0] <= upto:
+                assert conflict is not None
+                assert (conflict.ts, conflict.source) == (touching[0], f"commit {touching[0]}")
+                if conflict.key is not None:
+                    assert (conflict.index, conflict.key) in dict(there)[conflict.ts]
+            else:
+                assert conflict is None
 
 
 def test_a_trimmed_log_cannot_say_that_nothing_happened():

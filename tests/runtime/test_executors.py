@@ -19,7 +19,7 @@ from camber.errors import RequestError
 from camber.functions.loading import LoadError
 from camber.host import RealHost
 from camber.identity.identity import Anonymous
-from camber.runtime.executor import Caller, FunctionCall
+from camber.runtime.executor import Caller, FunctionCall, SessionRequest
 from camber.values.packed import pack, unpack
 from tests.functions.projects import write_project
 
@@ -34,6 +34,7 @@ CODE = """
 
     class Row(Table, table="rows"):
         name: str
+        times: int = 0
         by_name = Index("name")
 
     @mutation
@@ -46,6 +47,15 @@ CODE = """
         ctx.db.insert(Row(name=name))
         while True:
             pass
+
+    @mutation
+    def count_up(ctx: MutationCtx, name: str) -> int:
+        row = ctx.db.query(Row).with_index(Row.by_name, name=name).unique()
+        if row is None:
+            ctx.db.insert(Row(name=name))
+            return 0
+        ctx.db.patch(row.id, times=row.times + 1)
+        return row.times + 1
 
     @query
     def names(ctx: QueryCtx) -> list[str]:
@@ -277,6 +287,42 @@ def test_mutations_queries_and_actions_see_what_was_written(it):
     assert "two" in it.wait(it.value("action", "adds", name="two"))
     assert "three" in it.wait(it.value("action", "plain", name="three"))
     assert it.wait(it.value("action", "refused")) == {"code": "NO"}
+
+
+def test_those_that_count_one_row_up_take_turns_while_processes_are_lost(it):
+    """Each is sent twice at once, as after a lost connection, and counts once."""
+
+    async def main():
+        done = 0
+
+        async def counts(client):
+            nonlocal done
+            answers = []
+            for n in range(25):
+                request = SessionRequest(session=f"counts {client}", request=n)
+                run = it.deployment.runtime.mutation
+                twice = await asyncio.gather(
+                    *(run(call_of("count_up", name="hot"), session=request) for _ in range(2))
+                )
+                assert [each.failure for each in twice] == [None, None]
+                assert twice[0].value == twice[1].value
+                assert twice[0].ts == twice[1].ts
+                answers.append(unpack(twice[0].value))
+                done += 1
+            return answers
+
+        async def kills():
+            for n in (20, 60, 100):
+                await until(lambda n=n: done >= n)
+                os.kill(min(await it.pids()), signal.SIGKILL)
+
+        *answers, _ = await asyncio.gather(*(counts(client) for client in range(6)), kills())
+        return answers
+
+    answers = it.wait(main())
+    # Every client sees it grow, and no number is given out twice.
+    assert all(each == sorted(each) for each in answers)
+    assert sorted(n for each in answers for n in each) == list(range(150))
 
 
 def test_failures_name_the_frames_of_the_application(it):

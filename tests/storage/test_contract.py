@@ -289,7 +289,7 @@ def test_the_tail_names_what_each_commit_touched(store):
     logged = store.tail(0)
     assert [(c.ts, c.source) for c in logged] == [(1, "commit 1"), (2, "commit 2")]
     for commit, found in zip(commits, logged, strict=True):
-        assert {i: set(k) for i, k in found.writes.items()} == commit.index_writes()
+        assert {i: set(k) for i, k in found.writes.items()} == commit.writes
     assert [c.ts for c in store.tail(1)] == [2]
 
 

@@ -1,51 +1,57 @@
 """The one ordered door through which transactions commit.
 
 A finished transaction is checked against every commit after its snapshot: those published and
-those that wait to be made durable. One that passes gets the next timestamp and joins the group
-that gathers while the previous group is being written; a group is published, commit by commit in
-order, once the store has it. All of this runs on the event loop but the append itself, which runs
-on the writer's thread.
+those that wait to be made durable. One that passes is assigned the next timestamp and joins the
+group that gathers while the previous group is being written; a group is published, commit by commit
+in order, once the store has it. All of this runs on the event loop but the append itself, which
+runs on the writer's thread.
 
-If an append fails, its group and every transaction that was checked against it fail with it, and
-nothing commits until the store has read back its newest timestamp.
+What is assigned may be read before it is durable (`ahead`), by those who would lose otherwise. What
+came of such a run may be told once its snapshot is durable too (`settled`).
+
+If an append fails, its group and every transaction that was checked against it fail with it, what
+has read them runs again, and nothing commits until the store has read back its newest timestamp.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from camber import limits
+from camber.engine import system_tables
 from camber.engine.transaction import FinishedTransaction
 from camber.errors import Overloaded, RequestError, StorageFailed
 from camber.host import Host, Worker
 from camber.measures import SECONDS, SIZES, Histogram
-from camber.occ.interval import IndexId
-from camber.occ.write_log import WriteLog
-from camber.occ.write_set import IndexWrites
+from camber.occ.turns import Claim
+from camber.occ.write_log import Conflict, WriteLog
 from camber.storage.store import Commit, Store
 from camber.values.timestamp import Timestamp
 
 #: Between two attempts to find out where a store stands that failed to write.
 _READ_BACK_PAUSE_S = 1.0
+#: What commits to these tables changes is known from the moment on that it is published: what
+#: there is to read and to run.
+_STRUCTURE = frozenset(
+    {system_tables.TABLES_NUMBER, system_tables.INDEXES_NUMBER, system_tables.RELEASES_NUMBER}
+)
 
 Published = Callable[[Sequence[Commit]], None]
 Visible = Callable[[Timestamp], None]
 
 
 class CommitConflict(Exception):  # not an error: the caller runs again
-    """A commit at `ts` by `source` wrote what the transaction had read, in `index` if known."""
+    """A commit wrote what the transaction had read, or one that it had read has failed."""
 
-    def __init__(
-        self, *, ts: Timestamp, source: str, place: str, index: IndexId | None = None
-    ) -> None:
-        super().__init__(f"{source} wrote {place} at {ts}")
-        self.ts = ts
-        self.source = source
-        self.place = place
-        self.index = index
+    def __init__(self, conflict: Conflict) -> None:
+        super().__init__(f"{conflict.source} wrote {conflict.place} at {conflict.ts}")
+        self.conflict = conflict
+        self.ts = conflict.ts
+        self.source = conflict.source
+        self.place = conflict.place
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +59,31 @@ class _Waiting:
     """A commit that has its timestamp and is not durable yet."""
 
     commit: Commit
-    writes: IndexWrites
     done: asyncio.Future[Timestamp]
     visible: Visible | None
     since_s: float
+    #: Whether it leaves what there is to read and to run as it is.
+    is_plain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Timestamps after `after`, up to `upto`, of commits that have failed."""
+
+    after: Timestamp
+    upto: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Commits that are assigned and not durable yet, oldest first, up to `ts`.
+
+    After a failed write the commits of earlier epochs count no more.
+    """
+
+    ts: Timestamp
+    epoch: int
+    commits: tuple[Commit, ...]
 
 
 class Committer:
@@ -85,7 +112,14 @@ class Committer:
         self._open = asyncio.Event()
         self._open.set()
         self._hold = asyncio.Lock()
-        self._reading_back = False
+        #: Set while it is known what the store has.
+        self._sound = asyncio.Event()
+        self._sound.set()
+        #: Failed writes of late, and how many there were.
+        self._failed: list[_Failed] = []
+        self._epoch = 0
+        #: Who waits until timestamps are published, or have failed.
+        self._settling: list[tuple[Timestamp, asyncio.Future[None]]] = []
         #: For metrics.
         self.conflicts = 0
         self.commit_s = Histogram(SECONDS)
@@ -96,6 +130,16 @@ class Committer:
     def newest_ts(self) -> Timestamp:
         """Return the newest published timestamp."""
         return self._newest
+
+    @property
+    def assigned_ts(self) -> Timestamp:
+        """Return the newest timestamp that a commit has got."""
+        return self._assigned
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether commits are taken."""
+        return self._open.is_set()
 
     def start(self) -> None:
         """Begin to write groups."""
@@ -124,11 +168,20 @@ class Committer:
         if not transaction.changes and not transaction.staged:
             return transaction.begin_ts
         await self.opened()
-        return await self._submit(transaction, visible)
+        return await self.submit(transaction, visible)
 
-    async def _submit(
+    def submit(
         self, transaction: FinishedTransaction, visible: Visible | None = None
-    ) -> Timestamp:
+    ) -> asyncio.Future[Timestamp]:
+        """Assign a timestamp to a transaction that changes something, while the door is open.
+
+        Returns what is done once the commit is durable and published. Whoever waits for it may be
+        cancelled: the commit is on its way.
+
+        Raises:
+            CommitConflict: as `commit` does.
+            Overloaded: too many commits wait.
+        """
         if len(self._waiting) >= limits.commit_queue_max:
             raise Overloaded(
                 f"{len(self._waiting)} commits wait to be written, the most that may; "
@@ -144,42 +197,87 @@ class Committer:
             source=transaction.source,
             staged=transaction.staged,
         )
-        done: asyncio.Future[Timestamp] = asyncio.get_running_loop().create_future()
-        since_s = self._host.monotonic()
-        self._waiting.append(_Waiting(commit, commit.index_writes(), done, visible, since_s))
+        self.write_log.append(ts, commit.writes, commit.source)
+        waiting = _Waiting(
+            commit,
+            asyncio.get_running_loop().create_future(),
+            visible,
+            self._host.monotonic(),
+            not commit.staged and _STRUCTURE.isdisjoint([c.table for c in commit.changes]),
+        )
+        self._waiting.append(waiting)
         self._idle.clear()
         self._wake.set()
-        # Shielded: whoever waits may be cancelled, but the commit is already on its way.
-        return await asyncio.shield(done)
+        return waiting.done
 
     def _check(self, transaction: FinishedTransaction) -> None:
-        conflict = self.write_log.conflict(transaction.reads, since=transaction.begin_ts)
+        conflict = self._failure_read(transaction.begin_ts) or self.write_log.conflict(
+            transaction.reads, since=transaction.begin_ts
+        )
         if conflict is not None:
             self.conflicts += 1
-            raise CommitConflict(
-                ts=conflict.ts,
-                source=conflict.source,
-                place=conflict.place,
-                index=conflict.index,
-            )
+            raise CommitConflict(conflict)
+
+    def _failure_read(self, ts: Timestamp) -> Conflict | None:
+        """Return the failed commits that a snapshot at `ts` shows, as a conflict."""
+        for failed in self._failed:
+            if failed.after < ts <= failed.upto:
+                return Conflict(ts=failed.upto, source="a write that failed")
+        return None
+
+    def ahead(self) -> Ahead | None:
+        """Return what is assigned beyond the newest timestamp, or None if nothing is.
+
+        Ends before a commit that changes what there is to read.
+        """
+        if not self._sound.is_set():
+            return None
+        commits: list[Commit] = []
         for waiting in (*self._writing, *self._waiting):
-            if waiting.commit.ts <= transaction.begin_ts:
-                continue
-            place = transaction.reads.overlaps(waiting.writes)
-            if place is not None:
-                self.conflicts += 1
-                raise CommitConflict(
-                    ts=waiting.commit.ts,
-                    source=waiting.commit.source,
-                    place=str(place),
-                    index=place[0],
-                )
+            if not waiting.is_plain:
+                break
+            commits.append(waiting.commit)
+        if not commits:
+            return None
+        return Ahead(commits[-1].ts, self._epoch, tuple(commits))
+
+    def ahead_of(self, claims: Iterable[Claim]) -> Ahead | None:
+        """Return what is ahead if any of it wrote into one of `claims`, else None."""
+        if not self._writing and not self._waiting:
+            return None
+        for index, prefix in claims:
+            if self.write_log.wrote(index, prefix, since=self._newest):
+                return self.ahead()
+        return None
+
+    def can_read(self, ts: Timestamp) -> bool:
+        """Return whether a run that begins now may see the commit at `ts`."""
+        if ts <= self._newest:
+            return True
+        ahead = self.ahead()
+        return ahead is not None and ts <= ahead.ts
 
     async def published(self, ts: Timestamp) -> None:
-        """Return once everything up to `ts` is published, or failed."""
-        for waiting in (*self._writing, *self._waiting):
-            if waiting.commit.ts == ts:
-                await asyncio.wait([waiting.done])
+        """Return once everything assigned up to `ts` is published, or has failed."""
+        if ts > self._newest and (self._writing or self._waiting):
+            settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._settling.append((ts, settled))
+            await settled
+
+    async def settled(self, ts: Timestamp) -> bool:
+        """Return whether a snapshot at `ts` holds, once that is known."""
+        await self.published(ts)
+        return self._failure_read(ts) is None
+
+    def _settle(self) -> None:
+        """Wake those who wait for what is published by now, or for what will not be."""
+        upto = self._newest if self._writing or self._waiting else self._assigned
+        waiting, self._settling = self._settling, []
+        for ts, settled in waiting:
+            if ts > upto:
+                self._settling.append((ts, settled))
+            elif not settled.done():
+                settled.set_result(None)
 
     async def opened(self) -> None:
         """Return once commits are taken: after a failed write, when it is known what the store has."""
@@ -197,11 +295,15 @@ class Committer:
             self._open.clear()
             try:
                 await self._idle.wait()
-                yield self._submit
+                yield self._submit_held
             finally:
                 # After a failed write nobody commits before it is known what the store has.
-                if not self._reading_back:
+                if self._sound.is_set():
                     self._open.set()
+
+    async def _submit_held(self, transaction: FinishedTransaction) -> Timestamp:
+        await self._sound.wait()
+        return await self.submit(transaction)
 
     async def _flush_groups(self) -> None:
         while True:
@@ -211,7 +313,6 @@ class Committer:
                 self._writing = self._waiting[: limits.commit_group_max]
                 del self._waiting[: limits.commit_group_max]
                 await self._flush_one(self._writing)
-                self._writing = []
             self._idle.set()
 
     async def _flush_one(self, group: list[_Waiting]) -> None:
@@ -220,6 +321,7 @@ class Committer:
         except Exception as error:  # noqa: BLE001  # all who wait are told
             await self._fail(group, error)
             return
+        self._writing = []
         self._make_visible(group)
         now_s = self._host.monotonic()
         self.group_sizes.observe(len(group))
@@ -233,8 +335,6 @@ class Committer:
         if not group:
             return
         commits = [waiting.commit for waiting in group]
-        for waiting in group:
-            self.write_log.append(waiting.commit.ts, waiting.writes, waiting.commit.source)
         self._apply(commits)
         self._newest = commits[-1].ts
         self.write_log.trim(now=self._newest)
@@ -242,26 +342,38 @@ class Committer:
             if waiting.visible is not None:
                 waiting.visible(waiting.commit.ts)
         self._publish(commits)
+        if self._settling:
+            self._settle()
 
     async def _fail(self, group: list[_Waiting], error: Exception) -> None:
         """Fail a group and all that was checked against it; find out where the store stands."""
         failed = [*group, *self._waiting]
         self._waiting.clear()
-        self._writing = []
         failure = error if isinstance(error, StorageFailed) else _unwritten(error)
+        # Before anybody is told, so that who runs again finds the door closed.
+        self._open.clear()
+        self._sound.clear()
         for waiting in failed:
             if not waiting.done.done():
                 waiting.done.set_exception(failure)
-        self._open.clear()
-        self._reading_back = True
         try:
-            newest = await self._read_back(failure)
+            newest = max(self._newest, await self._read_back(failure))
+            self._give_up(newest)
         finally:
-            self._reading_back = False
+            self._sound.set()
             if not self._hold.locked():
                 self._open.set()
+        self._writing = []
         # What the store says it has, it has, whatever the write reported: it is seen by all.
         self._make_visible([waiting for waiting in group if waiting.commit.ts <= newest])
+        self._settle()
+
+    def _give_up(self, after: Timestamp) -> None:
+        """Forget the commits that have failed; what has read them counts no more."""
+        self._epoch += 1
+        self._failed = [each for each in self._failed if self.write_log.holds_since(each.upto)]
+        self._failed.append(_Failed(after, self._assigned))
+        self.write_log.retract(after=after)
 
     async def _read_back(self, failure: RequestError) -> Timestamp:
         while True:

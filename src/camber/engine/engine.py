@@ -11,10 +11,11 @@ from typing import ParamSpec, TypeVar
 from camber import limits
 from camber.engine import system_tables
 from camber.engine.catalog import Catalog, IndexEntry, TableEntry, table_entry
-from camber.engine.committer import Committer, Published
+from camber.engine.committer import Ahead, Committer, Published
 from camber.engine.transaction import FinishedTransaction, Transaction
 from camber.host import Host
 from camber.occ.interval import ALL, IndexId, Interval, Order
+from camber.storage.ahead import snapshot_ahead
 from camber.storage.store import Commit, Snapshot, Store
 from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
@@ -92,8 +93,10 @@ class Engine:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def begin(self, source: str, *, ts: Timestamp | None = None) -> Transaction:
-        """Begin a transaction at the newest snapshot, or exactly at `ts`.
+    def begin(
+        self, source: str, *, ts: Timestamp | None = None, ahead: Ahead | None = None
+    ) -> Transaction:
+        """Begin a transaction at the newest snapshot, exactly at `ts`, or with what is `ahead`.
 
         `source` is the function's path, for conflict messages. The caller closes it.
 
@@ -102,10 +105,13 @@ class Engine:
         """
         # The timestamp first, and never one that the store has but is not published: the catalog
         # must not be older than the snapshot, or a write would miss an index.
-        snapshot_ts = self.newest_ts if ts is None else ts
+        if ahead is None:
+            snapshot = self._store.snapshot(self.newest_ts if ts is None else ts)
+        else:
+            snapshot = snapshot_ahead(self._store, ahead.ts, ahead.commits)
         return Transaction(
-            snapshot=self._store.snapshot(snapshot_ts),
-            catalog=self.catalog_at(snapshot_ts).catalog,
+            snapshot=snapshot,
+            catalog=self.catalog_at(snapshot.ts).catalog,
             entropy=self.host,
             now_ns=self.host.now_ns(),
             source=source,

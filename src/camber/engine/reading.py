@@ -7,26 +7,20 @@ catalog itself is read from the store, once for each that there is.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final
 
 from camber.engine import system_tables
 from camber.engine.catalog import Catalog
 from camber.engine.engine import load_catalog
 from camber.engine.transaction import Entropy, Transaction
+from camber.storage.ahead import ChangesAt, SnapshotSource, snapshot_ahead
 from camber.storage.store import Snapshot
 from camber.values.timestamp import Timestamp
 
 #: Catalogs kept: the newest one, and what reads at older timestamps ask for.
 _CATALOGS: Final = 4
-
-
-class SnapshotSource(Protocol):
-    """The part of a store that only reads."""
-
-    def snapshot(self, ts: Timestamp | None = None) -> Snapshot:
-        """Return the newest snapshot, or the one at exactly `ts`."""
 
 
 class ReadingEngine:
@@ -36,16 +30,38 @@ class ReadingEngine:
         self._source = source
         self._entropy = entropy
         self._catalogs: OrderedDict[Timestamp, Catalog] = OrderedDict()
+        #: Commits that may not be in the store yet, oldest first, and of which epoch they are.
+        self._ahead: list[ChangesAt] = []
+        self._epoch = 0
+
+    def learn(self, epoch: int, published: Timestamp, commits: Iterable[ChangesAt]) -> None:
+        """Take in commits that follow those that are known; forget what is in the store."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._ahead.clear()
+        self._ahead = [commit for commit in self._ahead if commit.ts > published]
+        self._ahead.extend(commits)
 
     def begin(
-        self, source: str, *, ts: Timestamp, catalog_since: Timestamp, now_ns: int
+        self,
+        source: str,
+        *,
+        ts: Timestamp,
+        catalog_since: Timestamp,
+        now_ns: int,
+        is_ahead: bool = False,
     ) -> Transaction:
         """Begin a transaction at exactly `ts`; `catalog_since` says which catalog holds there.
+
+        `is_ahead` says that the store may not have got there: what was learnt is laid over it.
 
         Raises:
             OutOfRetention: `ts` is older than the history that is kept.
         """
-        snapshot = self._source.snapshot(ts)
+        if is_ahead:
+            snapshot = snapshot_ahead(self._source, ts, self._ahead)
+        else:
+            snapshot = self._source.snapshot(ts)
         try:
             catalog = self._catalogs.get(catalog_since) or self._load(catalog_since, snapshot)
         except BaseException:

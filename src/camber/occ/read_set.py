@@ -62,6 +62,18 @@ class ReadSet:
             for start, end in zip(starts, ends, strict=True):
                 yield index, RecordedRead(Interval(start, end), prefix)
 
+    def intervals(self) -> Iterator[tuple[IndexId, bytes, list[bytes], list[bytes | None]]]:
+        """Yield each index and prefix with the starts and ends of its intervals, in order."""
+        for (index, prefix), (starts, ends) in self._reads.items():
+            yield index, prefix, starts, ends
+
+    def meets(self, index: IndexId, prefix: bytes) -> bool:
+        """Return whether something was read that may have keys which start with `prefix`."""
+        return any(
+            each == index and (read.startswith(prefix) or prefix.startswith(read))
+            for each, read in self._reads
+        )
+
     def overlaps(self, writes: IndexWrites) -> tuple[IndexId, bytes] | None:
         """Return an index and a key in it that was read and is written, or None."""
         for (index, _), (starts, ends) in self._reads.items():
@@ -89,8 +101,15 @@ class ReadSet:
     def from_rows(rows: Iterable[RecordedRow]) -> ReadSet:
         """Return the read set that `rows` was asked of."""
         reads = ReadSet()
+        found = reads._reads
+        count = 0
         for index, start, end, prefix in rows:
-            reads.record(index, Interval(start, end), prefix=prefix)
+            # They were merged before: one after another, and apart.
+            starts, ends = found.setdefault((index, prefix), ([], []))
+            starts.append(start)
+            ends.append(end)
+            count += 1
+        reads._count = count
         return reads
 
 

@@ -20,9 +20,9 @@ from types import FrameType
 from typing import Final
 
 from camber import limits
-from camber.engine.reading import SnapshotSource
 from camber.errors import ErrorKind, Interrupted, RequestError
 from camber.occ.interval import IndexId, Interval, Order
+from camber.storage.ahead import SnapshotSource
 from camber.storage.store import Row, Snapshot
 from camber.values.timestamp import Timestamp
 

@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from camber.engine.committer import Ahead
 from camber.engine.transaction import FinishedTransaction
 from camber.functions.definition import FunctionKind
 from camber.functions.logs import LogLine
@@ -125,9 +126,15 @@ class Executor(Protocol):
         """
 
     async def mutation(
-        self, call: FunctionCall, session: SessionRequest | None
+        self,
+        call: FunctionCall,
+        session: SessionRequest | None,
+        ahead: Callable[[], Ahead | None] | None,
     ) -> MutationExecuted:
-        """Run a mutation at the newest snapshot; its record for `session` is part of its writes."""
+        """Run a mutation at the newest snapshot; its record for `session` is part of its writes.
+
+        What `ahead` returns as the run begins is laid over the snapshot.
+        """
 
     async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
         """Run an action to its end; tell `progress` each line as it is logged."""

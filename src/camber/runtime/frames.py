@@ -67,6 +67,25 @@ class Moment(msgspec.Struct, frozen=True, array_like=True):
     now_ns: int
 
 
+class AheadCommit(msgspec.Struct, frozen=True, array_like=True):
+    """A commit that is assigned, and may not be in the store yet."""
+
+    ts: Timestamp
+    changes: tuple[DocumentChange, ...]
+
+
+class AheadNews(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What is ahead of the store that the process has not been told.
+
+    What it was told stays so, but for commits up to `published`, which are in the store, and those
+    of another epoch, which have failed or are there as well.
+    """
+
+    epoch: int
+    published: Timestamp
+    commits: list[AheadCommit]
+
+
 class RunQuery(_Message, frozen=True):
     """Run a query; answered by `QueryDone` or `Raised`."""
 
@@ -76,12 +95,16 @@ class RunQuery(_Message, frozen=True):
 
 
 class RunMutation(_Message, frozen=True):
-    """Run a mutation; answered by `MutationDone` or `Raised`."""
+    """Run a mutation; answered by `MutationDone` or `Raised`.
+
+    With `ahead` the moment may be later than what the store has.
+    """
 
     id: int
     call: FunctionCall
     session: SessionRequest | None
     moment: Moment
+    ahead: AheadNews | None
 
 
 class RunCheck(_Message, frozen=True):

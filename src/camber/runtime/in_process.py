@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
 from camber.engine.catalog import Catalog
+from camber.engine.committer import Ahead
 from camber.engine.engine import Engine
 from camber.engine.variables import Variables
 from camber.functions.definition import FunctionKind
@@ -64,10 +65,14 @@ class InProcessExecutor:
         return await self._transaction_thread.run(self._query, call, ts)
 
     async def mutation(
-        self, call: FunctionCall, session: SessionRequest | None
+        self,
+        call: FunctionCall,
+        session: SessionRequest | None,
+        ahead: Callable[[], Ahead | None] | None,
     ) -> MutationExecuted:
-        """Run a mutation at the newest snapshot."""
-        return await self._transaction_thread.run(self._mutation, call, session)
+        """Run a mutation at the newest snapshot, with what is ahead of it laid over."""
+        laid = None if ahead is None else ahead()
+        return await self._transaction_thread.run(self._mutation, call, session, laid)
 
     async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
         """Run an action to its end; tell `progress` each line as it is logged."""
@@ -106,8 +111,10 @@ class InProcessExecutor:
         with closing(self._engine.begin(call.path, ts=ts)) as transaction:
             return self._transactions.query(call, transaction)
 
-    def _mutation(self, call: FunctionCall, session: SessionRequest | None) -> MutationExecuted:
-        with closing(self._engine.begin(call.path)) as transaction:
+    def _mutation(
+        self, call: FunctionCall, session: SessionRequest | None, ahead: Ahead | None
+    ) -> MutationExecuted:
+        with closing(self._engine.begin(call.path, ahead=ahead)) as transaction:
             return self._transactions.mutation(call, session, transaction)
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from camber import limits
 from camber.engine import system_tables
+from camber.engine.committer import Ahead
 from camber.engine.engine import Engine
 from camber.engine.transaction import FinishedTransaction
 from camber.errors import ActionLost, DeveloperError
@@ -141,13 +142,16 @@ class ProcessExecutor:
             )
 
     async def mutation(
-        self, call: FunctionCall, session: SessionRequest | None
+        self,
+        call: FunctionCall,
+        session: SessionRequest | None,
+        ahead: Callable[[], Ahead | None] | None,
     ) -> MutationExecuted:
         """Run a mutation at the newest snapshot that there is when a process takes it."""
         ts = self._engine.newest_ts
         release = self._release_at(ts)
         try:
-            return await release.mutation(call, session, lambda: self._moment(self._last(release)))
+            return await release.mutation(call, session, lambda: self._last(release, ahead))
         except DeveloperError as error:
             return MutationExecuted(
                 value=None,
@@ -202,15 +206,18 @@ class ProcessExecutor:
     def _moment(self, ts: Timestamp) -> Moment:
         return Moment(ts, self._engine.catalog_at(ts).since, self._engine.host.now_ns())
 
-    def _last(self, release: ProcessRelease) -> Timestamp:
-        """Return the newest timestamp at which a release serves.
+    def _last(
+        self, release: ProcessRelease, ahead: Callable[[], Ahead | None] | None
+    ) -> tuple[Moment, Ahead | None]:
+        """Return the newest moment at which a release serves, and what leads there.
 
         A mutation that waited while another took over runs before that, and so conflicts with it.
         """
         newest = self._switches[-1]
-        if self._releases.of(newest.number) is release:
-            return self._engine.newest_ts
-        return newest.since - 1
+        if self._releases.of(newest.number) is not release:
+            return self._moment(newest.since - 1), None
+        laid = None if ahead is None else ahead()
+        return self._moment(self._engine.newest_ts if laid is None else laid.ts), laid
 
     def _release_at(self, ts: Timestamp) -> ProcessRelease:
         number = next(s.number for s in reversed(self._switches) if s.since <= ts)

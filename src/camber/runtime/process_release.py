@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from camber.engine.committer import Ahead
 from camber.functions.analysis import Analysis
 from camber.functions.definition import FunctionKind
 from camber.functions.loading import Application
@@ -19,6 +20,7 @@ from camber.runtime.executor import (
     SessionRequest,
 )
 from camber.runtime.frames import Moment
+from camber.runtime.processes import ExecutorProcess
 from camber.runtime.release import TableCheck
 from camber.runtime.results import ActionResult
 from camber.runtime.transaction_pool import TransactionPool
@@ -47,7 +49,7 @@ class ProcessRelease:
     async def query(self, call: FunctionCall, moment: Moment) -> QueryExecuted:
         """Run a query."""
         answer = await self.transactions.run(
-            call.path, lambda id_: frames.RunQuery(id=id_, call=call, moment=moment)
+            call.path, lambda id_, process: frames.RunQuery(id=id_, call=call, moment=moment)
         )
         match answer:
             case frames.QueryDone():
@@ -58,19 +60,33 @@ class ProcessRelease:
                 raise _unexpected(answer)
 
     async def mutation(
-        self, call: FunctionCall, session: SessionRequest | None, moment: Callable[[], Moment]
+        self,
+        call: FunctionCall,
+        session: SessionRequest | None,
+        begin: Callable[[], tuple[Moment, Ahead | None]],
     ) -> MutationExecuted:
-        """Run a mutation at what `moment` says when a process takes it."""
-        answer = await self.transactions.run(
-            call.path,
-            lambda id_: frames.RunMutation(id=id_, call=call, session=session, moment=moment()),
-        )
+        """Run a mutation at what `begin` says when a process takes it."""
+        moment: Moment | None = None
+
+        def message(id_: int, process: ExecutorProcess) -> frames.RunMutation:
+            nonlocal moment
+            moment, ahead = begin()
+            return frames.RunMutation(
+                id=id_,
+                call=call,
+                session=session,
+                moment=moment,
+                ahead=None if ahead is None else process.news_of(ahead),
+            )
+
+        answer = await self.transactions.run(call.path, message)
         match answer:
             case frames.MutationDone():
                 return frames.mutation_executed(answer)
             # Its user code had ended, and what it was interrupted in was told as of a query.
             case frames.QueryDone():
-                return frames.mutation_failed(answer, call.path, moment().ts)
+                assert moment is not None
+                return frames.mutation_failed(answer, call.path, moment.ts)
             case frames.Raised(error=error):
                 raise frames.request_error(error)
             case _:
@@ -86,7 +102,7 @@ class ProcessRelease:
         """Hold packed documents against a declared table."""
         answer = await self.transactions.run(
             f"the check of {table}",
-            lambda id_: frames.RunCheck(
+            lambda id_, process: frames.RunCheck(
                 id=id_, table=table, documents=list(documents), numbers=dict(numbers)
             ),
             is_unbounded=True,
@@ -99,7 +115,9 @@ class ProcessRelease:
         """Return what a function of Camber's own says of the loaded application."""
         name = f"{function.__module__}:{function.__qualname__}"
         answer = await self.transactions.run(
-            name, lambda id_: frames.RunDescription(id=id_, function=name), is_unbounded=True
+            name,
+            lambda id_, process: frames.RunDescription(id=id_, function=name),
+            is_unbounded=True,
         )
         if not isinstance(answer, frames.DescriptionDone):
             raise _unexpected(answer)

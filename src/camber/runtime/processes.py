@@ -16,11 +16,14 @@ from enum import Enum
 from typing import Final, Protocol
 
 from camber import limits
+from camber.engine.committer import Ahead
+from camber.errors import RequestError
 from camber.functions.analysis import Analysis
 from camber.functions.loading import LoadError
 from camber.host import Host, Process
 from camber.runtime import frames
 from camber.runtime.frames import FrameBuffer, FromExecutor, Start, ToExecutor
+from camber.values.timestamp import Timestamp
 
 _log = logging.getLogger("camber.executors")
 #: What processes write, beside the log lines of functions.
@@ -124,6 +127,8 @@ class ExecutorProcess:
     _process: Process | None = None
     _transports: list[asyncio.Transport] = field(default_factory=list)
     _is_lost: bool = False
+    #: Up to where, and of which epoch, it knows what is ahead.
+    _ahead: tuple[int, Timestamp] = (0, 0)
     _reaper: asyncio.Task[int] | None = None
 
     async def connect(self, launcher: Launcher) -> None:
@@ -191,9 +196,29 @@ class ExecutorProcess:
         Raises:
             RequestError: it is larger than a frame may be.
         """
-        data = frames.frame(message)
+        try:
+            data = frames.frame(message)
+        except RequestError:
+            # Whatever news it had have not arrived.
+            self._ahead = (0, 0)
+            raise
         if not self._is_lost:
             self._transports[0].write(data)
+
+    def news_of(self, ahead: Ahead) -> frames.AheadNews:
+        """Return what the process has to be told to know what is ahead; the next message does."""
+        epoch, upto = self._ahead
+        known = upto if epoch == ahead.epoch else 0
+        self._ahead = (ahead.epoch, ahead.ts)
+        return frames.AheadNews(
+            epoch=ahead.epoch,
+            published=ahead.commits[0].ts - 1,
+            commits=[
+                frames.AheadCommit(commit.ts, commit.changes)
+                for commit in ahead.commits
+                if commit.ts > known
+            ],
+        )
 
     def kill(self) -> None:
         """End the process at once."""

@@ -263,7 +263,8 @@ class Queries:
         if not write_log.holds_since(result.ts):
             result.valid_until = result.ts + 1
             return
-        conflict = write_log.conflict(reads, since=result.ts)
+        # What is not published yet will be told of when it is.
+        conflict = write_log.conflict(reads, since=result.ts, upto=self._engine.newest_ts)
         if conflict is not None:
             result.valid_until = conflict.ts
             return
@@ -322,7 +323,7 @@ class Queries:
     def _published(self, commits: Sequence[Commit]) -> None:
         stale: list[tuple[Commit, list[QueryResult]]] = []
         for commit in commits:
-            results = list(self._subscriptions.stale(commit.index_writes()))
+            results = list(self._subscriptions.stale(commit.writes))
             for result in results:
                 self._expire(result, commit.ts)
             stale.append((commit, results))

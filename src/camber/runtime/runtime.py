@@ -51,8 +51,8 @@ class Runtime:
 
     @property
     def gauges(self) -> Sequence[Gauge]:
-        """Return what the executor shows of itself."""
-        return self.executor.gauges
+        """Return what waits, and what the executor shows of itself."""
+        return [self._mutations.gauge, *self.executor.gauges]
 
     @property
     def newest_ts(self) -> Timestamp:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from camber import limits
 from camber.errors import DeveloperError, FeatureUnavailable, Overloaded
@@ -45,6 +45,10 @@ _PAUSE_S_MAX: Final = 5.0
 _STOP_S: Final = 2.0
 
 
+#: Makes the message of a request, for its id and the process that it goes to.
+Make: TypeAlias = Callable[[int, ExecutorProcess], ToExecutor]
+
+
 class TransactionLost(DeveloperError):
     """A transaction that ended its process, or had to be ended with it; nothing was written."""
 
@@ -53,10 +57,10 @@ class TransactionLost(DeveloperError):
 
 @dataclass(eq=False, slots=True)
 class _Job:
-    """One request, until it is answered. `make` gives its message for an id."""
+    """One request, until it is answered. `make` gives its message for an id and a process."""
 
     source: str
-    make: Callable[[int], ToExecutor]
+    make: Make
     done: asyncio.Future[FromExecutor]
     since: float
     losses: int = 0
@@ -133,9 +137,7 @@ class TransactionPool:
             self._starters.add(starter)
             starter.add_done_callback(self._starters.discard)
 
-    async def run(
-        self, source: str, make: Callable[[int], ToExecutor], *, is_unbounded: bool = False
-    ) -> FromExecutor:
+    async def run(self, source: str, make: Make, *, is_unbounded: bool = False) -> FromExecutor:
         """Send a request to a process and return its answer.
 
         Raises:
@@ -259,7 +261,7 @@ class TransactionPool:
     def _send(self, seat: _Seat, job: _Job) -> None:
         id_ = next(self._ids)
         try:
-            seat.process.send(job.make(id_))
+            seat.process.send(job.make(id_, seat.process))
         except Exception as error:  # noqa: BLE001  # whoever waits gets it
             job.done.set_exception(error)
             return

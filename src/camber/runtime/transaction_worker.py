@@ -120,6 +120,10 @@ class TransactionWorker:
                     return False
                 case frames.Forget(ids=ids):
                     self._forget(frozenset(ids))
+                case frames.RunMutation(ahead=news) if news is not None:
+                    # Now, since the message may be taken back and those after it count on it.
+                    self._engine.learn(news.epoch, news.published, news.commits)
+                    self._waiting.append(message)
                 case _:
                     self._waiting.append(message)
         return True
@@ -154,7 +158,8 @@ class TransactionWorker:
 
     def _transaction(self, message: frames.RunQuery | frames.RunMutation) -> FromExecutor:
         try:
-            transaction = self._begin(message.call, message.moment)
+            is_ahead = isinstance(message, frames.RunMutation) and message.ahead is not None
+            transaction = self._begin(message.call, message.moment, is_ahead=is_ahead)
             try:
                 with closing(transaction), self._budget.one_transaction():
                     executed = self._run(message, transaction)
@@ -183,12 +188,13 @@ class TransactionWorker:
             return self._runner.query(message.call, transaction)
         return self._runner.mutation(message.call, message.session, transaction)
 
-    def _begin(self, call: FunctionCall, moment: Moment) -> Transaction:
+    def _begin(self, call: FunctionCall, moment: Moment, *, is_ahead: bool) -> Transaction:
         return self._engine.begin(
             call.path,
             ts=moment.ts,
             catalog_since=moment.catalog_since,
             now_ns=moment.now_ns,
+            is_ahead=is_ahead,
         )
 
     def _is_leaving(self) -> bool:

@@ -87,7 +87,7 @@ class MemoryStore:
                     size += self._let_in(staged, commit.ts)
                 self._history.append(size)
                 self._log.append(
-                    LoggedCommit(ts=commit.ts, source=commit.source, writes=commit.index_writes())
+                    LoggedCommit(ts=commit.ts, source=commit.source, writes=commit.writes)
                 )
 
     def _put(self, index: IndexId, key: bytes, ts: Timestamp, value: bytes | None) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -99,7 +100,7 @@ class StagingLost(Exception):
     """A commit lets in rows that are not there: they were staged elsewhere, or unstaged."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Commit:
     """A timestamped group of revisions, all or nothing. `source` is the function that wrote it.
 
@@ -123,21 +124,30 @@ class Commit:
             for change in self.changes
         )
 
-    def index_writes(self) -> IndexWrites:
+    @cached_property
+    def writes(self) -> IndexWrites:
         """Return every index key that the commit touched, old and new."""
-        writes: dict[IndexId, set[bytes]] = {}
-        for change in self.changes:
-            key = encode_key([change.id])
-            writes.setdefault(by_id_index(change.table), set()).add(key)
-            for entry in change.entries:
-                keys = writes.setdefault(entry.index, set())
-                keys.update(key for key in (entry.removed, entry.added) if key is not None)
-        whole: dict[IndexId, EveryKey] = {
-            index: EVERY_KEY
-            for staged in self.staged
-            for index in (by_id_index(staged.table), *staged.indexes)
-        }
-        return {**writes, **whole}
+        return index_writes(self.changes, self.staged)
+
+
+def index_writes(
+    changes: Iterable[DocumentChange], staged: Iterable[StagedTable] = ()
+) -> IndexWrites:
+    """Return every index key that changes touch, old and new."""
+    writes: dict[IndexId, set[bytes] | EveryKey] = {}
+    for change in changes:
+        by_id = by_id_index(change.table)
+        writes.setdefault(by_id, set()).add(encode_key([change.id]))  # type: ignore[union-attr]
+        for entry in change.entries:
+            keys: set[bytes] = writes.setdefault(entry.index, set())  # type: ignore[assignment]
+            if entry.removed is not None:
+                keys.add(entry.removed)
+            if entry.added is not None:
+                keys.add(entry.added)
+    for table in staged:
+        for index in (by_id_index(table.table), *table.indexes):
+            writes[index] = EVERY_KEY
+    return writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -268,7 +268,7 @@ class _Batch:
                     self._entries_history.append((entry.index, entry.added, commit.ts, 0))
         added = commit.history_bytes()
         self.history_bytes += added
-        writes = pack_writes(commit.index_writes())
+        writes = pack_writes(commit.writes)
         self._commits.append((commit.ts, commit.source, writes, added))
 
     def write(self, connection: apsw.Connection) -> None:
