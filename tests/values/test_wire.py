@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from camber.errors import BadRequest
 from camber.values.packed import pack, unpack
 from camber.values.size import document_size, nesting, value_size
-from camber.values.value import UNSET, Int64, InvalidValue, canonical
+from camber.values.value import UNSET, Int64, InvalidValue, Value, canonical
 from camber.values.wire import (
     BadJson,
     Format,
     decode_json,
     decode_timestamp,
     encode_format,
+    encode_packed,
     encode_timestamp,
     encode_value,
     from_wire,
@@ -67,6 +68,20 @@ def test_http_answers_are_json_whose_numbers_are_all_floats(value):
 
     json.loads(text, parse_int=refuse, parse_constant=refuse)
     assert _same(parse_value(text), canonical(value))
+
+
+@given(values)
+def test_packed_values_are_told_as_they_are_unpacked(value):
+    for form in Format:
+        assert encode_packed(pack(canonical(value)), form) == encode_format(canonical(value), form)
+
+
+def test_packed_values_of_any_nesting_are_told_as_they_are_unpacked():
+    value: Value = 3
+    for depth in range(40):
+        value = [value] if depth % 2 else {"inner": value}
+        for form in Format:
+            assert encode_packed(pack(value), form) == encode_format(value, form)
 
 
 @given(values)

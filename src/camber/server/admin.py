@@ -9,6 +9,7 @@ from camber.errors import ErrorKind, RequestError
 from camber.identity.authorization import identity_of_header
 from camber.identity.identity import Admin, Identity
 from camber.identity.operations import Operation
+from camber.server.headers import header_of
 
 
 def admin_of(request: Request, deployment: Deployment, operation: Operation) -> Admin:
@@ -45,7 +46,7 @@ def identity_of(request: Request, deployment: Deployment) -> Identity:
         BadRequest: the header is malformed.
         AuthenticationFailed: its token or key is not valid here.
     """
-    header = request.headers.get("authorization")
-    if header is None and "adminKey" in request.query_params:
+    header = header_of(request.scope, b"authorization")
+    if header is None and request.scope["query_string"] and "adminKey" in request.query_params:
         header = f"Convex {request.query_params['adminKey']}"
     return identity_of_header(header, deployment.admin_keys)

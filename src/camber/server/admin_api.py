@@ -21,8 +21,8 @@ from camber.identity.operations import READ_ONLY, Operation, sorted_operations
 from camber.releases.records import ReleaseRecord, history
 from camber.server.admin import admin_of, any_admin_of
 from camber.server.bodies import json_object
+from camber.server.dispatch import Endpoint
 from camber.server.errors import json_response
-from camber.server.http_api import Endpoint
 from camber.server.metrics import Metrics
 from camber.server.shapes import shape_of_documents, shape_of_table
 from camber.values.wire import encode_json

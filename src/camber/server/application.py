@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from camber.deployment.deploying import Deployer
@@ -24,10 +22,10 @@ from camber.server.client_version import (
     parse_client_header,
     parse_version,
 )
-from camber.server.cors import Cors
 from camber.server.deploy_api import DeployApi
+from camber.server.dispatch import Dispatch
 from camber.server.draining import HEALTH_PATH, Drain, health
-from camber.server.errors import InternalErrors, error_response, on_request_error
+from camber.server.errors import error_response
 from camber.server.http_api import HttpApi
 from camber.server.log_api import LogApi
 from camber.server.metrics import Metrics
@@ -46,7 +44,7 @@ def api_application(
     static: Path | None = None,
     drain: Drain | None = None,
     deployer: Deployer | None = None,
-) -> Starlette:
+) -> ASGIApp:
     """Return what is served on the API port: every route of protocol 4.2 and 3.1.
 
     Whoever ends the server gives the `drain` that it will use; one without a `deployer` takes no
@@ -72,17 +70,13 @@ def api_application(
         routes.append(Route("/", _alive))
     else:
         routes.append(Route("/{path:path}", StaticFiles(static).respond, methods=["GET"]))
-    return Starlette(
-        routes=routes,
-        middleware=[*_spans(deployment), Middleware(Cors), Middleware(InternalErrors)],
-        exception_handlers={
-            RequestError: on_request_error,
-            HTTPException: _on_http_exception,
-        },
-    )
+    # HTTP actions answer for themselves.
+    application = Dispatch(routes, own_origins="/http/")
+    tracing = deployment.tracing
+    return application if tracing is None else RequestSpans(application, tracing=tracing)
 
 
-def site_application(deployment: Deployment) -> Starlette:
+def site_application(deployment: Deployment) -> ASGIApp:
     """Return what is served on the site port: HTTP actions, which are not built yet."""
     del deployment
 
@@ -91,11 +85,7 @@ def site_application(deployment: Deployment) -> Starlette:
         raise BadRequest("HTTP actions are not built yet", code="NotImplemented")
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-    return Starlette(
-        routes=[Route("/{path:path}", not_built, methods=methods)],
-        middleware=[Middleware(InternalErrors)],
-        exception_handlers={RequestError: on_request_error},
-    )
+    return Dispatch([Route("/{path:path}", not_built, methods=methods)], own_origins="/")
 
 
 def _health(deployment: Deployment, drain: Drain) -> Callable[[Request], Awaitable[Response]]:
@@ -106,21 +96,9 @@ def _health(deployment: Deployment, drain: Drain) -> Callable[[Request], Awaitab
     return endpoint
 
 
-def _spans(deployment: Deployment) -> list[Middleware]:
-    tracing = deployment.tracing
-    return [] if tracing is None else [Middleware(RequestSpans, tracing=tracing)]
-
-
 async def _alive(request: Request) -> Response:
     del request
     return PlainTextResponse("This Camber deployment is running.")
-
-
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """Answer unknown routes with an empty body (protocol 4.7)."""
-    del request
-    assert isinstance(error, HTTPException)
-    return Response(status_code=error.status_code, headers=error.headers)
 
 
 class _Sockets:

@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Scope
+
+from camber.server.headers import header_of
 
 _METHODS = "GET, POST, OPTIONS, PATCH, DELETE, PUT"
 _MAX_AGE_S = "86400"
-_VARY = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
-#: HTTP actions answer for themselves.
-_EXEMPT = "/http/"
+_VARY = (b"vary", b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
 
 
-class Cors:
-    """Answers preflights and lets every origin read the answers."""
-
-    def __init__(self, application: ASGIApp) -> None:
-        self._application = application
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http" or scope["path"].startswith(_EXEMPT):
-            await self._application(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        if scope["method"] == "OPTIONS":
-            start = MutableHeaders()
-            _allow(headers, start)
-            start["Content-Length"] = "0"
-            start["Access-Control-Allow-Methods"] = _METHODS
-            start["Access-Control-Max-Age"] = _MAX_AGE_S
-            await send({"type": "http.response.start", "status": 200, "headers": start.raw})
-            await send({"type": "http.response.body", "body": b""})
-            return
-
-        async def send_with_cors(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message.setdefault("headers", [])
-                _allow(headers, MutableHeaders(scope=message))
-            await send(message)
-
-        await self._application(scope, receive, send_with_cors)
+def preflight(scope: Scope) -> Response:
+    """Return the answer to a browser that asks what it may send."""
+    headers = {"Access-Control-Allow-Methods": _METHODS, "Access-Control-Max-Age": _MAX_AGE_S}
+    response = Response(headers=headers)
+    let_every_origin_read(response, scope)
+    return response
 
 
-def _allow(request: Headers, response: MutableHeaders) -> None:
-    response["Vary"] = _VARY
-    origin = request.get("origin")
+def let_every_origin_read(response: Response, scope: Scope) -> None:
+    """Add to an answer what browsers want before they hand it to a page of another origin."""
+    headers = response.raw_headers
+    headers.append(_VARY)
+    origin = header_of(scope, b"origin")
     if origin is None:
         return
-    response["Access-Control-Allow-Origin"] = origin
-    response["Access-Control-Allow-Credentials"] = "true"
-    asked = request.get("access-control-request-headers")
+    headers.append((b"access-control-allow-origin", origin.encode("latin-1")))
+    headers.append((b"access-control-allow-credentials", b"true"))
+    asked = header_of(scope, b"access-control-request-headers")
     if asked is not None:
-        response["Access-Control-Allow-Headers"] = asked
+        headers.append((b"access-control-allow-headers", asked.encode("latin-1")))

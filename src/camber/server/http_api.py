@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +21,10 @@ from camber.runtime.runtime import Done
 from camber.server.admin import any_admin_of, identity_of
 from camber.server.bodies import json_object, read_body
 from camber.server.client_version import ClientVersion, parse_client_header
+from camber.server.dispatch import Endpoint
 from camber.server.errors import json_response
+from camber.server.headers import header_of
 from camber.sync.messages import packed_arguments
-from camber.values.packed import unpack
 from camber.values.paths import FunctionPath
 from camber.values.timestamp import Timestamp
 from camber.values.wire import (
@@ -32,16 +32,14 @@ from camber.values.wire import (
     Format,
     decode_json,
     decode_timestamp,
-    encode_format,
     encode_json,
+    encode_packed,
     encode_timestamp,
 )
 from camber.version import VERSION
 
 #: The largest body that /echo sends back.
 _ECHO_BYTES_MAX = 128 * 1024 * 1024
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +207,7 @@ class HttpApi:
         )
 
     def _request_id(self, request: Request) -> str:
-        given = request.headers.get("convex-request-id")
+        given = header_of(request.scope, b"convex-request-id")
         return given or self._deployment.runtime.new_request_id()
 
     def _identity(self, request: Request) -> Identity:
@@ -243,7 +241,7 @@ def caller_of(identity: Identity) -> Caller:
 
 
 def _client(request: Request) -> ClientVersion:
-    return parse_client_header(request.headers.get("convex-client"))
+    return parse_client_header(header_of(request.scope, b"convex-client"))
 
 
 def _not_built(what: str) -> Endpoint:
@@ -256,11 +254,12 @@ def _not_built(what: str) -> Endpoint:
 
 
 def _response(done: Done, form: Format) -> bytes:
-    body: dict[str, Any]
     if done.failure is None:
         assert done.value is not None
-        value = msgspec.Raw(encode_format(unpack(done.value), form))
-        body = {"status": "success", "value": value}
+        value = encode_packed(done.value, form)
+        if not done.log_lines:
+            return b'{"status":"success","value":%b}' % value
+        body: dict[str, Any] = {"status": "success", "value": msgspec.Raw(value)}
     else:
         body = _failed(done.failure, form)
     if done.log_lines:
@@ -271,5 +270,5 @@ def _response(done: Done, form: Format) -> bytes:
 def _failed(failure: Failure, form: Format) -> dict[str, Any]:
     body: dict[str, Any] = {"status": "error", "errorMessage": failure.message}
     if failure.data is not None:
-        body["errorData"] = msgspec.Raw(encode_format(unpack(failure.data), form))
+        body["errorData"] = msgspec.Raw(encode_packed(failure.data, form))
     return body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from camber.server.headers import header_of
 from camber.tracing import SpanKind, Tracing
 
 
@@ -25,7 +26,7 @@ class RequestSpans:
             # Never the query: it may hold a key.
             {"http.request.method": method, "url.path": scope["path"]},
             kind=SpanKind.SERVER,
-            parent=_traceparent(scope),
+            parent=header_of(scope, b"traceparent"),
         )
 
         async def noting(message: Message) -> None:
@@ -45,10 +46,3 @@ class RequestSpans:
                 span.set_attribute("http.route", route.path)
                 span.update_name(f"{method} {route.path}")
             span.end()
-
-
-def _traceparent(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"traceparent":
-            return str(value, "latin-1")
-    return None

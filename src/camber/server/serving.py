@@ -98,6 +98,8 @@ def _config(application: ASGIApp) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Nobody asks from where a request came.
+        proxy_headers=False,
         # The sockets are listening already: what connects while we start waits in the backlog.
         backlog=2048,
     )

@@ -16,9 +16,8 @@ from camber import limits
 from camber.engine.catalog import TableEntry
 from camber.occ.interval import ALL, Interval, Order
 from camber.storage.store import Store
-from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
-from camber.values.wire import Format, encode_format, encode_json
+from camber.values.wire import Format, encode_json, encode_packed
 
 #: What the files of a table are called.
 DOCUMENTS_FILE: Final = "documents.jsonl"
@@ -149,4 +148,4 @@ class SnapshotWriter:
 
 def document_line(packed: bytes) -> bytes:
     """Return a stored document as a line of JSON that loses nothing."""
-    return encode_format(unpack(packed), Format.EXPORT) + b"\n"
+    return encode_packed(packed, Format.EXPORT) + b"\n"

@@ -12,14 +12,16 @@ import base64
 import binascii
 import math
 import struct
+import sys
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, TypeAlias, cast
+from typing import Annotated, Any, Final, TypeAlias, cast
 
 import msgspec
 
 from camber import limits
 from camber.errors import BadRequest
+from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
 from camber.values.value import (
     FLOAT64_INTEGER_MAX,
@@ -34,6 +36,7 @@ from camber.values.value import (
 _I64 = struct.Struct("<q")
 _F64 = struct.Struct("<d")
 _U64 = struct.Struct("<Q")
+_F64_BIG = struct.Struct(">d")
 _json_encoder = msgspec.json.Encoder(order="sorted")
 _json_decoder = msgspec.json.Decoder()
 
@@ -243,6 +246,37 @@ def encode_json(value: object) -> bytes:
 def encode_format(value: Value, form: Format) -> bytes:
     """Return the JSON of a value in an HTTP answer. Every float has a point or an exponent."""
     return _json_encoder.encode(_FORMATTERS[form](value))
+
+
+def encode_packed(packed: bytes, form: Format) -> bytes:
+    """Return the same JSON of a packed value, at the speed of msgspec where it can tell it.
+
+    It can for what all JSON has, where all forms are alike. What it refuses is int64, bytes, the
+    floats that JSON lacks, and what is nested deeper than its type; -0.0 it would let pass.
+    """
+    if form is not Format.ENCODED or _NEGATIVE_ZERO not in packed:
+        try:
+            return _packed_encoder.encode(_packed_decoder.decode(packed))
+        except msgspec.ValidationError:
+            pass
+    return encode_format(unpack(packed), form)
+
+
+def _plain_json(nesting: int) -> Any:
+    """Return the type of values that JSON has, whose numbers are all finite floats."""
+    finite = msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)
+    scalar: Any = Annotated[float, finite] | str | bool | None
+    nested: Any = scalar
+    for _ in range(nesting):
+        nested = scalar | list[nested] | dict[str, nested]
+    return nested
+
+
+_packed_decoder = msgspec.msgpack.Decoder(_plain_json(8))
+#: Members of packed objects are sorted already.
+_packed_encoder = msgspec.json.Encoder()
+#: Of a float64 in msgpack, all that follows its tag.
+_NEGATIVE_ZERO: Final = _F64_BIG.pack(-0.0)
 
 
 def _dotted(value: Value) -> Any:
