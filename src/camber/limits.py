@@ -147,6 +147,8 @@ write_log_generation_s: Final = 10.0
 history_retention_s: Final = 3600.0
 #: Default bound on the bytes of history, beyond which the oldest is trimmed first.
 history_bytes_max: Final = 1024 * 1024 * 1024
+#: Rows of history that are deleted at once: some 10 ms during which no commit is written.
+history_rows_trimmed: Final = 2000
 #: How far history may outgrow its bound while an export needs it; beyond that the export fails.
 history_pinned_factor_max: Final = 2
 #: How long the result of a client's mutation is kept for a resend, in seconds: two weeks.

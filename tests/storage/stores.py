@@ -10,15 +10,15 @@ from camber.storage.sqlite.store import SqliteStore
 from camber.storage.store import Store
 
 
-def _laying_over(folder: Path) -> SqliteStore:
-    """A store that soon stops to ask what was touched, and lays history over everything."""
+def _searching(folder: Path) -> SqliteStore:
+    """A store that searches all of history as soon as two entries were removed since."""
     store = SqliteStore(folder / "store.sqlite")
-    store._reader.commits_laid_over = 2
+    store._reader.recently_removed_max = 1
     return store
 
 
 STORES: dict[str, Callable[[Path], Store]] = {
     "memory": lambda folder: MemoryStore(),
     "sqlite": lambda folder: SqliteStore(folder / "store.sqlite"),
-    "sqlite-laying-over": _laying_over,
+    "sqlite-searching": _searching,
 }

@@ -7,9 +7,13 @@ import sqlite3
 import apsw
 import pytest
 
+from camber.errors import OutOfRetention
+from camber.occ.interval import ALL, Order
+from camber.storage.index_ids import by_id_index
 from camber.storage.sqlite.store import Durability, SqliteStore, StoreUnusable
 from camber.storage.store import Commit, DocumentChange
 from camber.values.ids import encode_id
+from camber.values.keys import encode_key
 
 ID = encode_id(10001, bytes(16))
 
@@ -74,7 +78,7 @@ def test_a_group_that_cannot_be_written_leaves_nothing(tmp_path):
     store = SqliteStore(tmp_path / "store.sqlite")
     store.append([_commit(1, None, b"one")])
     store._writer.execute(
-        "CREATE TRIGGER full BEFORE INSERT ON commits BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        "CREATE TRIGGER full BEFORE INSERT ON groups BEGIN SELECT RAISE(ABORT, 'disk full'); END"
     )
     with pytest.raises(apsw.ConstraintError):
         store.append([_commit(2, b"one", b"two"), _commit(3, b"two", b"three")])
@@ -82,3 +86,78 @@ def test_a_group_that_cannot_be_written_leaves_nothing(tmp_path):
     with store.snapshot() as snapshot:
         assert snapshot.get(10001, ID) == b"one"
     store.close()
+
+
+FORMAT_1 = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('format', 1), ('history_floor', 0);
+CREATE TABLE documents (
+  table_id INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
+  PRIMARY KEY (table_id, key)
+) WITHOUT ROWID;
+CREATE TABLE entries (
+  index_id INTEGER NOT NULL, key BLOB NOT NULL,
+  PRIMARY KEY (index_id, key)
+) WITHOUT ROWID;
+CREATE TABLE documents_history (
+  table_id INTEGER NOT NULL, key BLOB NOT NULL, ts INTEGER NOT NULL, before BLOB,
+  PRIMARY KEY (table_id, key, ts)
+) WITHOUT ROWID;
+CREATE TABLE entries_history (
+  index_id INTEGER NOT NULL, key BLOB NOT NULL, ts INTEGER NOT NULL, present INTEGER NOT NULL,
+  PRIMARY KEY (index_id, key, ts)
+) WITHOUT ROWID;
+CREATE TABLE commits (
+  ts INTEGER PRIMARY KEY, source TEXT NOT NULL, writes BLOB NOT NULL, history_bytes INTEGER NOT NULL
+);
+"""
+
+
+def test_a_store_of_format_1_is_taken_over(tmp_path):
+    path = tmp_path / "store.sqlite"
+    ids = {table: [encode_id(table, bytes([n] * 16)) for n in range(5)] for table in (10001, 2**20)}
+    index = 2**33 + 1000
+    old = apsw.Connection(str(path))
+    old.pragma("journal_mode", "wal")
+    old.execute(FORMAT_1)
+    old.execute("PRAGMA application_id = 0x43616D62")
+    for table, of_table in ids.items():
+        for n, id_ in enumerate(of_table):
+            key, value = encode_key([id_]), b"%d %d" % (table, n)
+            old.execute("INSERT INTO documents VALUES (?, ?, ?)", (table, key, value))
+            old.execute("INSERT INTO entries VALUES (?, ?)", (index + table, encode_key([-n, id_])))
+    # Staged when the server ended.
+    old.execute("INSERT INTO documents VALUES (-10001, x'10', x'00')")
+    old.execute("INSERT INTO commits VALUES (7, 'f', x'80', 0), (9, 'f', x'80', 0)")
+    old.close()
+
+    store = SqliteStore(path)
+    assert (store.newest_ts(), store.history_floor(), store.tail(9)) == (9, 9, [])
+    with pytest.raises(OutOfRetention):
+        store.snapshot(8)
+    with store.snapshot() as snapshot:
+        for table, of_table in ids.items():
+            values = [b"%d %d" % (table, n) for n in range(5)]
+            assert [snapshot.get(table, id_) for id_ in of_table] == values
+            rows = snapshot.scan(table, index + table, ALL, Order.ASC, 10)
+            assert [row.packed for row in rows] == values[::-1]
+            rows = snapshot.scan(table, by_id_index(table), ALL, Order.ASC, 10)
+            assert [row.packed for row in rows] == values
+    change = DocumentChange(
+        table=10001, id=ids[10001][0], before=b"10001 0", after=b"new", entries=()
+    )
+    store.append([Commit(ts=10, changes=(change,), source="f")])
+    with store.snapshot(9) as snapshot:
+        assert snapshot.get(10001, ids[10001][0]) == b"10001 0"
+    store.close()
+    SqliteStore(path).close()
+
+
+def test_a_store_of_a_later_format_is_refused(tmp_path):
+    path = tmp_path / "store.sqlite"
+    SqliteStore(path).close()
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE meta SET value = 3 WHERE name = 'format'")
+    other.close()
+    with pytest.raises(StoreUnusable, match="has format 3; this version of Camber reads formats"):
+        SqliteStore(path)

@@ -76,9 +76,13 @@ def test_other_text_is_refused(text):
         decode_id(text)
 
 
-def test_ids_of_one_day_end_alike():
-    day = 20_000
-    one = new_internal_id(bytes(14), day * 86_400 * 10**9)
-    other = new_internal_id(bytes(range(14)), (day * 86_400 + 86_399) * 10**9)
-    assert one[-2:] == other[-2:] == day.to_bytes(2, "big")
-    assert other[:14] == bytes(range(14))
+def test_ids_grow_with_time():
+    last, first = bytes([255] * 10), bytes(10)
+    texts = [
+        encode_id(10001, new_internal_id(random, ms * 10**6))
+        for ms in (0, 1, 1_900_000_000_000, 1_900_000_000_001)
+        for random in (first, last)
+    ]
+    assert texts == sorted(set(texts))
+    made = new_internal_id(bytes(range(10)), 5 * 10**6 + 999_999)
+    assert made == bytes([0, 0, 0, 0, 0, 5, *range(10)])

@@ -54,7 +54,7 @@ class Maintenance:
         ):
             self._engine.unpin()
         before = self._engine.host.now_ns() - self._history_ns
-        while await self._engine.trim(before=before, commits_max=_TRIM_COMMITS) == _TRIM_COMMITS:
+        while await self._engine.trim(before=before, commits_max=_TRIM_COMMITS):
             pass
         while self._engine.store.history_bytes() > self._history_bytes_max and (
             await self._engine.trim(before=self._engine.newest_ts, commits_max=_TRIM_COMMITS)

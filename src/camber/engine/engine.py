@@ -137,8 +137,8 @@ class Engine:
         while await self._writer.run(lambda: self._store.drop_index(index, entries_max=most)):
             pass
 
-    async def trim(self, *, before: Timestamp, commits_max: int) -> int:
-        """Forget at most `commits_max` commits' history up to `before`; return how many.
+    async def trim(self, *, before: Timestamp, commits_max: int) -> bool:
+        """Forget the history of about `commits_max` commits up to `before`; return if there is more.
 
         What a pin keeps stays.
         """

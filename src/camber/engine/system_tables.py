@@ -128,10 +128,10 @@ def session_request_id(session: str, request: int) -> str:
     """Return the id of the document that records a client's mutation.
 
     Made from the key itself, so that the record is found by one point read and two records of one
-    request cannot both commit.
+    request cannot both commit. Those of one session are neighbours.
     """
-    digest = sha256(f"{session}|{request}".encode()).digest()[:16]
-    return encode_id(_NUMBERS[SESSION_REQUESTS], digest)
+    digest = sha256(session.encode()).digest()[:12]
+    return encode_id(_NUMBERS[SESSION_REQUESTS], digest + request.to_bytes(4, "big"))
 
 
 def singleton_id(table: str) -> str:

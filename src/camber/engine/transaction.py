@@ -376,7 +376,7 @@ class Transaction:
         table = self.table(table_name) or self.create_table(table_name)
         known = id is not None
         if id is None:
-            internal = new_internal_id(self._entropy.random_bytes(14), self.now_ns)
+            internal = new_internal_id(self._entropy.random_bytes(10), self.now_ns)
             id = encode_id(table.number, internal)
         creation_time = self._next_creation_time
         self._next_creation_time = math.nextafter(creation_time, math.inf)

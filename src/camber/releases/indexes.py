@@ -231,7 +231,7 @@ def _index_some(
         rows = snapshot.scan(table.number, table.indexes["by_id"].id, rest, Order.ASC, most)
     documents = [_document(row.packed) for row in rows]
     for index in indexes:
-        store.build_index(index.id, [index.key(document) for document in documents])
+        store.build_index(table.number, index.id, [index.key(document) for document in documents])
     left = None if len(rows) < most else Interval(rows[-1].key + b"\0", None)
     return left, len(rows)
 

@@ -103,7 +103,8 @@ class MemoryStore:
             if staged.placement is Placement.ADD:
                 there &= rows.keys()
             for key in sorted(there | rows.keys()):
-                size += len(key) + len((key in there and revisions[key][-1][1]) or b"")
+                if key in there:
+                    size += len(key) + len(revisions[key][-1][1] or b"")
                 self._put(index, key, ts, rows.get(key))
         return size
 
@@ -155,12 +156,13 @@ class MemoryStore:
                         rows.append(Revision(ts, table, id_of_key(key), packed))
         return rows
 
-    def trim(self, *, before: Timestamp, commits_max: int) -> int:
+    def trim(self, *, before: Timestamp, commits_max: int) -> bool:
         """Forget what was superseded at or before `before`."""
         with self._lock:
-            old = [commit for commit in self._log[:-1] if commit.ts <= before][:commits_max]
+            due = [commit for commit in self._log[:-1] if commit.ts <= before]
+            old = due[:commits_max]
             if not old:
-                return 0
+                return False
             self._floor = old[-1].ts
             self._log = self._log[len(old) :]
             self._history = self._history[len(old) :]
@@ -171,7 +173,7 @@ class MemoryStore:
                         revisions_by_key[key] = kept
                     else:
                         del revisions_by_key[key]
-            return len(old)
+            return len(due) > len(old)
 
     def history_bytes(self) -> int:
         """Return about how many bytes of history are kept."""
@@ -186,7 +188,7 @@ class MemoryStore:
         """Return 0: nothing is kept anywhere."""
         return 0
 
-    def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
+    def build_index(self, table: int, index: IndexId, keys: Iterable[bytes]) -> None:
         """Write entries of a new index, for documents that there are now."""
         found = list(keys)
         with self._lock:

@@ -21,6 +21,7 @@ import msgspec
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.write_set import EVERY_KEY, EveryKey, IndexWrites
 from camber.storage.index_ids import by_id_index
+from camber.values.ids import id_length
 from camber.values.keys import encode_key
 from camber.values.timestamp import Timestamp
 
@@ -150,8 +151,7 @@ def index_writes(
     return writes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedCommit:
+class LoggedCommit(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What is kept of a commit for those who follow the log: when, by whom, and what it touched."""
 
     ts: Timestamp
@@ -180,6 +180,11 @@ class Revisions:
 def id_of_key(key: bytes) -> str:
     """Return the id that the key of a document's id consists of."""
     return key[1:-1].decode()
+
+
+def id_key_length(table: int) -> int:
+    """Return the bytes of the key of an id of a table, with which every key of an index ends."""
+    return id_length(table) + 2
 
 
 class TooManyRevisions(Exception):
@@ -265,11 +270,11 @@ class Store(Protocol):
             TooManyRevisions: one commit has more than `commit_rows_max`.
         """
 
-    def trim(self, *, before: Timestamp, commits_max: int) -> int:
-        """Forget what was superseded at or before `before`; older snapshots are gone then.
+    def trim(self, *, before: Timestamp, commits_max: int) -> bool:
+        """Forget some of what was superseded at or before `before`; older snapshots are gone then.
 
-        Takes the oldest `commits_max` commits at most, never the newest one, and returns how many
-        it took.
+        Takes the oldest commits, about `commits_max` of them and never the newest, and returns
+        whether there may be more to forget.
         """
 
     def history_bytes(self) -> int:
@@ -281,8 +286,8 @@ class Store(Protocol):
     def size_bytes(self) -> int:
         """Return how many bytes the store takes where it is kept."""
 
-    def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
-        """Write entries of a new index, for documents that there are now.
+    def build_index(self, table: int, index: IndexId, keys: Iterable[bytes]) -> None:
+        """Write entries of a new index of a table, for documents that there are now.
 
         Some of them may be there already, written by commits since the index was declared.
         """

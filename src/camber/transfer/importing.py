@@ -367,7 +367,7 @@ class Import:
     def _staged_row(self, table: TableEntry, fields: dict[str, Value]) -> StagedRow:
         host = self._engine.host
         if ID_FIELD not in fields:
-            internal = new_internal_id(host.random_bytes(14), host.now_ns())
+            internal = new_internal_id(host.random_bytes(10), host.now_ns())
             fields[ID_FIELD] = encode_id(table.number, internal)
         if CREATION_TIME_FIELD not in fields:
             fields[CREATION_TIME_FIELD] = self._creation_time

@@ -1,4 +1,8 @@
-"""Document ids (protocol 2): table number, 16 bytes, checksum, in lower-case Crockford base32."""
+"""Document ids (protocol 2): table number, 16 bytes, checksum, in lower-case Crockford base32.
+
+Ids grow with the time at which they were made, to the millisecond: documents of one moment are
+neighbours on disk, however many there are.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from camber.errors import DeveloperError
 
 _ALPHABET = b"0123456789abcdefghjkmnpqrstvwxyz"
 _INTERNAL_BYTES = 16
-_NS_PER_DAY = 86_400 * 10**9
+_NS_PER_MS = 1_000_000
+_TIME_BYTES = 6
 
 #: The characters of digits by value; and what Python's own base 32 writes for each character: NUL,
 #: which is no digit there either, for what is none here.
@@ -91,10 +96,10 @@ def decode_id(text: str) -> DecodedId:
     return DecodedId(table_number, body[size:])
 
 
-def new_internal_id(random14: bytes, now_ns: int) -> bytes:
-    """Return the 16 bytes of a new id: 14 random ones, then the day since the epoch."""
-    assert len(random14) == 14
-    return random14 + (now_ns // _NS_PER_DAY % 65536).to_bytes(2, "big")
+def new_internal_id(random10: bytes, now_ns: int) -> bytes:
+    """Return the 16 bytes of a new id: the milliseconds since the epoch, then random ones."""
+    assert len(random10) == _INTERNAL_BYTES - _TIME_BYTES
+    return (now_ns // _NS_PER_MS % 2**48).to_bytes(_TIME_BYTES, "big") + random10
 
 
 @lru_cache(maxsize=1024)

@@ -1,199 +1,259 @@
--- Every statement of the SQLite store, under its name.
+-- Every statement of the SQLite store, under its name. `VALUES (?, ?)` stands for any number of rows.
 
 -- name: newest
--- The timestamp of the newest commit.
-SELECT coalesce(max(ts), 0) FROM commits
+-- The newest group: its timestamp, and how many entries had been removed by then.
+SELECT coalesce(max(ts), 0), coalesce(removed, 0) FROM groups
+
+-- name: removed_by
+-- How many entries had been removed at a timestamp, or fewer; none if history begins there.
+SELECT coalesce(max(ts), 0), coalesce(removed, 0) FROM groups WHERE ts <= ?1
 
 -- name: floor
 -- Snapshots older than this are gone.
 SELECT value FROM meta WHERE name = 'history_floor'
 
+-- Reading at a timestamp: what is current if it was so then, else as it was before its first change
+-- since. What is in no index any more has to be looked for only if something was removed since.
+
 -- name: get
--- A document as it is now.
-SELECT value FROM documents WHERE table_id = ?1 AND key = ?2
+SELECT CASE WHEN d.since <= ?3 THEN d.value ELSE (
+  SELECT h.value FROM documents_history AS h
+  WHERE h.document = d.document AND h.until > ?3 ORDER BY h.until LIMIT 1
+) END
+FROM entries AS e CROSS JOIN documents AS d ON d.document = e.document
+WHERE e.index_id = ?1 AND e.key = ?2 AND e.since <= ?3
 
--- name: get_superseded
--- A document as it was before its first change after a timestamp.
-SELECT before FROM documents_history WHERE table_id = ?1 AND key = ?2 AND ts > ?3 ORDER BY ts LIMIT 1
-
--- name: scan_documents_asc
-SELECT key, value FROM documents
-WHERE table_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4
-
--- name: scan_documents_desc
-SELECT key, value FROM documents
-WHERE table_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4
-
--- name: scan_entries_asc
--- The document of an entry is named by the end of its key.
-SELECT e.key, d.value FROM entries AS e
-CROSS JOIN documents AS d ON d.table_id = ?1 AND d.key = substr(e.key, ?6)
-WHERE e.index_id = ?5 AND e.key >= ?2 AND e.key < ?3 ORDER BY e.key LIMIT ?4
-
--- name: scan_entries_desc
-SELECT e.key, d.value FROM entries AS e
-CROSS JOIN documents AS d ON d.table_id = ?1 AND d.key = substr(e.key, ?6)
-WHERE e.index_id = ?5 AND e.key >= ?2 AND e.key < ?3 ORDER BY e.key DESC LIMIT ?4
-
--- name: entry_keys_asc
-SELECT key FROM entries WHERE index_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4
-
--- name: entry_keys_desc
-SELECT key FROM entries WHERE index_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4
-
--- name: document_keys_asc
-SELECT key FROM documents WHERE table_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4
-
--- name: document_keys_desc
-SELECT key FROM documents WHERE table_id = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT ?4
-
--- name: entries_superseded
--- Which keys that changed after a timestamp were there before their first change.
-SELECT key, present, min(ts) FROM entries_history
-WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND ts > ?4 GROUP BY key
-
--- name: count_entries
-SELECT count(*) FROM entries WHERE index_id = ?1
-
--- name: count_vanished
--- How many more entries there were before their first change after a timestamp than there are now.
-SELECT coalesce(sum(was - is_now), 0) FROM (
-  SELECT h.present AS was, min(h.ts),
-         EXISTS (SELECT 1 FROM entries AS e WHERE e.index_id = ?1 AND e.key = h.key) AS is_now
-  FROM entries_history AS h WHERE h.index_id = ?1 AND h.ts > ?2 GROUP BY h.key
+-- name: get_removed
+SELECT (
+  SELECT h.value FROM documents_history AS h
+  WHERE h.document = r.document AND h.until > ?3 ORDER BY h.until LIMIT 1
 )
+FROM (
+  SELECT document, since FROM entries_history
+  WHERE index_id = ?1 AND key = ?2 AND until > ?3 ORDER BY until LIMIT 1
+) AS r WHERE r.since <= ?3
 
--- name: documents_superseded
-SELECT key, before IS NOT NULL, min(ts) FROM documents_history
-WHERE table_id = ?1 AND key >= ?2 AND key < ?3 AND ts > ?4 GROUP BY key
+-- name: scan_asc
+SELECT e.key, CASE WHEN d.since <= ?5 THEN d.value ELSE (
+  SELECT h.value FROM documents_history AS h
+  WHERE h.document = d.document AND h.until > ?5 ORDER BY h.until LIMIT 1
+) END
+FROM entries AS e CROSS JOIN documents AS d ON d.document = e.document
+WHERE e.index_id = ?1 AND e.key >= ?2 AND e.key < ?3 AND e.since <= ?5
+ORDER BY e.key LIMIT ?4
 
--- name: put_document
-INSERT OR REPLACE INTO documents (table_id, key, value) VALUES (?1, ?2, ?3)
+-- name: scan_desc
+SELECT e.key, CASE WHEN d.since <= ?5 THEN d.value ELSE (
+  SELECT h.value FROM documents_history AS h
+  WHERE h.document = d.document AND h.until > ?5 ORDER BY h.until LIMIT 1
+) END
+FROM entries AS e CROSS JOIN documents AS d ON d.document = e.document
+WHERE e.index_id = ?1 AND e.key >= ?2 AND e.key < ?3 AND e.since <= ?5
+ORDER BY e.key DESC LIMIT ?4
 
--- name: delete_document
-DELETE FROM documents WHERE table_id = ?1 AND key = ?2
+-- With removed entries. If few were removed since, all of those are looked at (_recent), wherever
+-- they stood; else all that were ever removed in the interval.
 
--- name: put_entry
-INSERT OR IGNORE INTO entries (index_id, key) VALUES (?1, ?2)
+-- name: scan_recent_asc
+SELECT p.key, coalesce(
+  (SELECT d.value FROM documents AS d WHERE d.document = p.document AND d.since <= ?5),
+  (SELECT h.value FROM documents_history AS h
+   WHERE h.document = p.document AND h.until > ?5 ORDER BY h.until LIMIT 1)
+)
+FROM (
+  SELECT key, document FROM entries
+  WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND since <= ?5
+  UNION ALL
+  SELECT key, document FROM entries_history NOT INDEXED
+  WHERE removed > ?6 AND index_id = ?1 AND key >= ?2 AND key < ?3 AND since <= ?5 AND until > ?5
+  ORDER BY key LIMIT ?4
+) AS p ORDER BY p.key
 
--- name: delete_entry
-DELETE FROM entries WHERE index_id = ?1 AND key = ?2
+-- name: scan_recent_desc
+SELECT p.key, coalesce(
+  (SELECT d.value FROM documents AS d WHERE d.document = p.document AND d.since <= ?5),
+  (SELECT h.value FROM documents_history AS h
+   WHERE h.document = p.document AND h.until > ?5 ORDER BY h.until LIMIT 1)
+)
+FROM (
+  SELECT key, document FROM entries
+  WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND since <= ?5
+  UNION ALL
+  SELECT key, document FROM entries_history NOT INDEXED
+  WHERE removed > ?6 AND index_id = ?1 AND key >= ?2 AND key < ?3 AND since <= ?5 AND until > ?5
+  ORDER BY key DESC LIMIT ?4
+) AS p ORDER BY p.key DESC
 
--- name: add_document_history
-INSERT INTO documents_history (table_id, key, ts, before) VALUES (?1, ?2, ?3, ?4)
+-- name: scan_removed_asc
+SELECT p.key, coalesce(
+  (SELECT d.value FROM documents AS d WHERE d.document = p.document AND d.since <= ?5),
+  (SELECT h.value FROM documents_history AS h
+   WHERE h.document = p.document AND h.until > ?5 ORDER BY h.until LIMIT 1)
+)
+FROM (
+  SELECT key, document FROM entries
+  WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND since <= ?5
+  UNION ALL
+  SELECT key, document FROM entries_history INDEXED BY entries_history_by_key
+  WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND since <= ?5 AND until > ?5
+  ORDER BY key LIMIT ?4
+) AS p ORDER BY p.key
 
--- name: add_entry_history
-INSERT INTO entries_history (index_id, key, ts, present) VALUES (?1, ?2, ?3, ?4)
+-- name: scan_removed_desc
+SELECT p.key, coalesce(
+  (SELECT d.value FROM documents AS d WHERE d.document = p.document AND d.since <= ?5),
+  (SELECT h.value FROM documents_history AS h
+   WHERE h.document = p.document AND h.until > ?5 ORDER BY h.until LIMIT 1)
+)
+FROM (
+  SELECT key, document FROM entries
+  WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND since <= ?5
+  UNION ALL
+  SELECT key, document FROM entries_history INDEXED BY entries_history_by_key
+  WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND since <= ?5 AND until > ?5
+  ORDER BY key DESC LIMIT ?4
+) AS p ORDER BY p.key DESC
 
--- name: add_commit
-INSERT INTO commits (ts, source, writes, history_bytes) VALUES (?1, ?2, ?3, ?4)
+-- name: count
+SELECT count(*) FROM entries WHERE index_id = ?1 AND since <= ?2
 
--- name: tail
-SELECT ts, source, writes FROM commits WHERE ts > ?1 ORDER BY ts
+-- name: count_removed
+SELECT count(*) FROM entries_history NOT INDEXED
+WHERE removed > ?3 AND index_id = ?1 AND since <= ?2 AND until > ?2
 
--- name: touched_since
-SELECT writes FROM commits WHERE ts > ?1 LIMIT ?2
+-- name: groups_after
+SELECT commits FROM groups WHERE ts > ?1 ORDER BY ts
 
--- name: oldest_commits
-SELECT ts, writes, history_bytes FROM commits
-WHERE ts <= ?1 AND ts < (SELECT max(ts) FROM commits) ORDER BY ts LIMIT ?2
+-- name: documents_of_commit
+-- The keys of all documents of a table that a commit changed.
+SELECT key FROM entries WHERE index_id = ?1 AND since = ?2
+UNION SELECT key FROM entries_history WHERE index_id = ?1 AND (since = ?2 OR until = ?2) LIMIT ?3
+
+-- Writing.
+
+-- name: resume
+-- The newest group, and the newest numbers. Staged documents may be above the group's.
+SELECT coalesce(max(ts), 0), max(coalesce(document, 0), (SELECT coalesce(max(document), 0) FROM documents)),
+  coalesce(superseded, 0), coalesce(removed, 0) FROM groups
 
 -- name: history_bytes
 -- Read once, when the store is opened.
-SELECT coalesce(sum(history_bytes), 0) FROM commits
+SELECT coalesce(sum(history_bytes), 0) FROM groups
 
--- name: delete_commits
-DELETE FROM commits WHERE ts <= ?1
+-- name: entries_there
+WITH asked (index_id, key) AS (VALUES (?, ?))
+SELECT e.index_id, e.key, e.document, e.since
+FROM asked AS a CROSS JOIN entries AS e ON e.index_id = a.index_id AND e.key = a.key
 
--- name: delete_document_history
-DELETE FROM documents_history WHERE table_id = ?1 AND key = ?2 AND ts = ?3
+-- name: put_documents
+INSERT OR REPLACE INTO documents (document, since, value) VALUES (?, ?, ?)
 
--- name: delete_entry_history
-DELETE FROM entries_history WHERE index_id = ?1 AND key = ?2 AND ts = ?3
+-- name: delete_documents
+WITH gone (document) AS (VALUES (?))
+DELETE FROM documents WHERE document IN (SELECT document FROM gone)
 
--- name: set_floor
-UPDATE meta SET value = ?1 WHERE name = 'history_floor'
+-- name: put_entries
+INSERT OR REPLACE INTO entries (index_id, key, document, since) VALUES (?, ?, ?, ?)
+
+-- name: delete_entries
+WITH gone (index_id, key) AS (VALUES (?, ?))
+DELETE FROM entries WHERE (index_id, key) IN (SELECT index_id, key FROM gone)
+
+-- name: add_documents_history
+INSERT INTO documents_history (superseded, document, until, value) VALUES (?, ?, ?, ?)
+
+-- name: add_entries_history
+INSERT INTO entries_history (removed, index_id, key, document, since, until)
+VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: add_group
+INSERT INTO groups (ts, commits, document, superseded, removed, history_bytes)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+
+-- name: build_entries
+-- Of documents that are there and have no such entry yet.
+WITH built (index_id, key, by_id, id) AS (VALUES (?, ?, ?, ?))
+INSERT OR IGNORE INTO entries (index_id, key, document, since)
+SELECT b.index_id, b.key, e.document, 0
+FROM built AS b CROSS JOIN entries AS e ON e.index_id = b.by_id AND e.key = b.id
 
 -- name: drop_entries
 DELETE FROM entries WHERE index_id = ?1
 AND key IN (SELECT key FROM entries WHERE index_id = ?1 ORDER BY key LIMIT ?2)
 
 -- name: drop_entries_history
-DELETE FROM entries_history WHERE index_id = ?1
-AND key IN (SELECT key FROM entries_history WHERE index_id = ?1 ORDER BY key LIMIT ?2)
+DELETE FROM entries_history
+WHERE removed IN (SELECT removed FROM entries_history WHERE index_id = ?1 LIMIT ?2)
 
--- Staged rows stand under the negative ids of their table and its indexes, where no snapshot looks.
+-- Trimming.
 
--- name: stage_document
-INSERT INTO documents (table_id, key, value) VALUES (-?1, ?2, ?3)
+-- name: oldest_groups
+SELECT ts, commits, superseded, removed, history_bytes FROM groups
+WHERE ts <= ?1 AND ts < (SELECT max(ts) FROM groups) ORDER BY ts LIMIT ?2
 
--- name: stage_entry
-INSERT INTO entries (index_id, key) VALUES (-?1, ?2)
+-- name: delete_groups
+DELETE FROM groups WHERE ts <= ?1
 
--- name: staged_document_keys
-SELECT key FROM documents WHERE table_id = -?1 AND key > ?2 ORDER BY key LIMIT ?3
+-- name: set_meta
+UPDATE meta SET value = ?2 WHERE name = ?1
 
--- name: staged_entry_keys
+-- name: meta
+SELECT value FROM meta WHERE name = ?1
+
+-- name: trim_documents_history
+DELETE FROM documents_history WHERE superseded <= ?1
+AND superseded < (SELECT min(superseded) FROM documents_history) + ?2
+
+-- name: trim_entries_history
+DELETE FROM entries_history WHERE removed <= ?1
+AND removed < (SELECT min(removed) FROM entries_history) + ?2
+
+-- Staged entries stand under the negative ids of their indexes, where no snapshot looks. Documents
+-- hold from 0 on: it is their entries that let them in.
+
+-- name: staged_keys
 SELECT key FROM entries WHERE index_id = -?1 AND key > ?2 ORDER BY key LIMIT ?3
 
+-- name: staged_among
+WITH asked (index_id, key) AS (VALUES (?, ?))
+SELECT a.key FROM asked AS a CROSS JOIN entries AS e ON e.index_id = a.index_id AND e.key = a.key
+
 -- name: staged_and_there
-SELECT s.key FROM documents AS s
-JOIN documents AS d ON d.table_id = ?1 AND d.key = s.key WHERE s.table_id = -?1 LIMIT 1
+SELECT s.key FROM entries AS s
+JOIN entries AS e ON e.index_id = ?1 AND e.key = s.key WHERE s.index_id = -?1 LIMIT 1
 
 -- name: unstage_documents
-DELETE FROM documents WHERE table_id < 0
+-- The indexes by_id are the even ones below those that are declared.
+DELETE FROM documents WHERE document IN (
+  SELECT document FROM entries WHERE index_id < 0 AND index_id > -(1 << 33) AND index_id % 2 = 0
+)
 
 -- name: unstage_entries
 DELETE FROM entries WHERE index_id < 0
 
 -- name: supersede_documents
-INSERT INTO documents_history (table_id, key, ts, before)
-SELECT table_id, key, ?2, value FROM documents WHERE table_id = ?1
+-- All documents of an index by_id.
+INSERT INTO documents_history (superseded, document, until, value)
+SELECT ?3 + row_number() OVER (ORDER BY e.key), d.document, ?2, d.value
+FROM entries AS e CROSS JOIN documents AS d ON d.document = e.document WHERE e.index_id = ?1
 
--- name: let_in_documents_history
-INSERT OR IGNORE INTO documents_history (table_id, key, ts, before)
-SELECT ?1, key, ?2, NULL FROM documents WHERE table_id = -?1
+-- name: delete_superseded_documents
+DELETE FROM documents WHERE document IN (SELECT document FROM entries WHERE index_id = ?1)
 
--- name: clear_documents
-DELETE FROM documents WHERE table_id = ?1
+-- name: remove_entries
+INSERT INTO entries_history (removed, index_id, key, document, since, until)
+SELECT ?3 + row_number() OVER (ORDER BY key), index_id, key, document, since, ?2
+FROM entries WHERE index_id = ?1
 
--- name: let_in_documents
-INSERT INTO documents (table_id, key, value)
-SELECT ?1, key, value FROM documents WHERE table_id = -?1
+-- name: let_in
+INSERT INTO entries (index_id, key, document, since)
+SELECT ?1, key, document, ?2 FROM entries WHERE index_id = -?1
 
--- name: let_in_documents_bytes
-SELECT coalesce(sum(length(key) + coalesce(length(before), 0)), 0) FROM documents_history
-WHERE table_id = ?1 AND ts = ?2
-
--- name: supersede_entries
-INSERT INTO entries_history (index_id, key, ts, present)
-SELECT index_id, key, ?2, 1 FROM entries WHERE index_id = ?1
-
--- name: let_in_entries_history
-INSERT OR IGNORE INTO entries_history (index_id, key, ts, present)
-SELECT ?1, key, ?2, 0 FROM entries WHERE index_id = -?1
-
--- name: clear_entries
+-- name: clear
 DELETE FROM entries WHERE index_id = ?1
 
--- name: let_in_entries
-INSERT INTO entries (index_id, key) SELECT ?1, key FROM entries WHERE index_id = -?1
+-- name: size_of_documents
+SELECT coalesce(sum(length(value)), 0) FROM documents_history WHERE superseded > ?1
 
--- name: let_in_entries_bytes
-SELECT coalesce(sum(length(key)), 0) FROM entries_history WHERE index_id = ?1 AND ts = ?2
-
--- name: set_history_bytes
-UPDATE commits SET history_bytes = ?2 WHERE ts = ?1
-
--- name: delete_documents_history_of
-DELETE FROM documents_history WHERE table_id = ?1 AND ts = ?2
-
--- name: delete_entries_history_of
-DELETE FROM entries_history WHERE index_id = ?1 AND ts = ?2
-
--- name: commits_between
-SELECT ts, writes FROM commits WHERE ts > ?1 AND ts <= ?2 ORDER BY ts LIMIT ?3
-
--- name: documents_of_commit
--- The keys of all documents of a table that a commit changed.
-SELECT key FROM documents_history WHERE table_id = ?1 AND ts = ?2 ORDER BY key LIMIT ?3
+-- name: size_of_entries
+SELECT coalesce(sum(length(key)), 0) FROM entries_history WHERE removed > ?1

@@ -1,33 +1,42 @@
 -- What is current, and what was superseded while history is kept.
+--
+-- A row holds from the commit at `since` on, and one of history until the commit at `until`. So an
+-- insert writes no history: whoever reads at an older timestamp passes over what is younger.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO meta VALUES ('format', 1), ('history_floor', 0);
+INSERT INTO meta VALUES
+  ('format', 2), ('history_floor', 0), ('superseded_floor', 0), ('removed_floor', 0);
 
--- The documents of each table, by the index key of their id. This is the index by_id.
-CREATE TABLE documents (
-  table_id INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
-  PRIMARY KEY (table_id, key)
-) WITHOUT ROWID;
+-- Documents in the order in which they were inserted; an update stays in its place.
+CREATE TABLE documents (document INTEGER PRIMARY KEY, since INTEGER NOT NULL, value BLOB NOT NULL);
 
--- The keys of every other index. A key ends with the key of the document's id.
+-- The keys of all indexes, by_id among them, and the documents that they lead to.
 CREATE TABLE entries (
   index_id INTEGER NOT NULL, key BLOB NOT NULL,
+  document INTEGER NOT NULL, since INTEGER NOT NULL,
   PRIMARY KEY (index_id, key)
 ) WITHOUT ROWID;
 
--- What a document was before the commit at ts; NULL if it was not there.
+-- What a document was before the commit at `until` changed or deleted it. Numbered as written, so
+-- that what is to be forgotten stands at the beginning.
 CREATE TABLE documents_history (
-  table_id INTEGER NOT NULL, key BLOB NOT NULL, ts INTEGER NOT NULL, before BLOB,
-  PRIMARY KEY (table_id, key, ts)
-) WITHOUT ROWID;
+  superseded INTEGER PRIMARY KEY,
+  document INTEGER NOT NULL, until INTEGER NOT NULL, value BLOB NOT NULL
+);
+CREATE INDEX documents_history_by_document ON documents_history (document, until);
 
--- Whether an entry was there before the commit at ts, which added or removed it.
+-- Entries that the commit at `until` removed. Numbered likewise.
 CREATE TABLE entries_history (
-  index_id INTEGER NOT NULL, key BLOB NOT NULL, ts INTEGER NOT NULL, present INTEGER NOT NULL,
-  PRIMARY KEY (index_id, key, ts)
-) WITHOUT ROWID;
+  removed INTEGER PRIMARY KEY,
+  index_id INTEGER NOT NULL, key BLOB NOT NULL,
+  document INTEGER NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL
+);
+CREATE INDEX entries_history_by_key ON entries_history (index_id, key, until);
 
--- When, by which function, and which keys: all that is needed to follow the log and to trim.
--- history_bytes is about how much it added to history.
-CREATE TABLE commits (
-  ts INTEGER PRIMARY KEY, source TEXT NOT NULL, writes BLOB NOT NULL, history_bytes INTEGER NOT NULL
+-- The log: one row for each group of commits that became durable at once, under the timestamp of
+-- the last. `commits` says of each when, by which function, and which keys. The newest numbers that
+-- were given up to there; history_bytes is about how much the group added to history.
+CREATE TABLE groups (
+  ts INTEGER PRIMARY KEY, commits BLOB NOT NULL,
+  document INTEGER NOT NULL, superseded INTEGER NOT NULL, removed INTEGER NOT NULL,
+  history_bytes INTEGER NOT NULL
 );

@@ -1,8 +1,8 @@
 """Rows that wait to enter a table, and how a commit lets them in.
 
-They stand in the tables of everything else, under negative ids, so letting them in moves rows
-within the file, in the one transaction of the commit: readers see the old contents or the new ones,
-and nothing of it passes through Python.
+They stand where everything else stands, their entries under negative ids. Letting them in gives
+their entries other ids, in the one transaction of the commit: readers see the old contents or the
+new ones, documents stay where they are, and nothing of it passes through Python.
 """
 
 from __future__ import annotations
@@ -13,83 +13,89 @@ from typing import Final
 import apsw
 
 from camber.occ.interval import IndexId
+from camber.storage.index_ids import by_id_index
+from camber.storage.sqlite.reading import SQL
+from camber.storage.sqlite.writing import PUT_DOCUMENTS, PUT_ENTRIES, Numbers, RowsStatement
 from camber.storage.store import Placement, StagedRow, StagedTable, StagedTwice, StagingLost
 from camber.values.timestamp import Timestamp
 
-_DOCUMENTS: Final = "documents"
-_ENTRIES: Final = "entries"
+_STAGED_AMONG: Final = RowsStatement("staged_among")
 
 
 class Staging:
     """The staged rows of one store, on its writer's connection."""
 
-    def __init__(self, connection: apsw.Connection, sql: dict[str, str]) -> None:
+    def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._sql = sql
-        #: Rows that the last part of a table had.
-        self._moved = 0
 
-    def add(self, table: int, rows: Sequence[StagedRow]) -> None:
-        """Stage rows, within a transaction of the caller's.
+    def add(self, table: int, rows: Sequence[StagedRow], numbers: Numbers) -> Numbers:
+        """Stage rows, within a transaction of the caller's; return the newest numbers.
 
         Raises:
             StagedTwice: two rows have one key.
         """
+        by_id = -by_id_index(table)
+        among = _STAGED_AMONG.run(self._connection, [(by_id, row.key) for row in rows])
+        taken = {key for (key,) in among}
         for row in rows:
-            try:
-                self._run("stage_document", table, row.key, row.packed)
-            except apsw.ConstraintError:
-                raise StagedTwice(row.key) from None
-        self._connection.executemany(
-            self._sql["stage_entry"], (entry for row in rows for entry in row.entries)
-        )
+            if row.key in taken:
+                raise StagedTwice(row.key)
+            taken.add(row.key)
+        first = numbers.document + 1
+        numbered = list(enumerate(rows, first))
+        PUT_DOCUMENTS.run(self._connection, [(number, 0, row.packed) for number, row in numbered])
+        entries = [(by_id, row.key, number, 0) for number, row in numbered]
+        entries += [
+            (-index, key, number, 0) for number, row in numbered for index, key in row.entries
+        ]
+        PUT_ENTRIES.run(self._connection, sorted(entries))
+        return numbers._replace(document=numbers.document + len(rows))
 
-    def document_keys(self, table: int, after: bytes, limit: int) -> list[bytes]:
-        """Return the next staged keys of documents, in order."""
-        return self._keys("staged_document_keys", table, after, limit)
-
-    def entry_keys(self, index: IndexId, after: bytes, limit: int) -> list[bytes]:
+    def keys(self, index: IndexId, after: bytes, limit: int) -> list[bytes]:
         """Return the next staged keys of an index, in order."""
-        return self._keys("staged_entry_keys", index, after, limit)
+        return [key for (key,) in self._run("staged_keys", index, after, limit)]
 
     def there_already(self, table: int) -> bytes | None:
         """Return the key of a staged document that the table has, or None."""
-        return next(iter(self._keys("staged_and_there", table)), None)
+        for (key,) in self._run("staged_and_there", by_id_index(table)):
+            assert isinstance(key, bytes)
+            return key
+        return None
 
     def clear(self) -> None:
         """Remove all that is staged, within a transaction of the caller's."""
         self._run("unstage_documents")
         self._run("unstage_entries")
 
-    def let_in(self, staged: StagedTable, ts: Timestamp) -> int:
-        """Move staged rows into their table; return the bytes of history that this makes.
+    def let_in(self, staged: StagedTable, ts: Timestamp, numbers: Numbers) -> tuple[Numbers, int]:
+        """Let staged rows into their table.
+
+        Returns the newest numbers, and the bytes of history that this makes.
 
         Raises:
             StagingLost: they are not there.
         """
-        size = self._let_in(_DOCUMENTS, staged.table, staged.placement, ts)
-        found = self._moved
-        if found != staged.documents:
-            raise StagingLost(f"{found} rows are staged, not {staged.documents}")
-        for index in staged.indexes:
-            size += self._let_in(_ENTRIES, index, staged.placement, ts)
-        return size
+        before = numbers
+        by_id = by_id_index(staged.table)
+        if staged.placement is Placement.REPLACE:
+            self._run("supersede_documents", by_id, ts, numbers.superseded)
+            superseded = numbers.superseded + self._connection.changes()
+            self._run("delete_superseded_documents", by_id)
+            numbers = numbers._replace(superseded=superseded)
+            for index in (by_id, *staged.indexes):
+                self._run("remove_entries", index, ts, numbers.removed)
+                removed = numbers.removed + self._connection.changes()
+                numbers = numbers._replace(removed=removed)
+                self._run("clear", index)
+        for index in (by_id, *staged.indexes):
+            self._run("let_in", index, ts)
+            found = self._connection.changes()
+            if index == by_id and found != staged.documents:
+                raise StagingLost(f"{found} rows are staged, not {staged.documents}")
+            self._run("clear", -index)
+        (of_documents,) = next(self._run("size_of_documents", before.superseded))
+        (of_entries,) = next(self._run("size_of_entries", before.removed))
+        return numbers, of_documents + of_entries
 
-    def _let_in(self, kind: str, place: int, placement: Placement, ts: Timestamp) -> int:
-        if placement is Placement.REPLACE:
-            self._run(f"supersede_{kind}", place, ts)
-        self._run(f"let_in_{kind}_history", place, ts)
-        if placement is Placement.REPLACE:
-            self._run(f"clear_{kind}", place)
-        self._run(f"let_in_{kind}", place)
-        self._moved = self._connection.changes()
-        self._run(f"clear_{kind}", -place)
-        (size,) = next(self._connection.execute(self._sql[f"let_in_{kind}_bytes"], (place, ts)))
-        assert isinstance(size, int)
-        return size
-
-    def _run(self, query: str, *parameters: int | bytes) -> None:
-        self._connection.execute(self._sql[query], parameters)
-
-    def _keys(self, query: str, *parameters: int | bytes) -> list[bytes]:
-        return [key for (key,) in self._connection.execute(self._sql[query], parameters)]
+    def _run(self, query: str, *parameters: int | bytes) -> apsw.Cursor:
+        return self._connection.execute(SQL[query], parameters)

@@ -11,38 +11,49 @@ import fcntl
 import os
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from importlib import resources
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import apsw
 
+from camber import limits
 from camber.errors import CamberError, StorageFailed
 from camber.occ.interval import IndexId
-from camber.occ.write_set import EveryKey
+from camber.storage.index_ids import by_id_index
 from camber.storage.sqlite.reading import (
     SQL,
     SqliteReader,
     SqliteSnapshot,
     connect,
     fail,
-    is_by_id,
+    named_statements,
     one,
-    pack_writes,
-    unpack_writes,
+    pack_commits,
+    sql_of,
+    unpack_commits,
 )
 from camber.storage.sqlite.staging import Staging
-from camber.storage.store import Commit, LoggedCommit, Revisions, StagedRow
+from camber.storage.sqlite.writing import GroupRows, Numbers, RowsStatement
+from camber.storage.store import (
+    Commit,
+    LoggedCommit,
+    Revisions,
+    StagedRow,
+    id_key_length,
+    id_of_key,
+)
+from camber.values.ids import decode_id
 from camber.values.keys import encode_key
 from camber.values.timestamp import Timestamp
 
 #: "Camb": marks the file as ours (PRAGMA application_id).
 _APPLICATION_ID: Final = 0x43616D62
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 #: The start of every SQLite file, and how long its header is: the size of a page at 16 (65,536 is 1,
 #: and not ours), how many there are at 28.
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
+_BUILD_ENTRIES: Final = RowsStatement("build_entries")
 
 
 class Durability(Enum):
@@ -76,13 +87,17 @@ class SqliteStore:
                 _make(path)
             _refuse_part(path)
             self._writer = connect(path)
-            _check(self._writer, path)
+            found = _check(self._writer, path)
             self._writer.pragma("journal_mode", "wal")
+            if found == 1:
+                _take_over_format_1(self._writer)
             self._writer.execute(f"PRAGMA synchronous = {durability.value}")
-            self._newest: Timestamp = one(self._writer, "newest")
-            self._history_bytes: int = one(self._writer, "history_bytes")
-            self._staging = Staging(self._writer, SQL)
+            self._newest: Timestamp
+            self._numbers: Numbers
+            self._history_bytes: int
+            self._staging = Staging(self._writer)
             self.unstage()
+            self._resume()
         except (apsw.Error, StorageFailed, OSError) as error:
             self._lock_file.close()
             raise _unusable(path, error) from error
@@ -96,31 +111,40 @@ class SqliteStore:
 
     def append(self, commits: Sequence[Commit]) -> None:
         """Write commits, in order of growing timestamps, and make them durable."""
-        batch = _Batch()
-        for commit in commits:
-            assert commit.ts > self._newest, f"{commit.ts} after {self._newest}"
-        added = 0
+        for commit, previous in zip(
+            commits, (self._newest, *(c.ts for c in commits)), strict=False
+        ):
+            assert commit.ts > previous, f"{commit.ts} after {previous}"
+        numbers = self._numbers
+        added = sum(commit.history_bytes() for commit in commits)
         with _transaction(self._writer):
-            for commit in commits:
-                batch.add(commit)
-                if commit.staged:
-                    batch.write(self._writer)
-                    added += batch.history_bytes + self._let_in(commit)
-                    batch = _Batch()
-            batch.write(self._writer)
-        self._newest = commits[-1].ts
-        self._history_bytes += added + batch.history_bytes
-
-    def _let_in(self, commit: Commit) -> int:
-        size = sum(self._staging.let_in(staged, commit.ts) for staged in commit.staged)
-        self._writer.execute(SQL["set_history_bytes"], (commit.ts, commit.history_bytes() + size))
-        return size
+            first = 0
+            for at, commit in enumerate(commits, 1):
+                if not commit.staged:
+                    continue
+                numbers = GroupRows(self._writer, commits[first:at], numbers).write()
+                for staged in commit.staged:
+                    numbers, size = self._staging.let_in(staged, commit.ts, numbers)
+                    added += size
+                first = at
+            numbers = GroupRows(self._writer, commits[first:], numbers).write()
+            newest = commits[-1].ts
+            group = (newest, pack_commits(commits), *numbers, added)
+            self._writer.execute(SQL["add_group"], group)
+        self._newest = newest
+        self._numbers = numbers
+        self._history_bytes += added
 
     def newest_ts(self) -> Timestamp:
         """Return the timestamp of the newest commit; 0 if there is none."""
-        newest: Timestamp = one(self._writer, "newest")
-        self._newest = newest
-        return newest
+        self._resume()
+        return self._newest
+
+    def _resume(self) -> None:
+        """Find out where the store stands: an append that failed may have been made durable."""
+        self._newest, *numbers = next(self._writer.execute(SQL["resume"]))
+        self._numbers = Numbers(*numbers)
+        self._history_bytes = one(self._writer, "history_bytes")
 
     def tail(self, since: Timestamp) -> list[LoggedCommit]:
         """Return the commits after `since`, oldest first."""
@@ -146,46 +170,36 @@ class SqliteStore:
             commit_rows_max=commit_rows_max,
         )
 
-    def trim(self, *, before: Timestamp, commits_max: int) -> int:
-        """Forget what was superseded at or before `before`."""
-        rows = list(self._writer.execute(SQL["oldest_commits"], (before, commits_max)))
-        if not rows:
-            return 0
-        places = [
-            (index, key, ts)
-            for ts, writes, _ in rows
-            for index, keys in unpack_writes(writes).items()
-            if not isinstance(keys, EveryKey)
-            for key in keys
-        ]
-        whole = [
-            (index, ts)
-            for ts, writes, _ in rows
-            for index, keys in unpack_writes(writes).items()
-            if isinstance(keys, EveryKey)
-        ]
-        floor = rows[-1][0]
+    def trim(self, *, before: Timestamp, commits_max: int) -> bool:
+        """Forget what was superseded at or before `before`, in whole groups of commits."""
         with _transaction(self._writer):
-            self._writer.executemany(
-                SQL["delete_document_history"],
-                ((index // 2, key, ts) for index, key, ts in places if is_by_id(index)),
-            )
-            self._writer.executemany(
-                SQL["delete_entry_history"],
-                (place for place in places if not is_by_id(place[0])),
-            )
-            self._writer.executemany(
-                SQL["delete_documents_history_of"],
-                [(index // 2, ts) for index, ts in whole if is_by_id(index)],
-            )
-            self._writer.executemany(
-                SQL["delete_entries_history_of"],
-                [(index, ts) for index, ts in whole if not is_by_id(index)],
-            )
-            self._writer.execute(SQL["delete_commits"], (floor,))
-            self._writer.execute(SQL["set_floor"], (floor,))
-        self._history_bytes -= sum(row[2] for row in rows)
-        return len(rows)
+            groups = self._raise_floor(before, commits_max)
+            # Both, and not the one or the other.
+            left = [self._sweep("documents", "superseded"), self._sweep("entries", "removed")]
+        self._history_bytes -= sum(history_bytes for *_, history_bytes in groups)
+        return bool(groups) or any(left)
+
+    def _raise_floor(self, before: Timestamp, commits_max: int) -> list[tuple[Any, ...]]:
+        """Forget the oldest groups; return their rows."""
+        commits = 0
+        groups: list[tuple[Any, ...]] = []
+        for row in list(self._writer.execute(SQL["oldest_groups"], (before, commits_max))):
+            commits += len(unpack_commits(row[1]))
+            if groups and commits > commits_max:
+                break
+            groups.append(row)
+        if groups:
+            ts, _, superseded, removed, _ = groups[-1]
+            self._writer.execute(SQL["delete_groups"], (ts,))
+            for name, value in (("history", ts), ("superseded", superseded), ("removed", removed)):
+                self._writer.execute(SQL["set_meta"], (f"{name}_floor", value))
+        return groups
+
+    def _sweep(self, kind: str, number: str) -> bool:
+        """Delete some rows of history below the floor; return whether there may be more."""
+        (floor,) = next(self._writer.execute(SQL["meta"], (f"{number}_floor",)))
+        self._writer.execute(SQL[f"trim_{kind}_history"], (floor, limits.history_rows_trimmed))
+        return self._writer.changes() == limits.history_rows_trimmed
 
     def history_bytes(self) -> int:
         """Return about how many bytes of history are kept."""
@@ -201,10 +215,11 @@ class SqliteStore:
         files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
-    def build_index(self, index: IndexId, keys: Iterable[bytes]) -> None:
+    def build_index(self, table: int, index: IndexId, keys: Iterable[bytes]) -> None:
         """Write entries of a new index, for documents that there are now."""
+        by_id, size = by_id_index(table), id_key_length(table)
         with _transaction(self._writer):
-            self._writer.executemany(SQL["put_entry"], ((index, key) for key in keys))
+            _BUILD_ENTRIES.run(self._writer, [(index, key, by_id, key[-size:]) for key in keys])
 
     def drop_index(self, index: IndexId, *, entries_max: int) -> int:
         """Remove entries of an index, and their history; return how many there were."""
@@ -217,13 +232,12 @@ class SqliteStore:
     def stage(self, table: int, rows: Sequence[StagedRow]) -> None:
         """Put rows aside for a table."""
         with _transaction(self._writer):
-            self._staging.add(table, rows)
+            numbers = self._staging.add(table, rows, self._numbers)
+        self._numbers = numbers
 
     def staged_keys(self, index: IndexId, after: bytes, limit: int) -> list[bytes]:
         """Return the first `limit` keys above `after` that are staged for an index, in order."""
-        if is_by_id(index):
-            return self._staging.document_keys(index // 2, after, limit)
-        return self._staging.entry_keys(index, after, limit)
+        return self._staging.keys(index, after, limit)
 
     def staged_and_there(self, table: int) -> bytes | None:
         """Return the key of a staged row whose document the table has already, or None."""
@@ -239,55 +253,6 @@ class SqliteStore:
         self._reader.close()
         self._writer.close()
         self._lock_file.close()
-
-
-class _Batch:
-    """The rows of a group of commits: of each key what it ends as, and all of its history."""
-
-    def __init__(self) -> None:
-        self._documents: dict[tuple[int, bytes], bytes | None] = {}
-        self._entries: dict[tuple[IndexId, bytes], bool] = {}
-        self._documents_history: list[tuple[int, bytes, Timestamp, bytes | None]] = []
-        self._entries_history: list[tuple[IndexId, bytes, Timestamp, int]] = []
-        self._commits: list[tuple[Timestamp, str, bytes, int]] = []
-        self.history_bytes = 0
-
-    def add(self, commit: Commit) -> None:
-        for change in commit.changes:
-            key = encode_key([change.id])
-            self._documents[change.table, key] = change.after
-            self._documents_history.append((change.table, key, commit.ts, change.before))
-            for entry in change.entries:
-                if entry.removed == entry.added:
-                    continue
-                if entry.removed is not None:
-                    self._entries[entry.index, entry.removed] = False
-                    self._entries_history.append((entry.index, entry.removed, commit.ts, 1))
-                if entry.added is not None:
-                    self._entries[entry.index, entry.added] = True
-                    self._entries_history.append((entry.index, entry.added, commit.ts, 0))
-        added = commit.history_bytes()
-        self.history_bytes += added
-        writes = pack_writes(commit.writes)
-        self._commits.append((commit.ts, commit.source, writes, added))
-
-    def write(self, connection: apsw.Connection) -> None:
-        documents = self._documents.items()
-        entries = self._entries.items()
-        connection.executemany(
-            SQL["put_document"],
-            [(table, key, value) for (table, key), value in documents if value is not None],
-        )
-        connection.executemany(
-            SQL["delete_document"], [place for place, value in documents if value is None]
-        )
-        connection.executemany(SQL["put_entry"], [place for place, present in entries if present])
-        connection.executemany(
-            SQL["delete_entry"], [place for place, present in entries if not present]
-        )
-        connection.executemany(SQL["add_document_history"], self._documents_history)
-        connection.executemany(SQL["add_entry_history"], self._entries_history)
-        connection.executemany(SQL["add_commit"], self._commits)
 
 
 class _transaction:  # noqa: N801  # used as a statement
@@ -366,10 +331,9 @@ def _make(path: Path) -> None:
     partial = path.with_name(f"{path.name}.new")
     for left in (partial, partial.with_name(f"{partial.name}-journal")):
         left.unlink(missing_ok=True)
-    schema = resources.files("camber.storage.sqlite").joinpath("schema.sql").read_text()
     connection = connect(partial)
     with _transaction(connection):
-        connection.execute(schema)
+        connection.execute(sql_of("schema.sql"))
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     connection.close()
     partial.replace(path)
@@ -380,16 +344,38 @@ def _make(path: Path) -> None:
         os.close(folder)
 
 
-def _check(connection: apsw.Connection, path: Path) -> None:
-    """Refuse a file that is not ours."""
+def _check(connection: apsw.Connection, path: Path) -> int:
+    """Refuse a file that is not ours; return its format."""
     application: int = connection.pragma("application_id")
     if application != _APPLICATION_ID:
         msg = f"{path} is a SQLite database, but not a Camber store; choose another --data"
         raise StoreUnusable(msg)
     found: int = next(connection.execute("SELECT value FROM meta WHERE name = 'format'"), [0])[0]
-    if found != _FORMAT:
-        msg = f"{path} has format {found}; this version of Camber reads format {_FORMAT}"
+    if found not in (1, _FORMAT):
+        msg = f"{path} has format {found}; this version of Camber reads formats 1 and {_FORMAT}"
         raise StoreUnusable(msg)
+    return found
+
+
+def _take_over_format_1(connection: apsw.Connection) -> None:
+    """Give a store of format 1 the tables of this one, all or nothing."""
+    connection.create_scalar_function("id_key_of", _id_key_of, 1, deterministic=True)
+    connection.create_scalar_function("by_id_of", _by_id_of, 1, deterministic=True)
+    steps = named_statements(sql_of("from_format_1.sql"))
+    with _transaction(connection):
+        for step in (steps["before"], sql_of("schema.sql"), steps["after"]):
+            connection.execute(step)
+
+
+def _id_key_of(*parameters: Any) -> bytes:
+    """Return the key of the id with which a key ends: a string, whose tag is in no id."""
+    (key,) = parameters
+    assert isinstance(key, bytes)
+    return key[key.rindex(encode_key([""])[:1]) :]
+
+
+def _by_id_of(*parameters: Any) -> IndexId:
+    return by_id_index(decode_id(id_of_key(_id_key_of(*parameters))).table_number)
 
 
 def _unusable(path: Path, error: Exception) -> StoreUnusable:

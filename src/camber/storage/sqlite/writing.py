@@ -1,0 +1,161 @@
+"""What a group of commits writes: rows, and the statements that take many of them at once.
+
+Between the steps of a statement apsw lets go of the interpreter's lock, and getting it back from a
+busy event loop takes longer than writing a row. So all rows of a table are one statement, but for
+what is left over: its text has as many rows as a power of two, and few texts make any number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+import apsw
+
+from camber.occ.interval import IndexId
+from camber.storage.index_ids import by_id_index
+from camber.storage.sqlite.reading import SQL
+from camber.storage.store import Commit
+from camber.values.keys import encode_key
+from camber.values.timestamp import Timestamp
+
+#: Rows of the largest statement: larger ones gain nothing.
+_ROWS_MAX: Final = 256
+_ROW: Final = re.compile(r"VALUES (\([?, ]+\))")
+
+#: An index and a key in it.
+_Place = tuple[IndexId, bytes]
+
+
+class Numbers(NamedTuple):
+    """The newest numbers that documents and rows of history were given."""
+
+    document: int
+    superseded: int
+    removed: int
+
+
+class RowsStatement:
+    """A statement of `queries.sql` that takes any number of rows."""
+
+    def __init__(self, name: str) -> None:
+        sizes = [1 << power for power in reversed(range(_ROWS_MAX.bit_length()))]
+        self._texts = [
+            (size, _ROW.sub(lambda row: "VALUES " + ", ".join([row[1]] * size), SQL[name]))  # noqa: B023
+            for size in sizes
+        ]
+
+    def run(self, connection: apsw.Connection, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        """Run it with all rows; return what it finds."""
+        found: list[Any] = []
+        at = 0
+        for size, text in self._texts:
+            while len(rows) - at >= size:
+                parameters = tuple(chain.from_iterable(rows[at : at + size]))
+                found += connection.execute(text, parameters)
+                at += size
+        return found
+
+
+ENTRIES_THERE: Final = RowsStatement("entries_there")
+PUT_DOCUMENTS: Final = RowsStatement("put_documents")
+DELETE_DOCUMENTS: Final = RowsStatement("delete_documents")
+PUT_ENTRIES: Final = RowsStatement("put_entries")
+DELETE_ENTRIES: Final = RowsStatement("delete_entries")
+ADD_DOCUMENTS_HISTORY: Final = RowsStatement("add_documents_history")
+ADD_ENTRIES_HISTORY: Final = RowsStatement("add_entries_history")
+
+
+class GroupRows:
+    """The rows of commits in their order: of each key what it ends as, and what they supersede."""
+
+    def __init__(
+        self, connection: apsw.Connection, commits: Iterable[Commit], numbers: Numbers
+    ) -> None:
+        self._connection = connection
+        self._document, self._superseded, self._removed = numbers
+        self._documents: dict[int, tuple[int, Timestamp, bytes] | None] = {}
+        #: Document and since, by place.
+        self._entries: dict[_Place, tuple[int, Timestamp] | None] = {}
+        self._documents_history: list[tuple[int, int, Timestamp, bytes]] = []
+        self._entries_history: list[tuple[int, IndexId, bytes, int, Timestamp, Timestamp]] = []
+        commits = list(commits)
+        self._there = self._read(commits)
+        for commit in commits:
+            self._add(commit)
+
+    def _read(self, commits: Sequence[Commit]) -> dict[_Place, tuple[int, Timestamp]]:
+        """Return the entries that the commits take away, and those of the documents they change."""
+        places: set[_Place] = set()
+        for commit in commits:
+            for change in commit.changes:
+                if change.before is None:
+                    continue
+                places.add((by_id_index(change.table), encode_key([change.id])))
+                places.update(
+                    (entry.index, entry.removed)
+                    for entry in change.entries
+                    if entry.removed is not None and entry.removed != entry.added
+                )
+        rows = ENTRIES_THERE.run(self._connection, sorted(places))
+        return {(index, key): (document, since) for index, key, document, since in rows}
+
+    def _add(self, commit: Commit) -> None:
+        ts = commit.ts
+        for change in commit.changes:
+            place = (by_id_index(change.table), encode_key([change.id]))
+            if change.before is None:
+                self._document += 1
+                document = self._document
+                self._entries[place] = (document, ts)
+            else:
+                document = self._entry(place)[0]
+                self._superseded += 1
+                self._documents_history.append((self._superseded, document, ts, change.before))
+            if change.after is None:
+                self._documents[document] = None
+                self._remove(place, ts)
+            else:
+                self._documents[document] = (document, ts, change.after)
+            for entry in change.entries:
+                if entry.removed == entry.added:
+                    continue
+                if entry.removed is not None:
+                    self._remove((entry.index, entry.removed), ts)
+                if entry.added is not None:
+                    self._entries[entry.index, entry.added] = (document, ts)
+
+    def _entry(self, place: _Place) -> tuple[int, Timestamp]:
+        entry = self._entries.get(place) or self._there.get(place)
+        assert entry is not None, f"a document that is changed is not there: {place}"
+        return entry
+
+    def _remove(self, place: _Place, ts: Timestamp) -> None:
+        found = self._entries[place] if place in self._entries else self._there.get(place)
+        # An index that is being built may not have it yet, and must not get it any more.
+        if found is not None:
+            self._removed += 1
+            self._entries_history.append((self._removed, *place, *found, ts))
+        self._entries[place] = None
+
+    def write(self) -> Numbers:
+        """Write them, within a transaction; return the newest numbers."""
+        connection = self._connection
+        documents, entries = self._documents, self._entries
+        PUT_DOCUMENTS.run(connection, [row for row in documents.values() if row is not None])
+        # In the order of their places: neighbours share pages.
+        PUT_ENTRIES.run(
+            connection,
+            sorted([(*place, *entry) for place, entry in entries.items() if entry is not None]),
+        )
+        if self._documents_history or self._entries_history:
+            ADD_DOCUMENTS_HISTORY.run(connection, self._documents_history)
+            ADD_ENTRIES_HISTORY.run(connection, self._entries_history)
+            gone = [(number,) for number, row in documents.items() if row is None]
+            DELETE_DOCUMENTS.run(connection, gone)
+            DELETE_ENTRIES.run(
+                connection, [place for place, entry in entries.items() if entry is None]
+            )
+        return Numbers(self._document, self._superseded, self._removed)
