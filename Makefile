@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 AIRBYTE := .venv-airbyte
 PEERS := .venv-bench
 
-.PHONY: demo demo-reset test setup check-tools check format unit soak bench lock
+.PHONY: demo demo-reset test setup check-tools check format unit soak crash bench lock
 
 demo: setup
 	@$(BIN)/python scripts/demo.py
@@ -59,7 +59,11 @@ unit:
 
 # The property tests, for a long while.
 soak: setup
-	$(BIN)/pytest --hypothesis-profile=soak tests/values tests/occ tests/storage tests/engine tests/sync
+	$(BIN)/pytest --hypothesis-profile=soak tests/values tests/occ tests/storage tests/engine tests/sync tests/proofs
+
+# Kill -9 and the loss of power, SEEDS=20 histories of each: docs/crashes.md.
+crash: setup
+	CRASH_SEEDS=$(or $(SEEDS),20) $(BIN)/pytest --numprocesses=auto tests/crashes
 
 # Against PocketBase and the bare limits, in about 20 minutes; writes bench/results.json and its plot. ONLY=name measures one.
 bench: setup $(PEERS)/.installed

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.servers import CHAT, KITCHEN, Server
 
@@ -12,6 +12,9 @@ from tests.servers import CHAT, KITCHEN, Server
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ours", _PATIENT, max_examples=300)
 settings.register_profile("soak", _PATIENT, max_examples=3000)
+# A planted fault has to be found, not made smaller.
+_FINDING = settings(_PATIENT, phases=[Phase.generate], database=None)
+settings.register_profile("faults", _FINDING, max_examples=1000, print_blob=False)
 settings.load_profile("ours")
 
 

@@ -48,7 +48,20 @@ class Server:
         assert self._project is not None
         return self._project
 
+    @property
+    def pid(self) -> int:
+        """Return the process."""
+        return self._process.pid
+
     def start(self) -> None:
+        """Start the process, and wait until it serves."""
+        self.launch()
+        self.url, self.site_url = self.wait_for(_READY).groups()
+        self._port = int(self.url.rpartition(":")[2])
+        self._site_port = int(self.site_url.rpartition(":")[2])
+
+    def launch(self) -> None:
+        """Start the process, and wait for nothing."""
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -74,9 +87,6 @@ class Server:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.url, self.site_url = self.wait_for(_READY).groups()
-        self._port = int(self.url.rpartition(":")[2])
-        self._site_port = int(self.site_url.rpartition(":")[2])
 
     def _read(self) -> None:
         process = self._process

@@ -61,6 +61,10 @@ class _File:
 
     durable: bytearray
     since: list[_Written | _Truncated] = field(default_factory=list)
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        self.size = len(self.durable)
 
     def sync(self) -> None:
         for change in self.since:
@@ -101,6 +105,10 @@ class Disk:
         self.steps = 0
         #: Those of them that were of a database file itself, not of its log: checkpoints.
         self.main_steps = 0
+        #: Bytes that all files may have together; None for as many as they like. Only logs are refused
+        #: what goes beyond: SQLite swallows it when a checkpoint that follows a commit finds no room,
+        #: but apsw would tell of it as the failure of the commit.
+        self.room: int | None = None
         #: Called before each step.
         self.before_step: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
@@ -152,6 +160,21 @@ class Disk:
                     file = self._files[name] = _File(bytearray())
                     self._names.setdefault(name, [None]).append(file)
             return file
+
+    def size(self) -> int:
+        """Return how many bytes all files have together."""
+        return sum(file.size for file in self._files.values())
+
+    def make_room(self, file: _File, size: int) -> None:
+        """Let a file have `size` bytes.
+
+        Raises:
+            FullError: there is no room.
+        """
+        if self.room is None or size <= file.size:
+            return
+        if self.size() - file.size + size > self.room:
+            raise apsw.FullError
 
     def _follow(self) -> None:
         """Take in what was removed or renamed past SQLite. Nobody has synced those names."""
@@ -225,12 +248,16 @@ class _VfsFile(apsw.VFSFile):
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         with self._step():
+            if not self._is_main:
+                self._disk.make_room(self._file, offset + len(data))
+            self._file.size = max(self._file.size, offset + len(data))
             super().xWrite(data, offset)
             self._file.since.append(_Written(offset, bytes(data)))
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802
         with self._step():
             super().xTruncate(newsize)
+            self._file.size = newsize
             self._file.since.append(_Truncated(newsize))
 
     def xSync(self, flags: int) -> None:  # noqa: N802

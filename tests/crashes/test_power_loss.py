@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import apsw
 import pytest
 
-from camber.errors import CamberError
+from camber.errors import CamberError, StorageFull
 from camber.occ.interval import ALL, Interval, Order
 from camber.storage.index_ids import by_creation_time_index, by_id_index
 from camber.storage.sqlite.store import Durability, SqliteStore
@@ -23,7 +23,7 @@ from camber.values.ids import encode_id
 from camber.values.keys import encode_key
 from tests.crashes.power import Disk, Honesty, Image, powered
 
-_HISTORIES = int(os.environ.get("CRASH_SEEDS", "4"))
+_HISTORIES = int(os.environ.get("CRASH_SEEDS", "2"))
 _CUTS = 14
 #: Seeds within which a disk that does not do what it says must be caught.
 _CAUGHT_WITHIN = 20
@@ -40,6 +40,7 @@ def test_what_was_acknowledged_survives_the_loss_of_power(tmp_path, seed):
     # Cuts were made while there was something to lose, in the log and in a checkpoint.
     assert seen["acknowledged"]
     assert seen["in a checkpoint"]
+    assert seen["full"]
 
 
 @pytest.mark.parametrize("seed", range(_HISTORIES))
@@ -155,8 +156,9 @@ def _live_through(tmp_path, seed, durability, honesty=Honesty.SYNCS) -> Counter[
         folder = tmp_path / str(number)
         folder.mkdir(parents=True)
         disk = Disk(folder, image, honesty=honesty)
-        cut = _until_cut(disk, model, durability, dice, _AIMS[number % len(_AIMS)])
+        cut, full = _until_cut(disk, model, durability, dice, _AIMS[number % len(_AIMS)])
         seen["cuts"] += 1
+        seen["full"] += full
         seen["acknowledged"] += cut.acknowledged > 0
         seen["in a checkpoint"] += cut.in_checkpoint
         image = cut.image
@@ -169,7 +171,7 @@ def _live_through(tmp_path, seed, durability, honesty=Honesty.SYNCS) -> Counter[
     return seen
 
 
-def _until_cut(disk, model, durability, dice, aim) -> _Cut:
+def _until_cut(disk, model, durability, dice, aim) -> tuple[_Cut, int]:
     """Write groups until the power is cut, at a step that the die chooses."""
     acknowledged = model.newest
     cuts: list[_Cut] = []
@@ -182,19 +184,41 @@ def _until_cut(disk, model, durability, dice, aim) -> _Cut:
             cuts.append(_Cut(disk.image(dice), acknowledged, in_checkpoint))
 
     disk.before_step = cut
+    full = 0
     with powered(disk):
         store = SqliteStore(disk.folder / _NAME, durability=durability)
         try:
             for _ in range(_GROUPS_MAX):
                 if cuts:
                     break
-                store.append(model.group(dice))
+                if not _appended(store, disk, model, dice):
+                    full += 1
+                    continue
                 acknowledged = model.newest
                 if dice.random() < 0.05:
                     store.trim(before=dice.randint(0, model.newest), commits_max=50)
         finally:
             store.close()
-    return cuts[0] if cuts else _Cut(disk.image(dice), acknowledged, False)
+    cut_ = cuts[0] if cuts else _Cut(disk.image(dice), acknowledged, False)
+    return cut_, full
+
+
+def _appended(store, disk, model, dice) -> bool:
+    """Write a group, sometimes to a disk that is full; return whether it was written."""
+    before = model.newest
+    disk.room = disk.size() + dice.randrange(6_000) if dice.random() < 0.4 else None
+    try:
+        store.append(model.group(dice))
+    except StorageFull:
+        # Nothing was written, now or after any cut.
+        model.forget_after(before)
+        assert store.newest_ts() == before
+        with store.snapshot() as snapshot:
+            assert _documents(snapshot) == model.at[before]
+        return False
+    finally:
+        disk.room = None
+    return True
 
 
 def _written(folder, image):

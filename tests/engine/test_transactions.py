@@ -1,4 +1,4 @@
-"""Transactions: what they see, what they depend on, and that some order of them explains all."""
+"""Transactions: what they see, and what they depend on."""
 
 from __future__ import annotations
 
@@ -223,67 +223,6 @@ def test_what_a_transaction_depends_on(tmp_path, reading, writing, conflicts):
             return False
 
     assert run(main()) == conflicts
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans()), min_size=1, max_size=10
-    ),
-    st.lists(st.integers(0, 3), max_size=30),
-)
-def test_every_accepted_history_is_serializable(programs, schedule):
-    """Transactions that begin and commit in any order leave what some serial order leaves.
-
-    Each reads one register, or counts them all, and writes another from what it read. Replaying
-    the accepted ones one after another, in the order of their commits, must give the same reads.
-    """
-
-    async def main():
-        with tempfile.TemporaryDirectory() as folder:
-            async with opened(Path(folder)) as engine:
-                ids = [
-                    (await write(engine, lambda tx, n=n: tx.insert("r", {"n": n, "v": 0})))[0]
-                    for n in range(3)
-                ]
-                waiting = []
-                accepted = []
-
-                def begin(program):
-                    source, target, counts = program
-                    tx = engine.begin("program")
-                    if counts:
-                        seen = sum(d["v"] for d in rows(tx, "r"))
-                    else:
-                        seen = fields_of(tx.get(ids[source]))["v"]
-                    tx.replace(ids[target], {"n": target, "v": seen + 1})
-                    waiting.append((program, seen, tx.finish()))
-                    tx.close()
-
-                async def commit():
-                    program, seen, finished = waiting.pop(0)
-                    try:
-                        ts = await engine.committer.commit(finished)
-                    except CommitConflict:
-                        return
-                    accepted.append((ts, program, seen))
-
-                steps = iter(schedule)
-                for program in programs:
-                    begin(program)
-                    while waiting and next(steps, 0) >= 2:
-                        await commit()
-                while waiting:
-                    await commit()
-
-                registers = [0, 0, 0]
-                # What wrote nothing has committed at its snapshot, after what it saw.
-                for _, (source, target, counts), seen in sorted(accepted, key=lambda a: a[0]):
-                    assert seen == (sum(registers) if counts else registers[source])
-                    registers[target] = seen + 1
-                final = read(engine, lambda tx: [fields_of(tx.get(id_))["v"] for id_ in ids])
-                assert final == registers
-
-    run(main())
 
 
 def test_timestamps_never_go_back(tmp_path):

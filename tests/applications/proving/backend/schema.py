@@ -1,0 +1,26 @@
+"""Tables of the application under proof: one that takes anything, one whose fields are declared.
+
+A third, `late`, is declared nowhere and made by whoever inserts first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from camber import Index, Table
+
+
+class Doc(Table, table="docs", strict=False):
+    by_a = Index("a")
+    by_ab = Index("a", "b")
+    by_u = Index("u", unique=True)
+
+
+class Row(Table, table="rows"):
+    a: Any
+    b: Any
+    u: Any
+    n: float = 0
+
+    by_ba = Index("b", "a")
+    by_u = Index("u", unique=True)

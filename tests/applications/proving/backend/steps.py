@@ -1,0 +1,244 @@
+"""What each step of a program does to a real database.
+
+A program is data: a list of steps, each with the name of an operation (`op`) and what it is told.
+Steps name documents and pages by numbers, which count into what is known: the ids and the pages
+that whoever started the program has seen before, and those that it has met itself.
+
+Each operation is a generator that yields where something else may happen meanwhile, and returns
+what it has seen. It has a twin in the model, which shares nothing with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from camber import UNSET, AppError, PaginationOpts, gt, gte, lt, lte
+from camber.errors import DeveloperError
+
+Steps = Generator[None, None, Any]
+Operation = Callable[["Running", dict[str, Any]], Steps]
+
+
+@dataclass
+class Running:
+    """A program that runs: its database, what it knows, and how it begins what is nested in it."""
+
+    db: Any
+    ids: list[str]
+    pages: list[dict[str, Any]]
+    #: Runs steps as a sub-transaction, which raises in the end if it is told to.
+    nested: Callable[[list[Any], bool], Steps]
+    #: Returns a page, as a function of its own.
+    page: Callable[..., Any]
+
+
+class Failed(Exception):
+    """A nested program that was told to fail, with what it has seen."""
+
+    def __init__(self, seen: Any) -> None:
+        super().__init__("told to fail")
+        self.seen = seen
+
+
+def run(running: Running, steps: list[Any]) -> Steps:
+    """Take steps one after another and return what each has seen."""
+    seen = []
+    for step in steps:
+        yield
+        try:
+            seen.append((yield from OPERATIONS[step["op"]](running, step)))
+        except DeveloperError as error:
+            seen.append({"error": error.code})
+        except AppError as error:
+            seen.append({"error": error.data["paginationError"]})
+    return seen
+
+
+def to_the_end(steps: Steps) -> Any:
+    """Run steps without a pause."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def plain(document: Any) -> Any:
+    return document if document is None or isinstance(document, dict) else document.to_dict()
+
+
+def _plainly(step: Callable[[Running, dict[str, Any]], Any]) -> Operation:
+    """An operation without pauses."""
+
+    def operation(running: Running, told: dict[str, Any]) -> Steps:
+        yield from ()
+        return step(running, told)
+
+    return operation
+
+
+def _get(running: Running, told: dict[str, Any]) -> Any:
+    return plain(running.db.get(_id(running, told)))
+
+
+def _id(running: Running, told: dict[str, Any]) -> str:
+    if not running.ids:
+        return "j57000820c20a1g7104gm2rc1m70ynr8"
+    at: int = told["id"] % len(running.ids)
+    return running.ids[at]
+
+
+def _insert(running: Running, told: dict[str, Any]) -> Any:
+    id_ = running.db.insert(told["table"], told["fields"])
+    running.ids.append(id_)
+    return plain(running.db.get(id_))
+
+
+def _patch(running: Running, told: dict[str, Any]) -> Any:
+    removed = dict.fromkeys(told["removed"], UNSET)
+    return running.db.patch(_id(running, told), {**told["fields"], **removed})
+
+
+def _replace(running: Running, told: dict[str, Any]) -> Any:
+    return running.db.replace(_id(running, told), told["fields"])
+
+
+def _delete(running: Running, told: dict[str, Any]) -> Any:
+    return running.db.delete(_id(running, told))
+
+
+def _bump(running: Running, told: dict[str, Any]) -> Any:
+    id_ = _id(running, told)
+    found = plain(running.db.get(id_))
+    if found is None:
+        return None
+    running.db.patch(id_, {"n": found.get("n", 0) + 1})
+    return found
+
+
+def _query(running: Running, told: dict[str, Any]) -> Any:
+    conditions: dict[str, Any] = {}
+    for relation, field, *value in told["where"]:
+        wanted = value[0] if value else UNSET
+        if relation != "eq":
+            wanted = {"gt": gt, "gte": gte, "lt": lt, "lte": lte}[relation](wanted)
+            if field in conditions:
+                wanted = conditions[field] & wanted
+        conditions[field] = wanted
+    query = running.db.query(told["table"])
+    if told["index"] != "by_creation_time" or conditions:
+        query = query.with_index(told["index"], conditions)
+    query = query.order(told["order"])
+    if told.get("odd"):
+        query = query.filter(lambda document: plain(document).get("n", 0) % 2 == 1)
+    return query
+
+
+def _collect(running: Running, told: dict[str, Any]) -> Any:
+    return [plain(document) for document in _query(running, told).collect()]
+
+
+def _take(running: Running, told: dict[str, Any]) -> Any:
+    return [plain(document) for document in _query(running, told).take(told["count"])]
+
+
+def _first(running: Running, told: dict[str, Any]) -> Any:
+    return plain(_query(running, told).first())
+
+
+def _unique(running: Running, told: dict[str, Any]) -> Any:
+    return plain(_query(running, told).unique())
+
+
+def _count(running: Running, told: dict[str, Any]) -> Any:
+    return _query(running, told).count()
+
+
+def _sweep(running: Running, told: dict[str, Any]) -> Steps:
+    """Change documents while the scan that finds them is open."""
+    seen: list[Any] = []
+    documents = iter(_query(running, told))
+    for document in documents:
+        yield
+        found = plain(document)
+        seen.append(found)
+        try:
+            _change(running, found["_id"], told)
+        except DeveloperError as error:
+            seen.append({"error": error.code})
+        if len(seen) >= told["count"]:
+            break
+    documents.close()
+    return seen
+
+
+def _change(running: Running, id_: str, told: dict[str, Any]) -> None:
+    if told["change"] == "delete":
+        running.db.delete(id_)
+    else:
+        running.db.patch(id_, told["fields"])
+
+
+def _nested(running: Running, told: dict[str, Any]) -> Steps:
+    try:
+        return (yield from running.nested(told["steps"], told["fails"]))
+    except Failed as failed:
+        return {"failed": failed.seen}
+
+
+def _page(running: Running, told: dict[str, Any]) -> Any:
+    """Read a page: the first, or one that goes by what is known of another."""
+    spec, mode = told["query"], told["mode"]
+    known = running.pages[told["page"] % len(running.pages)] if running.pages else None
+    cursor = end = journal = None
+    if known is not None and mode != "first":
+        if mode != "foreign":
+            spec = known["query"]
+        cursor = known["cursor"] if mode in {"again", "left", "whole"} else known["end"]
+        if mode == "left":
+            end = known["split"] or known["end"]
+        elif mode == "right":
+            cursor, end = known["split"] or known["cursor"], known["end"]
+        elif mode == "whole":
+            end = known["end"]
+        elif mode == "again":
+            journal = known["journal"]
+    options = PaginationOpts(
+        num_items=told["items"], cursor=cursor, end_cursor=end, maximum_rows_read=told["rows_max"]
+    )
+    page = running.page(spec, options, journal)
+    running.pages.append(
+        {
+            "query": spec,
+            "cursor": cursor,
+            "end": page["continueCursor"],
+            "split": page["splitCursor"],
+            "journal": page["journal"],
+        }
+    )
+    return page
+
+
+def read_page(running: Running, spec: dict[str, Any], options: PaginationOpts) -> Any:
+    page = _query(running, spec).paginate(options)
+    return page.map(plain).to_dict()
+
+
+OPERATIONS: dict[str, Operation] = {
+    "get": _plainly(_get),
+    "insert": _plainly(_insert),
+    "patch": _plainly(_patch),
+    "replace": _plainly(_replace),
+    "delete": _plainly(_delete),
+    "bump": _plainly(_bump),
+    "collect": _plainly(_collect),
+    "take": _plainly(_take),
+    "first": _plainly(_first),
+    "unique": _plainly(_unique),
+    "count": _plainly(_count),
+    "sweep": _sweep,
+    "nested": _nested,
+    "page": _plainly(_page),
+}

@@ -1,0 +1,432 @@
+"""The operations that programs are made of: how one is told, and what it does to a model.
+
+What it does to a real database is its twin in `tests/applications/proving/backend/steps.py`. A
+feature that adds to what transactions may do adds an operation here and there, and every proof
+that runs programs runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+
+from camber import Int64
+from tests.applications.proving.backend import steps as real
+from tests.proofs.model import END, Cursors, Model, Refused, follows, is_accepted
+from tests.proofs.plain import plain
+
+#: An id of nothing, which nobody is ever given.
+NOBODY = "j57000820c20a1g7104gm2rc1m70ynr8"
+
+
+@dataclass
+class Replaying:
+    """A program that is replayed on a model: what it knows, as its real twin did."""
+
+    model: Model
+    ids: list[str]
+    pages: list[dict[str, Any]] = field(default_factory=list)
+
+    def id(self, told: dict[str, Any]) -> str:
+        return self.ids[told["id"] % len(self.ids)] if self.ids else NOBODY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One thing that a program may do.
+
+    `on_model` is given what the real database has answered, for what a model cannot know: the ids
+    and times that were given. It returns what should have been answered.
+    """
+
+    told: st.SearchStrategy[dict[str, Any]]
+    on_model: Callable[[Replaying, dict[str, Any], Any], Any]
+    writes: bool = False
+    on_engine: Callable[[real.Running, dict[str, Any]], real.Steps] = field(init=False)
+
+    def bind(self, name: str) -> Operation:
+        object.__setattr__(self, "on_engine", real.OPERATIONS[name])
+        return self
+
+
+def replay(replaying: Replaying, steps: list[Any], seen: Any) -> list[Any]:
+    """Run a program on a model and return what it should have seen."""
+    expected: list[Any] = []
+    assert len(seen) == len(steps), "a step has seen nothing"
+    for step, answer in zip(steps, seen, strict=True):
+        try:
+            expected.append(OPERATIONS[step["op"]].on_model(replaying, step, answer))
+        except Refused as refused:
+            expected.append({"error": refused.code})
+    return expected
+
+
+# What programs are told. Few values, so that they collide.
+
+VALUES = [
+    None, Int64(-1), Int64(0), Int64(300), 0.0, -0.0, 1.0, -2.5, float("inf"), float("nan"),
+    False, True, "", "a", "a\0", "b", b"", b"\0", [], ["a"], [["a"], None], {"x": 1.0}, {},
+]  # fmt: skip
+_common = st.sampled_from([0.0, 1.0, "a", "b", None])
+_value = st.one_of(_common, _common, st.sampled_from(VALUES))
+_unique = st.sampled_from([None, "a", "b", 1.0, Int64(1)])
+_loose = st.fixed_dictionaries(
+    {}, optional={"a": _value, "b": _value, "u": _unique, "n": st.sampled_from([0.0, 1.0])}
+)
+_declared = st.fixed_dictionaries(
+    {"a": _value, "b": _value, "u": _unique, "n": st.sampled_from([0.0, 1.0])}
+)
+_reference = st.integers(0, 30)
+_order = st.sampled_from(["asc", "desc"])
+
+
+@st.composite
+def _bounds(draw: Any, name: str) -> list[Any]:
+    """Up to one lower and one upper bound; a bound without a value is that of the missing."""
+    found = []
+    for relations in (("gt", "gte"), ("lt", "lte")):
+        if draw(st.booleans()):
+            value = draw(st.one_of(st.just([]), _value.map(lambda v: [v])))
+            found.append([draw(st.sampled_from(relations)), name, *value])
+    return found
+
+
+@st.composite
+def _queries(draw: Any) -> dict[str, Any]:
+    table, index, fields = draw(
+        st.sampled_from(
+            [
+                ("docs", "by_a", ["a"]),
+                ("docs", "by_a", ["a"]),
+                ("docs", "by_ab", ["a", "b"]),
+                ("docs", "by_ab", ["a", "b"]),
+                ("docs", "by_u", ["u"]),
+                ("rows", "by_ba", ["b", "a"]),
+                ("docs", "by_creation_time", []),
+                ("docs", "by_id", []),
+                ("rows", "by_creation_time", []),
+                ("late", "by_creation_time", []),
+                ("late", "by_a", []),
+            ]
+        )
+    )
+    where: list[Any] = []
+    for name in fields:
+        how = draw(st.sampled_from(["equal", "equal", "bound", "end"]))
+        if how == "equal":
+            where.append(["eq", name, *draw(st.one_of(st.just([]), _value.map(lambda v: [v])))])
+            continue
+        if how == "bound":
+            where += draw(_bounds(name))
+        break
+    query = {"table": table, "index": index, "where": where, "order": draw(_order)}
+    if draw(st.integers(0, 4)) == 0:
+        query["odd"] = True
+    return query
+
+
+queries = _queries()
+_counted = st.tuples(queries, st.integers(0, 3)).map(lambda both: {**both[0], "count": both[1]})
+#: Pages are of few queries, so that cursors meet again.
+PAGED: list[dict[str, Any]] = [
+    {"table": "docs", "index": "by_a", "where": [], "order": "asc"},
+    {"table": "docs", "index": "by_a", "where": [], "order": "desc"},
+    {"table": "docs", "index": "by_ab", "where": [["eq", "a", "a"]], "order": "asc"},
+    {"table": "docs", "index": "by_creation_time", "where": [], "order": "asc", "odd": True},
+    {"table": "rows", "index": "by_ba", "where": [["gte", "b", 0.0]], "order": "desc"},
+    {"table": "late", "index": "by_creation_time", "where": [], "order": "asc"},
+]
+_pages = st.fixed_dictionaries(
+    {
+        "query": st.sampled_from(PAGED),
+        "mode": st.sampled_from(
+            ["first", "first", "next", "next", "whole", "again", "left", "right", "foreign"]
+        ),
+        "page": _reference,
+        "items": st.integers(1, 4),
+        "rows_max": st.sampled_from([None, None, None, 1, 2, 4]),
+    }
+)
+_inserted = st.one_of(
+    st.fixed_dictionaries({"table": st.just("docs"), "fields": _loose}),
+    st.fixed_dictionaries({"table": st.just("docs"), "fields": _loose}),
+    st.fixed_dictionaries({"table": st.just("rows"), "fields": _declared}),
+    st.fixed_dictionaries({"table": st.just("late"), "fields": _loose}),
+)
+
+
+# What they do to the model.
+
+
+def _insert(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
+    fields = plain(told["fields"])
+    # Told what was given only if something was: a refusal has given nothing.
+    born = answer if isinstance(answer, dict) and "_id" in answer else _NOT_BORN
+    document = replaying.model.insert(told["table"], fields, born)
+    replaying.ids.append(document["_id"])
+    return document
+
+
+_NOT_BORN = {"_id": "(no id)", "_creationTime": float("inf")}
+
+
+def _bump(replaying: Replaying, told: dict[str, Any], _: Any) -> Any:
+    id_ = replaying.id(told)
+    found = replaying.model.get(id_)
+    if found is not None:
+        replaying.model.patch(id_, {"n": found.get("n", 0.0) + 1.0}, [])
+    return found
+
+
+def _found(replaying: Replaying, told: dict[str, Any]) -> list[dict[str, Any]]:
+    return replaying.model.accepted(_query(told))
+
+
+def _query(told: dict[str, Any]) -> dict[str, Any]:
+    return {**told, "where": plain(told["where"])}
+
+
+def _unique_one(replaying: Replaying, told: dict[str, Any], _: Any) -> Any:
+    found = _found(replaying, told)
+    if len(found) > 1:
+        raise Refused("NotUnique")
+    return found[0] if found else None
+
+
+def _sweep(replaying: Replaying, told: dict[str, Any], _: Any) -> Any:
+    """Each next document is the first one after the last, as things are by then."""
+    seen: list[Any] = []
+    position: Any = None
+    query = _query(told)
+    while True:
+        rest = [
+            (key, document)
+            for key, document in replaying.model.rows(query)
+            if position is None or follows(key, position, query["order"])
+        ]
+        accepted = [(k, d) for k, d in rest if is_accepted(query, d)]
+        if not accepted:
+            return seen
+        position, document = accepted[0]
+        seen.append(document)
+        try:
+            if told["change"] == "delete":
+                replaying.model.delete(document["_id"])
+            else:
+                replaying.model.patch(document["_id"], plain(told["fields"]), [])
+        except Refused as refused:
+            seen.append({"error": refused.code})
+        if len(seen) >= told["count"]:
+            return seen
+
+
+def _nested(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
+    saved = replaying.model.saved()
+    inner = Replaying(replaying.model, list(replaying.ids), list(replaying.pages))
+    seen = answer["failed"] if told["fails"] and isinstance(answer, dict) else answer
+    expected = replay(inner, told["steps"], seen)
+    if told["fails"]:
+        replaying.model.undo(saved)
+        return {"failed": expected}
+    replaying.ids, replaying.pages = inner.ids, inner.pages
+    return expected
+
+
+def _page(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
+    spec, cursor, until, journal = _asked(replaying, told)
+    query, cursors = _query(spec), replaying.model.cursors
+    name = _name_of(replaying.model, query)
+    begin, end = (_position(cursors, name, text) for text in (cursor, until or journal))
+    rows = replaying.model.rows(query)
+    if begin is not None:
+        rows = [row for row in rows if follows(row[0], begin, query["order"])]
+    items: list[Any] = []
+    keys: list[Any] = []
+    stopped = exhausted = False
+    if end is not None:
+        if end != END:
+            rows = [row for row in rows if not follows(row[0], end, query["order"])]
+        keys = [key for key, _ in rows]
+        items = [document for _, document in rows if is_accepted(query, document)]
+    else:
+        for key, document in rows:
+            if len(items) == told["items"]:
+                break
+            if len(keys) == told["rows_max"]:
+                stopped = True
+                break
+            keys.append(key)
+            items += [document] if is_accepted(query, document) else []
+        else:
+            # It is known only by asking for one more, which a full page does not.
+            exhausted = len(items) < told["items"] and len(keys) != told["rows_max"]
+            stopped = len(items) < told["items"] and not exhausted
+        end = END if exhausted or begin == END or name == _NO_TABLE else keys[-1]
+    split = keys[(len(keys) - 1) // 2] if len(keys) > 2 else None
+    if not isinstance(answer, dict) or "continueCursor" not in answer:
+        return "a page"
+    cursors.learn("cursor", answer["continueCursor"], name, end)
+    if answer["journal"] is not None:
+        cursors.learn("journal", answer["journal"], name, end)
+    assert (answer["splitCursor"] is None) == (split is None), "a split where none can be"
+    if split is not None:
+        cursors.learn("cursor", answer["splitCursor"], name, split)
+    replaying.pages.append(
+        {
+            "query": spec,
+            "cursor": cursor,
+            "end": answer["continueCursor"],
+            "split": answer["splitCursor"],
+            "journal": answer["journal"],
+        }
+    )
+    is_large = len(keys) * 4 > (told["rows_max"] or 32_000) * 3
+    return {
+        "page": items,
+        "isDone": end == END,
+        "continueCursor": answer["continueCursor"],
+        "splitCursor": answer["splitCursor"],
+        "journal": answer["journal"],
+        "pageStatus": "SplitRequired" if stopped else "SplitRecommended" if is_large else None,
+    }
+
+
+_NO_TABLE = "a table that is not there"
+
+
+def _asked(replaying: Replaying, told: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
+    """Return the query, cursor, end and journal with which a page is asked for."""
+    if not replaying.pages or told["mode"] == "first":
+        return told["query"], None, None, None
+    known = replaying.pages[told["page"] % len(replaying.pages)]
+    cursor, end, split = known["cursor"], known["end"], known["split"]
+    match told["mode"]:
+        case "next":
+            return known["query"], end, None, None
+        case "foreign":
+            return told["query"], end, None, None
+        case "whole":
+            return known["query"], cursor, end, None
+        case "again":
+            return known["query"], cursor, None, known["journal"]
+        case "left":
+            return known["query"], cursor, split or end, None
+        case "right":
+            return known["query"], split or cursor, end, None
+        case _:
+            raise AssertionError(told)
+
+
+def _name_of(model: Model, query: dict[str, Any]) -> str:
+    """What tells a query's cursors from those of others: all but its filter."""
+    if query["table"] not in model.tables:
+        return _NO_TABLE
+    return repr([query[part] for part in ("table", "index", "where", "order")])
+
+
+def _position(cursors: Cursors, name: str, text: str | None) -> Any:
+    """Return where a text points to in a query."""
+    if text is None:
+        return None
+    made_for, position = cursors.positions[text]
+    # Made before there was a table, it is the end of whatever the query is by now.
+    if made_for == _NO_TABLE:
+        return END
+    if made_for != name:
+        raise Refused("InvalidCursor")
+    return position
+
+
+_plain_steps: dict[str, Operation] = {
+    "get": Operation(
+        told=st.fixed_dictionaries({"id": _reference}),
+        on_model=lambda r, told, _: r.model.get(r.id(told)),
+    ),
+    "insert": Operation(told=_inserted, on_model=_insert, writes=True),
+    "patch": Operation(
+        told=st.fixed_dictionaries(
+            {
+                "id": _reference,
+                "fields": _loose,
+                "removed": st.lists(st.sampled_from(["a", "b", "u", "q"]), max_size=1),
+            }
+        ),
+        on_model=lambda r, told, _: r.model.patch(
+            r.id(told), plain(told["fields"]), told["removed"]
+        ),
+        writes=True,
+    ),
+    "replace": Operation(
+        told=st.fixed_dictionaries({"id": _reference, "fields": _declared}),
+        on_model=lambda r, told, _: r.model.replace(r.id(told), plain(told["fields"])),
+        writes=True,
+    ),
+    "delete": Operation(
+        told=st.fixed_dictionaries({"id": _reference}),
+        on_model=lambda r, told, _: r.model.delete(r.id(told)),
+        writes=True,
+    ),
+    "bump": Operation(told=st.fixed_dictionaries({"id": _reference}), on_model=_bump, writes=True),
+    "collect": Operation(told=queries, on_model=lambda r, told, _: _found(r, told)),
+    "take": Operation(told=_counted, on_model=lambda r, told, _: _found(r, told)[: told["count"]]),
+    "first": Operation(told=queries, on_model=lambda r, told, _: next(iter(_found(r, told)), None)),
+    "unique": Operation(told=queries, on_model=_unique_one),
+    "count": Operation(told=queries, on_model=lambda r, told, _: float(len(_found(r, told)))),
+    "sweep": Operation(
+        told=st.tuples(
+            queries, st.sampled_from(["delete", "patch"]), _loose, st.integers(1, 5)
+        ).map(lambda t: {**t[0], "change": t[1], "fields": t[2], "count": t[3]}),
+        on_model=_sweep,
+        writes=True,
+    ),
+    "page": Operation(told=_pages, on_model=_page),
+}
+
+
+def _named(name: str, operation: Operation) -> st.SearchStrategy[dict[str, Any]]:
+    return operation.told.map(lambda told: {"op": name, **told})
+
+
+_reading_steps = st.one_of(
+    [_named(name, each) for name, each in _plain_steps.items() if not each.writes]
+)
+_writing_steps = st.one_of(
+    [_named(name, each) for name, each in _plain_steps.items() if each.writes]
+)
+_flat = st.one_of(_reading_steps, _writing_steps)
+
+
+def _nest(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries(
+        {
+            "op": st.just("nested"),
+            "steps": st.lists(st.one_of(_writing_steps, _reading_steps, inner), max_size=3),
+            "fails": st.booleans(),
+        }
+    )
+
+
+OPERATIONS: dict[str, Operation] = {
+    **_plain_steps,
+    "nested": Operation(told=st.nothing(), on_model=_nested, writes=True),
+}
+for _name, _operation in OPERATIONS.items():
+    _operation.bind(_name)
+
+steps = st.one_of(_reading_steps, _writing_steps, _writing_steps, _nest(_nest(_flat)))
+_paging = _named("page", _plain_steps["page"])
+#: Programs that write, and programs that only read; some of each go from page to page.
+writing = st.one_of(
+    st.lists(steps, min_size=1, max_size=4),
+    st.lists(steps, min_size=1, max_size=4),
+    st.lists(st.one_of(_paging, _paging, _writing_steps), min_size=2, max_size=6),
+)
+reading = st.one_of(
+    st.lists(_reading_steps, min_size=1, max_size=4),
+    st.lists(_paging, min_size=1, max_size=4),
+)
+#: A program that makes documents.
+inserting = st.lists(_named("insert", _plain_steps["insert"]), min_size=1, max_size=6)

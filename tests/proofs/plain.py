@@ -1,0 +1,78 @@
+"""Values as the model has them, and their order (semantics 3.3), written out once more.
+
+An int64 is a `Big`, any other number a float; what is missing is `MISSING`. Two values are equal
+if neither comes before the other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from camber import Int64
+
+
+@dataclass(frozen=True)
+class Big:
+    """An int64."""
+
+    number: int
+
+
+class Missing:
+    """The type of `MISSING`."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = Missing()
+
+
+def plain(value: Any) -> Any:
+    """Return a value of the real database as the model has it."""
+    if isinstance(value, Int64):
+        return Big(int(value))
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    assert isinstance(value, str | bytes), value
+    return value
+
+
+def place(value: Any) -> Any:
+    """Return what stands where the value stands in the order of all values."""
+    match value:
+        case Missing():
+            return (0,)
+        case None:
+            return (1,)
+        case Big(number):
+            return (2, number)
+        case bool():
+            return (5 if value else 4,)
+        case float():
+            if math.isnan(value):
+                return (3, 1)
+            return (3, 0, value, math.copysign(1.0, value))
+        case str():
+            return (6, value)
+        case bytes():
+            return (7, value)
+        case list():
+            return (8, [place(item) for item in value])
+        case dict():
+            return (9, [(name, place(value[name])) for name in sorted(value)])
+        case _:
+            raise TypeError(value)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two values are equal."""
+    return bool(place(one) == place(other))

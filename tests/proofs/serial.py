@@ -1,0 +1,421 @@
+"""Programs run at once on an engine, and the judge who finds the order that explains it all.
+
+Every attempt of every program is recorded: what it knew, what it saw, how it ended. The judge
+replays them: each attempt on the state at its snapshot, and each that committed once more on the
+state just before its commit, in the order of the commits. What the model sees must be what was
+seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from camber.engine.catalog import IndexState
+from camber.engine.committer import CommitConflict
+from camber.engine.engine import Engine
+from camber.engine.transaction import Transaction
+from camber.errors import OutOfRetention, RequestError
+from camber.functions.analysis import AnalysedIndex
+from camber.functions.database import DatabaseAccess, DatabaseReader, DatabaseWriter
+from camber.functions.loading import Application, load_application
+from camber.functions.pagination import PaginationState
+from camber.occ.cursors import CursorCipher, cursor_key
+from camber.releases.indexes import add_index
+from camber.storage.store import Commit, Store
+from tests.applications.proving.backend import steps as real
+from tests.proofs.model import INDEXES, UNIQUE, Cursors, Model, Tables
+from tests.proofs.operations import Replaying, replay
+from tests.proofs.plain import plain, same
+from tests.proofs.stepping import SteppedHost, settled
+from tests.servers import REPOSITORY
+
+PROVING = REPOSITORY / "tests" / "applications" / "proving"
+_ATTEMPTS = 3
+_CIPHER = CursorCipher(cursor_key(b"proofs"))
+
+
+@cache
+def application() -> Application:
+    return load_application(PROVING, "backend")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What one transaction does.
+
+    `age` is how many commits before the newest one a program that only reads looks at. One that
+    `raises` throws away what it has done.
+    """
+
+    steps: list[Any]
+    writes: bool
+    age: int = 0
+    raises: bool = False
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """One run of a program, from its snapshot to its end."""
+
+    source: str
+    program: Program
+    begin_ts: int
+    #: The ids and pages that it was told of, and all that it knows in the end.
+    ids: list[str]
+    pages: list[Any]
+    ids_known: list[str]
+    pages_known: list[Any]
+    seen: Any = None
+    committed_ts: int | None = None
+    conflict: CommitConflict | None = None
+    #: The store has failed: nobody knows whether it has committed.
+    is_unknown: bool = False
+
+
+@dataclass
+class Events:
+    """All that has happened, in order: an attempt has run, or a commit was published."""
+
+    log: list[Attempt | Commit] = field(default_factory=list)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+
+
+class Failing:
+    """A store whose appends may fail, before they have landed or after."""
+
+    def __init__(self, store: Store, fates: Sequence[str]) -> None:
+        self._store = store
+        self._fates = iter(fates)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def append(self, commits: Sequence[Commit]) -> None:
+        fate = next(self._fates, "lands")
+        if fate == "is lost":
+            raise OSError("disk full")
+        self._store.append(commits)
+        if fate == "lands and complains":
+            raise OSError("the disk says no, and means yes")
+
+
+class Driver:
+    """Runs programs at once on an engine, interleaved as it is told."""
+
+    def __init__(self, engine: Engine, host: SteppedHost) -> None:
+        self.engine = engine
+        self.events = Events()
+        self._host = host
+        self._open: list[_Client] = []
+        self._floor = 0
+        self._programs = 0
+        self.timestamps = [engine.newest_ts]
+        self.ids: list[str] = []
+        self.pages: list[Any] = []
+        engine.on_publish(self._published)
+
+    def _published(self, commits: Sequence[Commit]) -> None:
+        # Visible to whoever begins now, and not before.
+        assert self.engine.newest_ts == commits[-1].ts
+        for commit in commits:
+            self.events.log.append(commit)
+            self.timestamps.append(commit.ts)
+            attempt = self.events.attempts[commit.source]
+            self.learn(attempt)
+
+    def learn(self, attempt: Attempt) -> None:
+        """Ids and pages that others may name from now on."""
+        self.ids += [id_ for id_ in attempt.ids_known if id_ not in self.ids]
+        self.pages += [page for page in attempt.pages_known if page not in self.pages]
+
+    async def run(self, programs: Sequence[Program], *, trims: bool = False) -> None:
+        waiting = [
+            _Client(self, f"program {self._programs + at}", each)
+            for at, each in enumerate(programs)
+        ]
+        self._programs += len(programs)
+        self._open = list(waiting)
+        trims_left = 2 if trims else 0
+        while self._open:
+            possible: list[Callable[[], None]] = [
+                client.step for client in self._open if not client.is_waiting
+            ]
+            if self._host.writer.waiting:
+                possible.append(self._host.writer.step)
+            elif trims_left and len(self.timestamps) > 2:
+                possible.append(self._trim)
+            chosen = self._host.choose(possible)
+            if chosen == self._trim:
+                trims_left -= 1
+            chosen()
+            await settled()
+            self._open = [client for client in self._open if not client.is_done]
+        while self._host.writer.waiting:
+            self._host.writer.step()
+            await settled()
+
+    @property
+    def kept_timestamps(self) -> list[int]:
+        """Return the timestamps that can still be looked at."""
+        return [ts for ts in self.timestamps if ts >= self._floor]
+
+    def begin(self, source: str, program: Program) -> Transaction | None:
+        """Begin where the program wants to look; None if that is rightly gone."""
+        if program.writes or not program.age:
+            return self.engine.begin(source)
+        ts = self.timestamps[max(0, len(self.timestamps) - 1 - program.age)]
+        try:
+            transaction = self.engine.begin(source, ts=ts)
+        except OutOfRetention:
+            assert ts < self._floor, f"{ts} is gone, but history begins at {self._floor}"
+            return None
+        assert transaction.begin_ts == ts >= self._floor
+        return transaction
+
+    def _trim(self) -> None:
+        snapshots = [client.begin_ts for client in self._open if client.begin_ts is not None]
+        before = min([self.timestamps[-2], *snapshots])
+        self._floor = max([self._floor, *(ts for ts in self.timestamps if ts <= before)])
+        self.engine.store.trim(before=before, commits_max=1000)
+
+
+class _Client:
+    """One program on its way: begun, stepped, committed, begun again."""
+
+    def __init__(self, driver: Driver, name: str, program: Program) -> None:
+        self._driver = driver
+        self._name = name
+        self._program = program
+        self._tries = 0
+        self._transaction: Transaction | None = None
+        self._attempt: Attempt | None = None
+        self._steps: real.Steps | None = None
+        self._commit: asyncio.Task[int] | None = None
+        self.is_done = False
+
+    @property
+    def is_waiting(self) -> bool:
+        return self._commit is not None and not self._commit.done()
+
+    @property
+    def begin_ts(self) -> int | None:
+        return None if self._transaction is None else self._transaction.begin_ts
+
+    def step(self) -> None:
+        if self._commit is not None:
+            self._ended(self._commit)
+        elif self._steps is None:
+            self._begin()
+        else:
+            try:
+                next(self._steps)
+            except StopIteration as end:
+                self._ran(end.value)
+
+    def _begin(self) -> None:
+        self._tries += 1
+        driver, source = self._driver, f"{self._name}, try {self._tries}"
+        self._transaction = driver.begin(source, self._program)
+        if self._transaction is None:
+            self.is_done = True
+            return
+        attempt = Attempt(
+            source=source,
+            program=self._program,
+            begin_ts=self._transaction.begin_ts,
+            ids=list(driver.ids),
+            pages=list(driver.pages),
+            ids_known=list(driver.ids),
+            pages_known=list(driver.pages),
+        )
+        driver.events.attempts[source] = self._attempt = attempt
+        self._steps = real.run(running(self._transaction, attempt), self._program.steps)
+
+    def _ran(self, seen: Any) -> None:
+        attempt, transaction = self._attempt, self._transaction
+        assert attempt is not None
+        assert transaction is not None
+        attempt.seen = plain(seen)
+        self._driver.events.log.append(attempt)
+        finished = transaction.finish()
+        transaction.close()
+        self._transaction = self._steps = None
+        if self._program.raises:
+            self.is_done = True
+            return
+        committing = self._driver.engine.committer.commit(finished)
+        self._commit = asyncio.ensure_future(committing)
+
+    def _ended(self, commit: asyncio.Task[int]) -> None:
+        attempt = self._attempt
+        assert attempt is not None
+        self._commit = None
+        try:
+            attempt.committed_ts = commit.result()
+            self._driver.learn(attempt)
+            self.is_done = True
+        except CommitConflict as conflict:
+            attempt.conflict = conflict
+            self.is_done = self._tries == _ATTEMPTS
+        except RequestError:
+            attempt.is_unknown = True
+            self.is_done = True
+
+
+def running(transaction: Transaction, attempt: Attempt) -> real.Running:
+    """Return what a program works with, as the runtime would give it."""
+    tables = application().tables
+
+    def access(journal: str | None = None) -> DatabaseAccess:
+        return DatabaseAccess(
+            transaction=transaction,
+            tables=tables,
+            cursors=_CIPHER,
+            pagination=PaginationState(journal_in=journal),
+        )
+
+    def nested_in(outer: real.Running) -> Callable[[list[Any], bool], real.Steps]:
+        def nested(steps: list[Any], fails: bool) -> real.Steps:
+            inner = real.Running(outer.db, list(outer.ids), list(outer.pages), None, page)  # type: ignore[arg-type]
+            inner.nested = nested_in(inner)
+            with transaction.sub_transaction():
+                seen = yield from real.run(inner, steps)
+                if fails:
+                    raise real.Failed(seen)
+            outer.ids[:], outer.pages[:] = inner.ids, inner.pages
+            return seen
+
+        return nested
+
+    def page(spec: Any, options: Any, journal: str | None) -> Any:
+        given = access(journal)
+        reader = real.Running(DatabaseReader(given), [], [], None, None)  # type: ignore[arg-type]
+        return {**real.read_page(reader, spec, options), "journal": given.pagination.journal_out}
+
+    database = DatabaseWriter if attempt.program.writes else DatabaseReader
+    outermost = real.Running(
+        database(access()),
+        attempt.ids_known,
+        attempt.pages_known,
+        None,  # type: ignore[arg-type]
+        page,
+    )
+    outermost.nested = nested_in(outermost)
+    return outermost
+
+
+async def set_up(engine: Engine) -> None:
+    """Make the tables and indexes of the application, in one commit."""
+    transaction = engine.begin("set up")
+    ids = iter(range(2**33 + 1000, 2**33 + 2000))
+    for name, indexes in INDEXES.items():
+        table = transaction.create_table(name)
+        for index, fields in indexes.items():
+            declared = AnalysedIndex(
+                name=index, fields=tuple(fields), staged=False, unique=index in UNIQUE
+            )
+            add_index(transaction, table, declared, IndexState.ENABLED, id=next(ids))
+    finished = transaction.finish()
+    transaction.close()
+    await engine.committer.commit(finished)
+
+
+class Judge:
+    """Replays what has happened, and raises where it cannot have been so."""
+
+    def __init__(self, first_ts: int, tables: Tables | None = None) -> None:
+        self._states: list[tuple[int, Tables]] = [
+            (first_ts, tables or {name: {} for name in INDEXES})
+        ]
+        self._cursors = Cursors()
+
+    @property
+    def newest(self) -> Tables:
+        return self._states[-1][1]
+
+    def judge(self, events: Events) -> None:
+        for event in events.log:
+            if isinstance(event, Attempt):
+                self._judge_attempt(event)
+            else:
+                self._judge_commit(event, events.attempts[event.source])
+        published = {each.source: each.ts for each in events.log if isinstance(each, Commit)}
+        for attempt in events.attempts.values():
+            if attempt.seen is not None:
+                self._judge_end(attempt, published.get(attempt.source))
+
+    def at(self, ts: int) -> Tables:
+        """Return all documents as of a timestamp."""
+        at = bisect_right(self._states, ts, key=lambda state: state[0]) - 1
+        return self._states[at][1]
+
+    def _judge_attempt(self, attempt: Attempt) -> None:
+        """Whatever becomes of it, it has seen one moment, and its own writes."""
+        self.replay(attempt, self.at(attempt.begin_ts))
+
+    def _judge_commit(self, commit: Commit, attempt: Attempt) -> None:
+        last_ts, before = self._states[-1]
+        assert commit.ts > last_ts, f"{commit.ts} was published after {last_ts}"
+        after = self.replay(attempt, before)
+        assert not same(after, before), f"{attempt.source} has committed, and changed nothing"
+        self._states.append((commit.ts, after))
+
+    def _judge_end(self, attempt: Attempt, published_ts: int | None) -> None:
+        if attempt.is_unknown:
+            return
+        assert (published_ts is None) or (attempt.committed_ts == published_ts)
+        if attempt.conflict is not None:
+            conflict_ts = attempt.conflict.ts
+            assert attempt.begin_ts < conflict_ts, "lost to a commit that it has seen"
+        elif attempt.committed_ts is not None and published_ts is None:
+            assert attempt.committed_ts == attempt.begin_ts
+            before = self.at(attempt.begin_ts)
+            assert same(self.replay(attempt, before), before), "changes that nobody ever saw"
+
+    def replay(self, attempt: Attempt, before: Tables) -> Tables:
+        """Run an attempt on the model and hold what it saw against that; return what it leaves."""
+        model = Model(before, self._cursors, born_after=math.nextafter(attempt.begin_ts / 1e6, 0.0))
+        replaying = Replaying(model, list(attempt.ids), list(attempt.pages))
+        expected = replay(replaying, attempt.program.steps, attempt.seen)
+        for step, wanted, found in zip(attempt.program.steps, expected, attempt.seen, strict=True):
+            assert same(wanted, found), (
+                f"{attempt.source}, at {attempt.begin_ts}: {step}\n saw    {found}\n not    {wanted}"
+            )
+        return model.tables
+
+
+def everything(engine: Engine, ts: int, tables: Tables) -> Attempt:
+    """Look at all that there is at a timestamp, through every index and in both directions."""
+    indexes = {**{name: {} for name in tables}, **INDEXES}
+    program = Program(
+        steps=[
+            {"op": "collect", "table": table, "index": index, "where": [], "order": order}
+            for table in indexes
+            for index in ("by_creation_time", "by_id", *indexes[table])
+            for order in ("asc", "desc")
+        ],
+        writes=False,
+    )
+    transaction = engine.begin("everything", ts=ts)
+    try:
+        attempt = Attempt(
+            source="everything",
+            program=program,
+            begin_ts=transaction.begin_ts,
+            ids=[],
+            pages=[],
+            ids_known=[],
+            pages_known=[],
+        )
+        attempt.seen = plain(
+            real.to_the_end(real.run(running(transaction, attempt), program.steps))
+        )
+    finally:
+        transaction.close()
+    return attempt
