@@ -8,7 +8,7 @@ that runs programs runs it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -28,7 +28,8 @@ class Replaying:
 
     model: Model
     ids: list[str]
-    pages: list[dict[str, Any]] = field(default_factory=list)
+    pages: list[dict[str, Any]]
+    who: str | None = None
 
     def id(self, told: dict[str, Any]) -> str:
         return self.ids[told["id"] % len(self.ids)] if self.ids else NOBODY
@@ -225,7 +226,7 @@ def _sweep(replaying: Replaying, told: dict[str, Any], _: Any) -> Any:
 
 def _nested(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
     saved = replaying.model.saved()
-    inner = Replaying(replaying.model, list(replaying.ids), list(replaying.pages))
+    inner = replace(replaying, ids=list(replaying.ids), pages=list(replaying.pages))
     seen = answer["failed"] if told["fails"] and isinstance(answer, dict) else answer
     expected = replay(inner, told["steps"], seen)
     if told["fails"]:
@@ -341,6 +342,7 @@ def _position(cursors: Cursors, name: str, text: str | None) -> Any:
 
 
 _plain_steps: dict[str, Operation] = {
+    "who": Operation(told=st.just({}), on_model=lambda r, told, _: r.who),
     "get": Operation(
         told=st.fixed_dictionaries({"id": _reference}),
         on_model=lambda r, told, _: r.model.get(r.id(told)),

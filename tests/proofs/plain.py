@@ -7,6 +7,8 @@ if neither comes before the other.
 from __future__ import annotations
 
 import math
+import struct
+from base64 import b64decode
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,23 @@ class Big:
     """An int64."""
 
     number: int
+
+
+def from_json(value: Any) -> Any:
+    """Return a value that clients were sent, as the model has it (protocol 1.3)."""
+    match value:
+        case list():
+            return [from_json(item) for item in value]
+        case {"$integer": text}:
+            return Big(int.from_bytes(b64decode(text), "little", signed=True))
+        case {"$float": text}:
+            return struct.unpack("<d", b64decode(text))[0]
+        case {"$bytes": text}:
+            return b64decode(text)
+        case dict():
+            return {name: from_json(item) for name, item in value.items()}
+        case _:
+            return plain(value)
 
 
 class Missing:

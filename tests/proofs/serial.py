@@ -1,18 +1,10 @@
-"""Programs run at once on an engine, and the judge who finds the order that explains it all.
-
-Every attempt of every program is recorded: what it knew, what it saw, how it ended. The judge
-replays them: each attempt on the state at its snapshot, and each that committed once more on the
-state just before its commit, in the order of the commits. What the model sees must be what was
-seen.
-"""
+"""Programs run at once on an engine, interleaved step by step."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -29,9 +21,9 @@ from camber.occ.cursors import CursorCipher, cursor_key
 from camber.releases.indexes import add_index
 from camber.storage.store import Commit, Store
 from tests.applications.proving.backend import steps as real
-from tests.proofs.model import INDEXES, UNIQUE, Cursors, Model, Tables
-from tests.proofs.operations import Replaying, replay
-from tests.proofs.plain import plain, same
+from tests.proofs.judging import Attempt, Events, Program
+from tests.proofs.model import INDEXES, UNIQUE, Tables
+from tests.proofs.plain import plain
 from tests.proofs.stepping import SteppedHost, settled
 from tests.servers import REPOSITORY
 
@@ -45,59 +37,18 @@ def application() -> Application:
     return load_application(PROVING, "backend")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """What one transaction does.
-
-    `age` is how many commits before the newest one a program that only reads looks at. One that
-    `raises` throws away what it has done.
-    """
-
-    steps: list[Any]
-    writes: bool
-    age: int = 0
-    raises: bool = False
-
-
-@dataclass(kw_only=True)
-class Attempt:
-    """One run of a program, from its snapshot to its end."""
-
-    source: str
-    program: Program
-    begin_ts: int
-    #: The ids and pages that it was told of, and all that it knows in the end.
-    ids: list[str]
-    pages: list[Any]
-    ids_known: list[str]
-    pages_known: list[Any]
-    seen: Any = None
-    committed_ts: int | None = None
-    conflict: CommitConflict | None = None
-    #: The store has failed: nobody knows whether it has committed.
-    is_unknown: bool = False
-
-
-@dataclass
-class Events:
-    """All that has happened, in order: an attempt has run, or a commit was published."""
-
-    log: list[Attempt | Commit] = field(default_factory=list)
-    attempts: dict[str, Attempt] = field(default_factory=dict)
-
-
 class Failing:
     """A store whose appends may fail, before they have landed or after."""
 
     def __init__(self, store: Store, fates: Sequence[str]) -> None:
         self._store = store
-        self._fates = iter(fates)
+        self.fates = iter(fates)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     def append(self, commits: Sequence[Commit]) -> None:
-        fate = next(self._fates, "lands")
+        fate = next(self.fates, "lands")
         if fate == "is lost":
             raise OSError("disk full")
         self._store.append(commits)
@@ -280,34 +231,29 @@ def running(transaction: Transaction, attempt: Attempt) -> real.Running:
             pagination=PaginationState(journal_in=journal),
         )
 
-    def nested_in(outer: real.Running) -> Callable[[list[Any], bool], real.Steps]:
-        def nested(steps: list[Any], fails: bool) -> real.Steps:
-            inner = real.Running(outer.db, list(outer.ids), list(outer.pages), None, page)  # type: ignore[arg-type]
-            inner.nested = nested_in(inner)
-            with transaction.sub_transaction():
-                seen = yield from real.run(inner, steps)
-                if fails:
-                    raise real.Failed(seen)
-            outer.ids[:], outer.pages[:] = inner.ids, inner.pages
-            return seen
-
-        return nested
+    def nested(outer: real.Running, steps: list[Any], fails: bool) -> real.Steps:
+        inner = replace(outer, ids=list(outer.ids), pages=list(outer.pages))
+        with transaction.sub_transaction():
+            seen = yield from real.run(inner, steps)
+            if fails:
+                raise real.Failed(seen)
+        outer.ids[:], outer.pages[:] = inner.ids, inner.pages
+        return seen
 
     def page(spec: Any, options: Any, journal: str | None) -> Any:
         given = access(journal)
-        reader = real.Running(DatabaseReader(given), [], [], None, None)  # type: ignore[arg-type]
-        return {**real.read_page(reader, spec, options), "journal": given.pagination.journal_out}
+        found = real.read_page(DatabaseReader(given), spec, options)
+        return {**found.to_dict(), "journal": given.pagination.journal_out}
 
     database = DatabaseWriter if attempt.program.writes else DatabaseReader
-    outermost = real.Running(
+    return real.Running(
         database(access()),
         attempt.ids_known,
         attempt.pages_known,
-        None,  # type: ignore[arg-type]
+        lambda: attempt.program.who,
+        nested,
         page,
     )
-    outermost.nested = nested_in(outermost)
-    return outermost
 
 
 async def set_up(engine: Engine) -> None:
@@ -324,70 +270,6 @@ async def set_up(engine: Engine) -> None:
     finished = transaction.finish()
     transaction.close()
     await engine.committer.commit(finished)
-
-
-class Judge:
-    """Replays what has happened, and raises where it cannot have been so."""
-
-    def __init__(self, first_ts: int, tables: Tables | None = None) -> None:
-        self._states: list[tuple[int, Tables]] = [
-            (first_ts, tables or {name: {} for name in INDEXES})
-        ]
-        self._cursors = Cursors()
-
-    @property
-    def newest(self) -> Tables:
-        return self._states[-1][1]
-
-    def judge(self, events: Events) -> None:
-        for event in events.log:
-            if isinstance(event, Attempt):
-                self._judge_attempt(event)
-            else:
-                self._judge_commit(event, events.attempts[event.source])
-        published = {each.source: each.ts for each in events.log if isinstance(each, Commit)}
-        for attempt in events.attempts.values():
-            if attempt.seen is not None:
-                self._judge_end(attempt, published.get(attempt.source))
-
-    def at(self, ts: int) -> Tables:
-        """Return all documents as of a timestamp."""
-        at = bisect_right(self._states, ts, key=lambda state: state[0]) - 1
-        return self._states[at][1]
-
-    def _judge_attempt(self, attempt: Attempt) -> None:
-        """Whatever becomes of it, it has seen one moment, and its own writes."""
-        self.replay(attempt, self.at(attempt.begin_ts))
-
-    def _judge_commit(self, commit: Commit, attempt: Attempt) -> None:
-        last_ts, before = self._states[-1]
-        assert commit.ts > last_ts, f"{commit.ts} was published after {last_ts}"
-        after = self.replay(attempt, before)
-        assert not same(after, before), f"{attempt.source} has committed, and changed nothing"
-        self._states.append((commit.ts, after))
-
-    def _judge_end(self, attempt: Attempt, published_ts: int | None) -> None:
-        if attempt.is_unknown:
-            return
-        assert (published_ts is None) or (attempt.committed_ts == published_ts)
-        if attempt.conflict is not None:
-            conflict_ts = attempt.conflict.ts
-            assert attempt.begin_ts < conflict_ts, "lost to a commit that it has seen"
-        elif attempt.committed_ts is not None and published_ts is None:
-            assert attempt.committed_ts == attempt.begin_ts
-            before = self.at(attempt.begin_ts)
-            assert same(self.replay(attempt, before), before), "changes that nobody ever saw"
-
-    def replay(self, attempt: Attempt, before: Tables) -> Tables:
-        """Run an attempt on the model and hold what it saw against that; return what it leaves."""
-        model = Model(before, self._cursors, born_after=math.nextafter(attempt.begin_ts / 1e6, 0.0))
-        replaying = Replaying(model, list(attempt.ids), list(attempt.pages))
-        expected = replay(replaying, attempt.program.steps, attempt.seen)
-        for step, wanted, found in zip(attempt.program.steps, expected, attempt.seen, strict=True):
-            assert same(wanted, found), (
-                f"{attempt.source}, at {attempt.begin_ts}: {step}\n saw    {found}\n not    {wanted}"
-            )
-        return model.tables
 
 
 def everything(engine: Engine, ts: int, tables: Tables) -> Attempt:

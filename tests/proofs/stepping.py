@@ -17,6 +17,7 @@ from camber.host import RealHost
 
 T = TypeVar("T")
 
+_BACKGROUND = {"loop lag", "maintenance"}
 _START_NS = 1_767_225_600 * 10**9
 
 
@@ -58,7 +59,30 @@ class SteppedHost(RealHost):
         super().__init__()
         self._dice = Random(seed)
         self._now_ns = _START_NS
-        self.writer = SteppedWorker()
+        self._is_free = True
+        self._workers: dict[str, SteppedWorker] = {}
+
+    @property
+    def writer(self) -> SteppedWorker:
+        """Return what appends to the store."""
+        return self.worker("camber-writer")
+
+    @property
+    def possible(self) -> list[Callable[[], None]]:
+        """Return the steps that workers may take."""
+        return [worker.step for worker in self._workers.values() if worker.waiting]
+
+    def free(self) -> None:
+        """Let workers run everything at once."""
+        self._is_free = True
+        for worker in self._workers.values():
+            worker.free()
+
+    def hold(self) -> None:
+        """Let workers wait for each step."""
+        self._is_free = False
+        for worker in self._workers.values():
+            worker.is_free = False
 
     def now_ns(self) -> int:
         self._now_ns += self._dice.choice([0, 1, 1_000, 1_000_000, -500_000])
@@ -76,10 +100,13 @@ class SteppedHost(RealHost):
         return self._dice.choice(possible)
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
+        task = asyncio.current_task()
+        assert task is not None
+        # What goes on for ever in the background would never stand still.
+        await (asyncio.Event().wait() if task.get_name() in _BACKGROUND else asyncio.sleep(0))
 
     def worker(self, name: str) -> SteppedWorker:
-        return self.writer
+        return self._workers.setdefault(name, SteppedWorker(is_free=self._is_free))
 
 
 async def settled() -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from camber.engine.engine import Engine
 from tests.proofs.effort import one_in
+from tests.proofs.judging import Judge, Program
 from tests.proofs.operations import inserting, reading, writing
-from tests.proofs.serial import Driver, Failing, Judge, Program, everything, set_up
+from tests.proofs.serial import Driver, Failing, everything, set_up
 from tests.proofs.stepping import SteppedHost
 from tests.storage.stores import STORES
 
@@ -63,9 +64,8 @@ async def _run(store, folder, documents, programs, seed, trims, fates):
     # The tables, and the documents that there are in the beginning, always land.
     failing = Failing(STORES[store](folder), ["lands", "lands", *fates])
     engine = Engine(host=host, store=failing)
-    host.writer.free()
     await set_up(engine)
-    host.writer.is_free = False
+    host.hold()
     driver = Driver(engine, host)
     judge = Judge(engine.newest_ts)
     await driver.run([Program(steps=documents, writes=True)])
@@ -73,7 +73,7 @@ async def _run(store, folder, documents, programs, seed, trims, fates):
     judge.judge(driver.events)
     kept = driver.kept_timestamps
     _look_at_everything(engine, kept, judge)
-    host.writer.free()
+    host.free()
     await engine.close()
     if store != "memory":
         await _open_again(store, folder, host, kept, judge)

@@ -16,17 +16,18 @@ from camber import (
     query,
 )
 
-from .steps import Failed, Running, read_page, run, to_the_end
+from .steps import Failed, Running, Steps, read_page, run, to_the_end
 
 
 def _running(ctx: Any, ids: list[str], pages: list[Any]) -> Running:
-    def nested(steps: list[Any], fails: bool):
+    def nested(outer: Running, steps: list[Any], fails: bool) -> Steps:
         yield
+        known = {"ids": outer.ids, "pages": outer.pages}
         try:
-            done = ctx.run_mutation(step_by_step, steps=steps, ids=ids, pages=pages, fails=fails)
+            done = ctx.run_mutation(step_by_step, steps=steps, **known, fails=fails)
         except AppError as error:
             raise Failed(error.data["seen"]) from error
-        ids[:], pages[:] = done["ids"], done["pages"]
+        outer.ids, outer.pages = done["ids"], done["pages"]
         return done["seen"]
 
     def page(spec: Any, options: PaginationOpts, journal: str | None) -> Any:
@@ -34,7 +35,11 @@ def _running(ctx: Any, ids: list[str], pages: list[Any]) -> Running:
         assert journal is None
         return {**ctx.run_query(one_page, spec=spec, opts=options).to_dict(), "journal": None}
 
-    return Running(ctx.db, ids, pages, nested, page)
+    def who() -> str | None:
+        user = ctx.auth.get_user_identity()
+        return None if user is None else user.subject
+
+    return Running(ctx.db, ids, pages, who, nested, page)
 
 
 @mutation
@@ -59,30 +64,19 @@ def read(ctx: QueryCtx, steps: list[Any], ids: list[str], pages: list[Any]) -> A
 def step_by_step(
     ctx: MutationCtx, steps: list[Any], ids: list[str], pages: list[Any], fails: bool
 ) -> Any:
-    seen = to_the_end(run(_running(ctx, ids, pages), steps))
+    running = _running(ctx, ids, pages)
+    seen = to_the_end(run(running, steps))
     if fails:
         raise AppError({"seen": seen})
-    return {"seen": seen, "ids": ids, "pages": pages}
+    return {"seen": seen, "ids": running.ids, "pages": running.pages}
 
 
 @internal_query
 def one_page(ctx: QueryCtx, spec: Any, opts: PaginationOpts) -> Page[Any]:
-    return _paged(ctx, spec, opts)
+    return read_page(ctx.db, spec, opts)
 
 
 @query
 def page(ctx: QueryCtx, spec: Any, opts: PaginationOpts) -> Page[Any]:
     """One page, for clients that watch it."""
-    return _paged(ctx, spec, opts)
-
-
-def _paged(ctx: QueryCtx, spec: Any, opts: PaginationOpts) -> Page[Any]:
-    running = Running(ctx.db, [], [], None, None)  # type: ignore[arg-type]
-    found = read_page(running, spec, opts)
-    return Page(
-        page=found["page"],
-        is_done=found["isDone"],
-        continue_cursor=found["continueCursor"],
-        split_cursor=found["splitCursor"],
-        page_status=found["pageStatus"],
-    )
+    return read_page(ctx.db, spec, opts)

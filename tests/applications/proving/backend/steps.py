@@ -28,8 +28,10 @@ class Running:
     db: Any
     ids: list[str]
     pages: list[dict[str, Any]]
+    #: Returns who has asked for it.
+    who: Callable[[], str | None]
     #: Runs steps as a sub-transaction, which raises in the end if it is told to.
-    nested: Callable[[list[Any], bool], Steps]
+    nested: Callable[[Running, list[Any], bool], Steps]
     #: Returns a page, as a function of its own.
     page: Callable[..., Any]
 
@@ -118,7 +120,7 @@ def _bump(running: Running, told: dict[str, Any]) -> Any:
     return found
 
 
-def _query(running: Running, told: dict[str, Any]) -> Any:
+def _query(db: Any, told: dict[str, Any]) -> Any:
     conditions: dict[str, Any] = {}
     for relation, field, *value in told["where"]:
         wanted = value[0] if value else UNSET
@@ -127,7 +129,7 @@ def _query(running: Running, told: dict[str, Any]) -> Any:
             if field in conditions:
                 wanted = conditions[field] & wanted
         conditions[field] = wanted
-    query = running.db.query(told["table"])
+    query = db.query(told["table"])
     if told["index"] != "by_creation_time" or conditions:
         query = query.with_index(told["index"], conditions)
     query = query.order(told["order"])
@@ -137,29 +139,29 @@ def _query(running: Running, told: dict[str, Any]) -> Any:
 
 
 def _collect(running: Running, told: dict[str, Any]) -> Any:
-    return [plain(document) for document in _query(running, told).collect()]
+    return [plain(document) for document in _query(running.db, told).collect()]
 
 
 def _take(running: Running, told: dict[str, Any]) -> Any:
-    return [plain(document) for document in _query(running, told).take(told["count"])]
+    return [plain(document) for document in _query(running.db, told).take(told["count"])]
 
 
 def _first(running: Running, told: dict[str, Any]) -> Any:
-    return plain(_query(running, told).first())
+    return plain(_query(running.db, told).first())
 
 
 def _unique(running: Running, told: dict[str, Any]) -> Any:
-    return plain(_query(running, told).unique())
+    return plain(_query(running.db, told).unique())
 
 
 def _count(running: Running, told: dict[str, Any]) -> Any:
-    return _query(running, told).count()
+    return _query(running.db, told).count()
 
 
 def _sweep(running: Running, told: dict[str, Any]) -> Steps:
     """Change documents while the scan that finds them is open."""
     seen: list[Any] = []
-    documents = iter(_query(running, told))
+    documents = iter(_query(running.db, told))
     for document in documents:
         yield
         found = plain(document)
@@ -183,7 +185,7 @@ def _change(running: Running, id_: str, told: dict[str, Any]) -> None:
 
 def _nested(running: Running, told: dict[str, Any]) -> Steps:
     try:
-        return (yield from running.nested(told["steps"], told["fails"]))
+        return (yield from running.nested(running, told["steps"], told["fails"]))
     except Failed as failed:
         return {"failed": failed.seen}
 
@@ -221,12 +223,12 @@ def _page(running: Running, told: dict[str, Any]) -> Any:
     return page
 
 
-def read_page(running: Running, spec: dict[str, Any], options: PaginationOpts) -> Any:
-    page = _query(running, spec).paginate(options)
-    return page.map(plain).to_dict()
+def read_page(db: Any, spec: dict[str, Any], options: PaginationOpts) -> Any:
+    return _query(db, spec).paginate(options).map(plain)
 
 
 OPERATIONS: dict[str, Operation] = {
+    "who": _plainly(lambda running, told: running.who()),
     "get": _plainly(_get),
     "insert": _plainly(_insert),
     "patch": _plainly(_patch),

@@ -1,0 +1,151 @@
+"""The judge, who finds the order that explains what was seen.
+
+Every attempt of every program is recorded: what it knew, what it saw, how it ended. The judge
+replays them: each attempt on the state at its snapshot, and each that committed once more on the
+state just before its commit, in the order of the commits. What the model sees must be what was
+seen.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Any
+
+from camber.engine.committer import CommitConflict
+from camber.storage.store import Commit
+from tests.proofs.model import INDEXES, Cursors, Model, Tables
+from tests.proofs.operations import Replaying, replay
+from tests.proofs.plain import same
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What one transaction does.
+
+    `age` is how many commits before the newest one a program that only reads looks at. One that
+    `raises` throws away what it has done.
+    """
+
+    steps: list[Any]
+    writes: bool
+    age: int = 0
+    raises: bool = False
+    #: Who asks for it.
+    who: str | None = None
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """One run of a program, from its snapshot to its end."""
+
+    source: str
+    program: Program
+    begin_ts: int
+    #: The ids and pages that it was told of, and all that it knows in the end.
+    ids: list[str]
+    pages: list[Any]
+    ids_known: list[str]
+    pages_known: list[Any]
+    seen: Any = None
+    committed_ts: int | None = None
+    conflict: CommitConflict | None = None
+    #: The store has failed: nobody knows whether it has committed.
+    is_unknown: bool = False
+
+
+@dataclass
+class Events:
+    """All that has happened, in order: an attempt has run, or a commit was published."""
+
+    log: list[Attempt | Commit] = field(default_factory=list)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+
+
+class Judge:
+    """Replays what has happened, and raises where it cannot have been so."""
+
+    def __init__(self, first_ts: int, tables: Tables | None = None) -> None:
+        self._states: list[tuple[int, Tables]] = [
+            (first_ts, tables or {name: {} for name in INDEXES})
+        ]
+        self._cursors = Cursors()
+
+    @property
+    def newest(self) -> Tables:
+        return self._states[-1][1]
+
+    def judge(self, events: Events) -> None:
+        for event in events.log:
+            if isinstance(event, Attempt):
+                self._judge_attempt(event)
+            else:
+                self._judge_commit(event, events.attempts[event.source])
+        published = {each.source: each.ts for each in events.log if isinstance(each, Commit)}
+        for attempt in events.attempts.values():
+            if attempt.seen is not None:
+                self._judge_end(attempt, published.get(attempt.source))
+
+    def at(self, ts: int) -> Tables:
+        """Return all documents as of a timestamp."""
+        at = bisect_right(self._states, ts, key=lambda state: state[0]) - 1
+        return self._states[at][1]
+
+    def between(self, first: int, last: int) -> list[int]:
+        """Return the timestamps that were the newest at some moment between two."""
+        return [first, *(ts for ts, _ in self._states if first < ts <= last)]
+
+    def committed(self, ts: int, tables: Tables) -> None:
+        """Take in what there is from a timestamp on."""
+        self._states.append((ts, tables))
+
+    def explains(self, attempt: Attempt, before: Tables) -> bool:
+        """Return whether an attempt could have seen what it saw at a state."""
+        known = self._cursors
+        self._cursors = copy.deepcopy(known)
+        try:
+            self.replay(attempt, before)
+        except AssertionError:
+            self._cursors = known
+            return False
+        return True
+
+    def _judge_attempt(self, attempt: Attempt) -> None:
+        """Whatever becomes of it, it has seen one moment, and its own writes."""
+        self.replay(attempt, self.at(attempt.begin_ts))
+
+    def _judge_commit(self, commit: Commit, attempt: Attempt) -> None:
+        last_ts, before = self._states[-1]
+        assert commit.ts > last_ts, f"{commit.ts} was published after {last_ts}"
+        after = self.replay(attempt, before)
+        assert not same(after, before), f"{attempt.source} has committed, and changed nothing"
+        self.committed(commit.ts, after)
+
+    def _judge_end(self, attempt: Attempt, published_ts: int | None) -> None:
+        if attempt.is_unknown:
+            return
+        assert (published_ts is None) or (attempt.committed_ts == published_ts)
+        if attempt.conflict is not None:
+            conflict_ts = attempt.conflict.ts
+            assert attempt.begin_ts < conflict_ts, "lost to a commit that it has seen"
+        elif attempt.committed_ts is not None and published_ts is None:
+            assert attempt.committed_ts == attempt.begin_ts
+            before = self.at(attempt.begin_ts)
+            assert same(self.replay(attempt, before), before), "changes that nobody ever saw"
+
+    def replay(self, attempt: Attempt, before: Tables) -> Tables:
+        """Run an attempt on the model and hold what it saw against that; return what it leaves."""
+        model = Model(before, self._cursors, born_after=math.nextafter(attempt.begin_ts / 1e6, 0.0))
+        replaying = Replaying(model, list(attempt.ids), list(attempt.pages), attempt.program.who)
+        try:
+            expected = replay(replaying, attempt.program.steps, attempt.seen)
+        except AssertionError as error:
+            error.add_note(f"in {attempt}, on {before}")
+            raise
+        for step, wanted, found in zip(attempt.program.steps, expected, attempt.seen, strict=True):
+            assert same(wanted, found), (
+                f"{attempt.source}, at {attempt.begin_ts}: {step}\n saw    {found}\n not    {wanted}"
+            )
+        return model.tables
