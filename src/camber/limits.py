@@ -49,6 +49,9 @@ function_log_hold_s: Final = 60.0
 
 # Transactions (semantics 4.10).
 
+#: Of a store's file, how much a process for transactions reads in place: as much as SQLite allows.
+#: It is memory of the system's, not of the process.
+store_mapped_bytes_max: Final = 2 * 1024 * 1024 * 1024 - 65_536
 #: Documents that one query or mutation may scan.
 documents_read_max: Final = 32_000
 #: Bytes of documents that one query or mutation may scan.

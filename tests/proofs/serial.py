@@ -19,6 +19,7 @@ from camber.functions.loading import Application, load_application
 from camber.functions.pagination import PaginationState
 from camber.occ.cursors import CursorCipher, cursor_key
 from camber.releases.indexes import add_index
+from camber.schema.table import StoredDocuments
 from camber.storage.store import Commit, Store
 from tests.applications.proving.backend import steps as real
 from tests.proofs.judging import Attempt, Events, Program
@@ -228,6 +229,7 @@ def running(transaction: Transaction, attempt: Attempt) -> real.Running:
             transaction=transaction,
             tables=tables,
             cursors=_CIPHER,
+            stored=StoredDocuments(transaction),
             pagination=PaginationState(journal_in=journal),
         )
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from camber import limits
 from camber.engine.reading import ReadingEngine
 from camber.engine.variables import Variables
 from camber.functions.loading import Application, LoadError, load_application
@@ -103,7 +104,7 @@ class _Process:
     def run_transactions(self, channel: Channel) -> None:
         """Answer until there is nothing more to answer."""
         budget = Budget()
-        reader = SqliteReader(Path(self.start.store))
+        reader = SqliteReader(Path(self.start.store), mapped_bytes=limits.store_mapped_bytes_max)
         loaded = LoadedApplication(self.release)
         worker = TransactionWorker(
             channel=channel,

@@ -8,10 +8,10 @@ data: `finish` returns what the committer needs and nothing refers to the snapsh
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from sortedcontainers import SortedDict
 
@@ -29,7 +29,7 @@ from camber.errors import DeveloperError, OutOfRetention
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.read_set import ReadSet
 from camber.storage.index_ids import by_id_index
-from camber.storage.store import DocumentChange, EntryChange, Snapshot, StagedTable
+from camber.storage.store import DocumentChange, EntryChange, Row, Snapshot, StagedTable
 from camber.values.ids import decode_id, encode_id, new_internal_id
 from camber.values.keys import encode_key, encode_part
 from camber.values.packed import pack, unpack
@@ -41,6 +41,8 @@ from camber.values.value import Int64, Value
 _SCAN_ROWS_MIN = 64
 _SCAN_ROWS_MAX = 1024
 
+_NOTHING: Final = Interval(b"", b"")
+
 _COMMIT_TIMESTAMP_PACKED = pack(system_tables.COMMIT_TIMESTAMP)
 
 
@@ -49,13 +51,6 @@ class Entropy(Protocol):
 
     def random_bytes(self, count: int) -> bytes:
         """Return `count` unpredictable bytes."""
-
-
-class ScannedRow(NamedTuple):
-    """One document met by a scan: its key in the index and its packed fields."""
-
-    key: bytes
-    packed: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,23 +107,187 @@ class _Pending:
             overlay.pop(keys.get(index, b""), None)
 
 
-@dataclass(slots=True)
-class _Scan:
-    """A scan that has not recorded what it consumed yet."""
+class Scan:
+    """The documents whose keys lie in an interval, in key order, read as they are taken.
 
-    index: IndexId
-    interval: Interval
-    order: Order
-    prefix: bytes
-    last: bytes | None = None
+    They are the snapshot's, with the transaction's own writes laid over them, also those that are
+    made while the scan is open. The read set gets the interval up to the last row taken, all of it
+    when the scan has come to its end.
+    """
+
+    __slots__ = (
+        "_at",
+        "_index",
+        "_interval",
+        "_is_open",
+        "_last",
+        "_order",
+        "_position",
+        "_prefix",
+        "_rest",
+        "_rows",
+        "_stored",
+        "_table",
+        "_transaction",
+    )
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        table: TableEntry,
+        index: IndexId,
+        interval: Interval,
+        order: Order,
+        *,
+        prefix: bytes,
+        rows: int,
+    ) -> None:
+        self._transaction = transaction
+        self._table = table
+        self._index = index
+        self._interval = interval
+        self._order = order
+        self._prefix = prefix
+        #: The key of the last row that was taken.
+        self._last: bytes | None = None
+        #: Up to where own writes have been laid over what is stored.
+        self._position: bytes | None = None
+        #: Rows of the snapshot, how many of them have been passed, and where to read on, how many.
+        self._stored: list[Row] = []
+        self._at = 0
+        self._rest = interval
+        self._rows = rows
+        self._is_open = True
+
+    def take(self, most: int) -> list[Row]:
+        """Return the next `most` rows; fewer at the end of the scan.
+
+        Raises:
+            DeveloperError: the transaction has read too much.
+        """
+        if not self._is_open:
+            return []
+        own = self._transaction._own_writes(self._index)  # noqa: SLF001  # one mechanism
+        taken = self._stored_rows(most) if own is None else self._merged_rows(most, own)
+        if taken:
+            self._count(taken)
+        if len(taken) < most:
+            self._end(self._interval)
+        return taken
+
+    def __iter__(self) -> Scan:
+        return self
+
+    def __next__(self) -> Row:
+        for row in self.take(1):
+            return row
+        raise StopIteration
+
+    def close(self) -> None:
+        """Record what was taken, and take nothing more."""
+        self._end(self.consumed())
 
     def consumed(self) -> Interval | None:
-        """Return the part up to the last row that the caller took."""
-        if self.last is None:
+        """Return the part up to the last row that was taken."""
+        if self._last is None:
             return None
-        if self.order is Order.ASC:
-            return Interval(self.interval.start, self.last + b"\0")
-        return Interval(self.last, self.interval.end)
+        if self._order is Order.ASC:
+            return Interval(self._interval.start, self._last + b"\0")
+        return Interval(self._last, self._interval.end)
+
+    def _end(self, consumed: Interval | None) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._stored = []
+            self._transaction._record_scan(self, consumed)  # noqa: SLF001
+
+    def _count(self, rows: list[Row]) -> None:
+        if not self._table.is_system:
+            transaction = self._transaction
+            size = sum([len(row.packed) for row in rows])
+            if transaction._may_read(len(rows), size):  # noqa: SLF001
+                transaction._count_read(len(rows), size)  # noqa: SLF001
+            else:
+                for row in rows:
+                    self._last = row.key
+                    transaction._count_read(1, len(row.packed))  # noqa: SLF001
+        self._last = rows[-1].key
+
+    def _stored_rows(self, most: int) -> list[Row]:
+        taken: list[Row] = []
+        while True:
+            part = self._stored[self._at : self._at + most - len(taken)]
+            self._at += len(part)
+            taken = taken + part if taken else part
+            if len(taken) == most or not self._read_on():
+                break
+        if taken:
+            self._position = taken[-1].key
+        return taken
+
+    def _merged_rows(self, most: int, own: SortedDict[bytes, bytes | None]) -> list[Row]:
+        taken: list[Row] = []
+        while len(taken) < most:
+            row = self._next_stored()
+            written = self._next_written(own)
+            if written is not None and (row is None or self._is_first(written, row.key)):
+                if row is not None and row.key == written:
+                    self._at += 1
+                packed = own[written]
+                row = None if packed is None else Row(written, packed)
+                self._position = written
+            elif row is not None:
+                self._at += 1
+                self._position = row.key
+            else:
+                break
+            if row is not None:
+                taken.append(row)
+        return taken
+
+    def _next_stored(self) -> Row | None:
+        if self._at == len(self._stored) and not self._read_on():
+            return None
+        return self._stored[self._at]
+
+    def _read_on(self) -> bool:
+        """Read the next rows of the snapshot; return whether there are any."""
+        if self._rest.is_empty:
+            return False
+        wanted = self._rows
+        snapshot = self._transaction.snapshot
+        found = snapshot.scan(self._table.number, self._index, self._rest, self._order, wanted)
+        self._stored, self._at = found, 0
+        if len(found) < wanted:
+            self._rest = _NOTHING
+        elif self._order is Order.ASC:
+            self._rest = Interval(found[-1].key + b"\0", self._rest.end)
+        else:
+            self._rest = Interval(self._rest.start, found[-1].key)
+        self._rows = min(wanted * 4, _SCAN_ROWS_MAX)
+        return bool(found)
+
+    def _next_written(self, own: SortedDict[bytes, bytes | None]) -> bytes | None:
+        """Return the next key after the position at which the transaction has written."""
+        keys = own.keys()
+        if self._order is Order.ASC:
+            at = (
+                own.bisect_left(self._interval.start)
+                if self._position is None
+                else own.bisect_right(self._position)
+            )
+            if at >= len(keys):
+                return None
+        else:
+            bound = self._interval.end if self._position is None else self._position
+            at = (len(keys) if bound is None else own.bisect_left(bound)) - 1
+            if at < 0:
+                return None
+        key = keys[at]
+        return key if self._interval.contains(key) else None
+
+    def _is_first(self, written: bytes, stored: bytes) -> bool:
+        return written <= stored if self._order is Order.ASC else written >= stored
 
 
 class Transaction:
@@ -156,7 +315,8 @@ class Transaction:
         self._created_tables: dict[str, TableEntry] = {}
         #: Own writes by their keys, of the indexes that have been scanned since the first one.
         self._overlay: dict[IndexId, SortedDict[bytes, bytes | None]] = {}
-        self._open_scans: dict[int, _Scan] = {}
+        #: Those that have not recorded what they read yet, with what to record it under.
+        self._open_scans: dict[Scan, tuple[IndexId, bytes]] = {}
         self._written_tables: set[int] = set()
         # At least the snapshot's own moment, so that a document never seems older than what its
         # transaction has read (semantics 1.3).
@@ -217,8 +377,8 @@ class Transaction:
         self.depend_on_document(table.number, id)
         pending = self._pending.get(id)
         packed = self._snapshot.get(table.number, id) if pending is None else pending.after
-        if packed is not None:
-            self._count_read(table, packed)
+        if packed is not None and not table.is_system:
+            self._count_read(1, len(packed))
         return packed
 
     def scan(
@@ -230,11 +390,9 @@ class Transaction:
         *,
         prefix: bytes = b"",
         rows: int = _SCAN_ROWS_MIN,
-    ) -> Generator[ScannedRow, None, None]:
-        """Yield the documents whose keys lie in `interval`, in key order.
+    ) -> Scan:
+        """Return the documents whose keys lie in `interval`, in key order.
 
-        Sees the transaction's own writes, also those made while the scan is open. The read set
-        gets the interval up to the last row taken, all of it when the scan came to its end.
         `rows` is how many the caller expects to take.
         """
         self._check_intervals()
@@ -243,87 +401,21 @@ class Transaction:
                 f"index {table.name}.{index.name} was created after the asked timestamp "
                 f"{self.begin_ts}; ask for a newer one"
             )
-        scan = _Scan(index.id, interval, order, prefix)
-        self._open_scans[id(scan)] = scan
-        return self._rows(table, scan, max(1, min(rows, _SCAN_ROWS_MAX)))
+        rows = max(1, min(rows, _SCAN_ROWS_MAX))
+        scan = Scan(self, table, index.id, interval, order, prefix=prefix, rows=rows)
+        self._open_scans[scan] = (index.id, prefix)
+        return scan
 
-    def _rows(self, table: TableEntry, scan: _Scan, rows: int) -> Generator[ScannedRow, None, None]:
-        exhausted = False
-        try:
-            for key, packed in self._merged(table, scan, rows):
-                scan.last = key
-                self._count_read(table, packed)
-                yield ScannedRow(key, packed)
-            exhausted = True
-        finally:
-            self._record_scan(scan, scan.interval if exhausted else scan.consumed())
-
-    def _merged(self, table: TableEntry, scan: _Scan, rows: int) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the snapshot's rows with the transaction's own writes laid over them."""
-        stored = self._stored_rows(table, scan, rows)
-        position: bytes | None = None
-        row = next(stored, None)
-        while True:
-            own = self._next_own_write(scan, position)
-            if own is None and row is None:
-                return
-            if row is None or (own is not None and _comes_first(own[0], row[0], scan.order)):
-                assert own is not None
-                position, packed = own
-                if row is not None and row[0] == position:
-                    row = next(stored, None)
-                if packed is not None:
-                    yield position, packed
-            else:
-                position, packed = row
-                # Asked for before the row is handed out: the caller may close the scan there.
-                yield position, packed
-                row = next(stored, None)
-
-    def _stored_rows(
-        self, table: TableEntry, scan: _Scan, rows: int
-    ) -> Iterator[tuple[bytes, bytes]]:
-        rest = scan.interval
-        while not rest.is_empty:
-            found = self._snapshot.scan(table.number, scan.index, rest, scan.order, rows)
-            yield from found
-            if len(found) < rows:
-                return
-            last = found[-1][0]
-            if scan.order is Order.ASC:
-                rest = Interval(last + b"\0", rest.end)
-            else:
-                rest = Interval(rest.start, last)
-            rows = min(rows * 4, _SCAN_ROWS_MAX)
-
-    def _next_own_write(
-        self, scan: _Scan, position: bytes | None
-    ) -> tuple[bytes, bytes | None] | None:
+    def _own_writes(self, index: IndexId) -> SortedDict[bytes, bytes | None] | None:
+        """Return what was written over the entries of an index; None if nothing was."""
         if not self._pending:
             return None
-        overlay = self._overlay.get(scan.index)
+        overlay = self._overlay.get(index)
         if overlay is None:
-            overlay = self._overlay[scan.index] = SortedDict()
+            overlay = self._overlay[index] = SortedDict()
             for pending in self._pending.values():
-                pending.lay_over(scan.index, overlay)
-        if not overlay:
-            return None
-        keys = overlay.keys()
-        if scan.order is Order.ASC:
-            at = (
-                overlay.bisect_left(scan.interval.start)
-                if position is None
-                else overlay.bisect_right(position)
-            )
-            if at >= len(keys):
-                return None
-        else:
-            bound = scan.interval.end if position is None else position
-            at = (len(keys) if bound is None else overlay.bisect_left(bound)) - 1
-            if at < 0:
-                return None
-        key, packed = overlay.peekitem(at)
-        return (key, packed) if scan.interval.contains(key) else None
+                pending.lay_over(index, overlay)
+        return overlay or None
 
     def depend_on(self, table: TableEntry) -> None:
         """Record a whole table as read, without reading it."""
@@ -356,8 +448,9 @@ class Transaction:
             prefix=prefix,
             rows=1,
         )
-        for row in rows:
-            return _unpacked(row.packed)
+        with closing(rows):
+            for row in rows.take(1):
+                return _unpacked(row.packed)
         return None
 
     # Writes.
@@ -446,7 +539,7 @@ class Transaction:
         self._check_intervals()
 
     def _record_open_scans(self) -> None:
-        for scan in list(self._open_scans.values()):
+        for scan in list(self._open_scans):
             self._record_scan(scan, scan.consumed())
 
     def close(self) -> None:
@@ -539,9 +632,11 @@ class Transaction:
         prefix = encode_part(table.number)
         self._record(system_tables.INDEXES_BY_TABLE, Interval.prefix(prefix), prefix=prefix)
 
-    def _record_scan(self, scan: _Scan, consumed: Interval | None) -> None:
-        if self._open_scans.pop(id(scan), None) is not None and consumed is not None:
-            self._record(scan.index, consumed, prefix=scan.prefix)
+    def _record_scan(self, scan: Scan, consumed: Interval | None) -> None:
+        found = self._open_scans.pop(scan, None)
+        if found is not None and consumed is not None:
+            index, prefix = found
+            self._record(index, consumed, prefix=prefix)
 
     def _record(self, index: IndexId, interval: Interval, *, prefix: bytes) -> None:
         self.reads.record(index, interval, prefix=prefix)
@@ -556,11 +651,15 @@ class Transaction:
                 code="TooManyReads",
             )
 
-    def _count_read(self, table: TableEntry, packed: bytes) -> None:
-        if table.is_system:
-            return
-        self._documents_read += 1
-        self._bytes_read += len(packed)
+    def _may_read(self, documents: int, size: int) -> bool:
+        return (
+            self._documents_read + documents <= limits.documents_read_max
+            and self._bytes_read + size <= limits.bytes_read_max
+        )
+
+    def _count_read(self, documents: int, size: int) -> None:
+        self._documents_read += documents
+        self._bytes_read += size
         if self._documents_read > limits.documents_read_max:
             raise DeveloperError(
                 f"{self.source} read {self._documents_read} documents; one function may read "
@@ -638,10 +737,6 @@ class Usage:
 
 
 NOTHING_USED: Final = Usage(documents_read=0, bytes_read=0, documents_written=0, bytes_written=0)
-
-
-def _comes_first(own: bytes, stored: bytes, order: Order) -> bool:
-    return own <= stored if order is Order.ASC else own >= stored
 
 
 def _unpacked(packed: bytes) -> dict[str, Value]:

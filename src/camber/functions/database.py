@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from camber import limits
 from camber.engine import system_tables
 from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, IndexEntry, IndexState, TableEntry
-from camber.engine.transaction import ScannedRow, Transaction
+from camber.engine.transaction import Scan, Transaction
 from camber.errors import DeveloperError
 from camber.functions.conditions import SelectedKeys, select
 from camber.functions.pagination import Page, PageStatus, PaginationOpts, PaginationState
@@ -26,7 +27,7 @@ from camber.functions.system_documents import SYSTEM_DOCUMENTS
 from camber.occ.cursors import Cursor, CursorCipher, InvalidCursor
 from camber.occ.interval import Interval, Order
 from camber.schema.annotations import Id
-from camber.schema.table import DeclaredTable, Index, SearchIndex, Table
+from camber.schema.table import DeclaredTable, Index, SearchIndex, StoredDocuments, Table
 from camber.values.ids import InvalidId, decode_id
 from camber.values.packed import unpack
 from camber.values.paths import is_identifier
@@ -47,6 +48,8 @@ class DatabaseAccess:
     #: Declared user tables by name.
     tables: Mapping[str, DeclaredTable]
     cursors: CursorCipher
+    #: Where documents are kept that a result may hand on.
+    stored: StoredDocuments
     pagination: PaginationState = field(default_factory=PaginationState)
 
     def declared(self, name: str) -> DeclaredTable | None:
@@ -59,6 +62,13 @@ class DatabaseAccess:
         if declared is None:
             return unpack(packed)
         return declared.decode_document(packed, self.transaction)
+
+    def documents(self, table: str, packed: list[bytes]) -> list[Any]:
+        """Return stored documents as user code sees them, to be handed on as they are."""
+        declared = self.declared(table)
+        if declared is None:
+            return [unpack(each) for each in packed]
+        return declared.decode_documents(packed, self.transaction, self.stored)
 
 
 class DatabaseReader:
@@ -115,7 +125,10 @@ class DatabaseReader:
             return None
         assert isinstance(id_, str)
         packed = self._access.transaction.get(id_)
-        return None if packed is None else self._access.document(entry.name, packed)
+        if packed is None:
+            return None
+        (document,) = self._access.documents(entry.name, [packed])
+        return document
 
     def _entry_of(self, id_: object, operation: str) -> TableEntry | None:
         """Return the table of an id; None if it is of no table here."""
@@ -380,21 +393,14 @@ class Query(Generic[Doc]):
 
     def collect(self) -> list[Doc]:
         """Return all documents."""
-        return list(self._documents(rows=None))
+        return self._read(None)
 
     def take(self, count: int, /) -> list[Doc]:
         """Return the first `count` documents."""
         if type(count) is not int or count < 0:
             msg = f"take() takes a non-negative integer, not {count!r}"
             raise DeveloperError(msg, code="InvalidArgument")
-        found: list[Doc] = []
-        with closing(self._documents(rows=count)) as documents:
-            if count:
-                for document in documents:
-                    found.append(document)
-                    if len(found) == count:
-                        break
-        return found
+        return self._read(count)
 
     def first(self) -> Doc | None:
         """Return the first document, or None."""
@@ -415,11 +421,18 @@ class Query(Generic[Doc]):
 
     def count(self) -> int:
         """Return how many documents there are. Reads them all."""
-        return sum(1 for _ in self._documents(rows=None))
+        source = self._source()
+        if source is None:
+            return 0
+        with closing(self._scan(source, source.keys.interval)) as scan:
+            if not self._filters:
+                return len(scan.take(_ALL))
+            return sum(map(self.accepts, self._each(scan)))
 
     def __iter__(self) -> Iterator[Doc]:
         """Yield the documents, read as they are asked for."""
-        return self._documents(rows=None)
+        source = self._source()
+        return iter(()) if source is None else self._iterated(source)
 
     def paginate(self, opts: Any, /) -> Page[Doc]:
         """Return one page; once per function execution.
@@ -523,23 +536,27 @@ class Query(Generic[Doc]):
             found[path] = value
         return found
 
-    def _documents(self, *, rows: int | None) -> Generator[Doc, None, None]:
+    def _iterated(self, source: _Source) -> Generator[Doc, None, None]:
+        with closing(self._scan(source, source.keys.interval)) as scan:
+            yield from filter(self.accepts, self._each(scan))
+
+    def _each(self, scan: Scan) -> Iterator[Doc]:
+        return (self._access.document(self._table, row.packed) for row in scan)
+
+    def _read(self, most: int | None) -> list[Doc]:
+        """Return the first documents that all filters accept."""
         source = self._source()
-        return self._matching(source, rows)
-
-    def _matching(self, source: _Source | None, rows: int | None) -> Generator[Doc, None, None]:
-        if source is None:
-            return
-        expected = {} if rows is None or self._filters else {"rows": rows}
+        if source is None or most == 0:
+            return []
+        expected = {} if most is None or self._filters else {"rows": most}
         with closing(self._scan(source, source.keys.interval, **expected)) as scan:
-            for row in scan:
-                document = self._access.document(self._table, row.packed)
-                if self.accepts(document):
-                    yield document
+            if not self._filters:
+                rows = scan.take(_ALL if most is None else most)
+                return self._access.documents(self._table, [row.packed for row in rows])
+            # A step at a time: what comes after the last of them is not read.
+            return list(islice(filter(self.accepts, self._each(scan)), most))
 
-    def _scan(
-        self, source: _Source, interval: Interval, **expected: int
-    ) -> Generator[ScannedRow, None, None]:
+    def _scan(self, source: _Source, interval: Interval, **expected: int) -> Scan:
         return self._access.transaction.scan(
             source.table,
             source.index,
@@ -718,6 +735,8 @@ class _Paginator:
         return cursor
 
 
+#: More documents than can be read.
+_ALL = limits.documents_read_max + 1
 _ROWS_MAX = limits.documents_read_max
 _BYTES_MAX = limits.bytes_read_max
 _SYSTEM_FIELDS = frozenset({ID_FIELD, CREATION_TIME_FIELD})

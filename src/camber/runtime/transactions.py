@@ -58,6 +58,7 @@ from camber.runtime.release import LoadedRelease
 from camber.runtime.results import Failure, QueryResult, Run
 from camber.runtime.system_functions.declaring import SYSTEM_PREFIX, SystemCall, SystemQuery
 from camber.runtime.system_functions.registry import find_system_query
+from camber.schema.table import StoredDocuments
 from camber.values.packed import unpack
 from camber.values.value import Int64, Value
 
@@ -293,10 +294,12 @@ class _Execution:
     read_identity: bool = False
     #: A system error that user code may have swallowed: the run fails with it nevertheless.
     system_error: RequestError | None = None
+    _stored: StoredDocuments = field(init=False)
     _auth: Auth = field(init=False)
     _env: Environment = field(init=False)
 
     def __post_init__(self) -> None:
+        self._stored = StoredDocuments(self.transaction)
         self._auth = Auth(self._user)
         self._env = Environment(self._variable)
 
@@ -319,7 +322,7 @@ class _Execution:
                     self.system_error = self.system_error or error
                 raise
         try:
-            return encoded_result(function, result, self.transaction)
+            return encoded_result(function, result, self._stored)
         except DeveloperError as error:
             raise _Refused(error) from None
 
@@ -339,6 +342,7 @@ class _Execution:
             transaction=self.transaction,
             tables=self.application.tables,
             cursors=self.cursors,
+            stored=self._stored,
             pagination=pagination,
         )
         calls = _NestedCalls(self, function.kind, log, depth)

@@ -12,9 +12,9 @@ import datetime
 import enum
 import inspect
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, cast, dataclass_transform
 
 import msgspec
 
@@ -39,13 +39,46 @@ from camber.schema.plan import (
     UnionPlan,
     ValidationError,
 )
-from camber.values.packed import ext_hook, unpack
+from camber.values.packed import ext_hook, pack, unpack
 from camber.values.paths import is_identifier
 from camber.values.value import UNSET, Value
 
 #: Wire names of the system fields, and the attributes that hold them.
 _SYSTEM_FIELDS = {"_id": "_camber_id", "_creationTime": "_camber_creation_time"}
 _EXTRA = "_camber_extra"
+
+
+class StoredDocuments:
+    """Documents as they were read, so that results which hand them on need not write them anew.
+
+    It goes with the names that a result is encoded with; where the names are others, as for what
+    is written, documents are encoded field by field.
+    """
+
+    __slots__ = ("_documents", "_names", "_packed")
+
+    def __init__(self, names: TableNames) -> None:
+        self._names = names
+        #: By identity; the documents themselves, so that no other one can take it over.
+        self._packed: dict[int, bytes] = {}
+        self._documents: list[Table] = []
+
+    def number(self, name: str) -> int | None:
+        """Return the number of a table."""
+        return self._names.number(name)
+
+    def name(self, number: int) -> str | None:
+        """Return the name of a table."""
+        return self._names.name(number)
+
+    def keep(self, documents: Sequence[Table], packed: Sequence[bytes]) -> None:
+        """Remember what documents were made of."""
+        self._documents += documents
+        self._packed.update(zip(map(id, documents), packed, strict=True))
+
+    def packed(self, document: object) -> bytes | None:
+        """Return what a document was made of, if that is known."""
+        return self._packed.get(id(document))
 
 
 class SchemaError(CamberError):
@@ -130,6 +163,9 @@ class DeclaredTable:
     _plan: ObjectPlan | None = None
     _document_plan: ObjectPlan | None = None
     _decoder: msgspec.msgpack.Decoder[Any] | None = None
+    #: How stored documents begin that are in results as they are stored, if there may be any.
+    handed_on: bytes = b""
+    _may_hand_on: bool = False
     _wire_names: dict[str, str] = field(default_factory=dict)
 
     def resolve(self, compiler: Compiler) -> None:
@@ -146,6 +182,9 @@ class DeclaredTable:
         self._plan = plan
         self._document_plan = None
         self._decoder = self._fast_decoder()
+        handed_on = None if self._decoder is None else self._begin_of_handed_on(plan)
+        self._may_hand_on = handed_on is not None
+        self.handed_on = handed_on or b""
         self._wire_names = {f.attribute: f.name for f in plan.fields}
         _check_indexes(self, plan)
 
@@ -158,7 +197,8 @@ class DeclaredTable:
     def document_plan(self, compiler: Compiler | None = None) -> ObjectPlan:
         """Return the plan of a stored document, system fields included."""
         if self._document_plan is None:
-            plan = ObjectPlan(self.cls.__name__, self._make, self._take_document)
+            plan = _DocumentPlan(self.cls.__name__, self._make, self._take_document)
+            plan.table = self
             plan.may_refuse = hasattr(self.cls, "__post_init__")
             self._document_plan = plan
             if self._plan is None:
@@ -206,6 +246,21 @@ class DeclaredTable:
         found["_camber_id"] = document["_id"]
         found["_camber_creation_time"] = float(cast("float", document["_creationTime"]))
         return self._make(found)
+
+    def decode_documents(
+        self, packed: list[bytes], names: TableNames, stored: StoredDocuments
+    ) -> list[Table]:
+        """Return the documents of stored bytes, to be found in `stored` where that helps."""
+        if self._decoder is not None:
+            try:
+                documents: list[Table] = list(map(self._decoder.decode, packed))
+            except msgspec.ValidationError:
+                pass
+            else:
+                if self._may_hand_on:
+                    stored.keep(documents, packed)
+                return documents
+        return [self.decode_document(each, names) for each in packed]
 
     def encode_fields(self, document: Table, names: TableNames) -> dict[str, Value]:
         """Return the wire form of a document's declared fields, checked."""
@@ -313,6 +368,44 @@ class DeclaredTable:
         except (TypeError, NameError):
             return None
 
+    def _begin_of_handed_on(self, plan: ObjectPlan) -> bytes | None:
+        """Return how stored documents begin that are in results as they are stored.
+
+        None if they might not be: fields that user code can change in place, or has changed.
+        """
+        if hasattr(self.cls, "__post_init__") or not all(_is_scalar(f.plan) for f in plan.fields):
+            return None
+        if not any(f.has_default for f in plan.fields):
+            return b""
+        # Results have all fields that have defaults, so stored ones must have all there are.
+        return pack(dict.fromkeys([*_SYSTEM_FIELDS, *(f.name for f in plan.fields)]))[
+            : 1 if len(plan.fields) + len(_SYSTEM_FIELDS) < 16 else 3
+        ]
+
+
+class _DocumentPlan(ObjectPlan):
+    """A stored document in a result: its bytes, where it is handed on as it was read."""
+
+    table: DeclaredTable
+
+    def encode(self, value: Any, names: TableNames) -> Value:
+        if type(names) is StoredDocuments and type(value) is self.table.cls:
+            packed = names.packed(value)
+            if packed is not None and packed.startswith(self.table.handed_on):
+                return _raw(packed)
+        return super().encode(value, names)
+
+
+_raw: Final = cast("Callable[[bytes], Value]", msgspec.Raw)
+
+
+def _is_scalar(plan: Plan) -> bool:
+    """Return whether a plain plan's values cannot be changed in place."""
+    if isinstance(plan, UnionPlan):
+        return all(_is_scalar(member) for member in plan.members)
+    scalar = (StringPlan, IntegerPlan, FloatPlan, BooleanPlan, BytesPlan, IdPlan, NullPlan)
+    return isinstance(plan, scalar)
+
 
 def _is_plain(plan: Plan) -> bool:
     """Return whether msgspec decodes the plan's values as the plan does."""
@@ -375,7 +468,16 @@ class TableMeta(msgspec.StructMeta):
         for key, index in declared.items():
             index.name, index.table = key, table or ""
         namespace["__camber_indexes__"] = declared
-        cls = super().__new__(mcls, name, bases, namespace, kw_only=True, frozen=True)
+        cls = super().__new__(
+            mcls,
+            name,
+            bases,
+            namespace,
+            kw_only=True,
+            frozen=True,
+            # As the plan does: what is not declared is refused, unless it is kept.
+            forbid_unknown_fields=strict,
+        )
         # msgspec's own refusals, with what to do instead.
         type.__setattr__(cls, "__setattr__", _refuse_set)
         type.__setattr__(cls, "__delattr__", _refuse_delete)

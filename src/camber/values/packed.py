@@ -23,8 +23,8 @@ def ext_hook(code: int, data: memoryview) -> Int64:
     return Int64(_INT64.unpack(data)[0])
 
 
-#: Types whose values msgpack has as they are.
-_AS_IT_IS: Final = frozenset({str, int, bool, bytes, type(None)})
+#: Types whose values msgpack has as they are; `Raw` is what is packed already.
+_AS_IT_IS: Final = frozenset({str, int, bool, bytes, type(None), msgspec.Raw})
 
 _encoder = msgspec.msgpack.Encoder(order="sorted")
 _decoder = msgspec.msgpack.Decoder(ext_hook=ext_hook)

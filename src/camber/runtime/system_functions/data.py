@@ -12,6 +12,7 @@ from camber.functions.pagination import Page, PaginationOpts
 from camber.identity.operations import Operation
 from camber.runtime.system_functions.declaring import SystemCall, SystemQuery, system_query
 from camber.schema.annotations import Arg
+from camber.schema.table import StoredDocuments
 
 TableName = Annotated[str, Arg("tableName")]
 
@@ -71,7 +72,11 @@ def _refuse_hidden(table: str) -> None:
 def _access(call: SystemCall) -> DatabaseAccess:
     # No declared tables: documents are shown as they are stored.
     return DatabaseAccess(
-        transaction=call.transaction, tables={}, cursors=call.cursors, pagination=call.pagination
+        transaction=call.transaction,
+        tables={},
+        cursors=call.cursors,
+        stored=StoredDocuments(call.transaction),
+        pagination=call.pagination,
     )
 
 
