@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 AIRBYTE := .venv-airbyte
 PEERS := .venv-bench
 
-.PHONY: demo demo-reset test setup check-tools check format unit soak crash bench lock
+.PHONY: demo demo-reset test setup check-tools check format unit soak crash fuzz bench lock
 
 demo: setup
 	@$(BIN)/python scripts/demo.py
@@ -64,6 +64,11 @@ soak: setup
 # Kill -9 and the loss of power, SEEDS=20 histories of each: docs/crashes.md.
 crash: setup
 	CRASH_SEEDS=$(or $(SEEDS),20) $(BIN)/pytest --numprocesses=auto tests/crashes
+
+# Looks for input that breaks a decoder, SECONDS=30 for each, and plays FUZZ_SESSIONS=2000 sessions that go wrong.
+fuzz: setup
+	$(BIN)/python -m tests.fuzzing $(or $(SECONDS),30)
+	FUZZ_SESSIONS=$(or $(FUZZ_SESSIONS),2000) $(BIN)/pytest -s -o faulthandler_timeout=0 tests/fuzzing
 
 # Against PocketBase and the bare limits, in about 20 minutes; writes bench/results.json and its plot. ONLY=name measures one.
 bench: setup $(PEERS)/.installed

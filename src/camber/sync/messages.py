@@ -169,7 +169,7 @@ def decode_message(text: str | bytes) -> ClientMessage:
         return _decode(text)
     except msgspec.DecodeError as error:
         raise MalformedMessage(f"a malformed message: {error}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (UnicodeError, RecursionError) as error:
         raise MalformedMessage(f"a malformed message: {error}") from None
     except BadRequest as error:
         raise MalformedMessage(f"a malformed message: {error.sentence}") from None

@@ -87,7 +87,7 @@ def decode_json(text: bytes | str) -> Any:
         return _json_decoder.decode(text)
     except msgspec.DecodeError as error:
         raise BadJson(f"not valid JSON: {error}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (UnicodeError, RecursionError) as error:
         raise BadJson(f"not valid JSON: {error}") from None
 
 
