@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import assert_never
 
 import msgspec
 
@@ -19,7 +20,7 @@ from camber.cli.console import LogFormat
 from camber.cli.log_entries import LogEntry, Paper, for_machines, shown_lines
 from camber.deployment.deployment import Deployment
 from camber.host import Host
-from camber.runtime.function_log import Entry, FunctionLog
+from camber.runtime.function_log import Completion, Entry, FunctionLog, Progress
 from camber.server.log_api import entry_json
 
 #: Entries within this time, in seconds, are written together.
@@ -38,7 +39,9 @@ class FunctionOutput:
     def __init__(self, log: FunctionLog, host: Host, log_format: LogFormat) -> None:
         self._log = log
         self._host = host
-        self._write = _write_json if log_format is LogFormat.JSON else _write_text
+        is_json = log_format is LogFormat.JSON
+        self._write = _write_json if is_json else _write_text
+        self._is_printed = _every if is_json else _has_text
         self._worker = host.worker("camber-function-output")
         self._waiting: list[Entry] = []
         self._dropped = 0
@@ -46,6 +49,8 @@ class FunctionOutput:
         log.listen(self._take)
 
     def _take(self, entry: Entry) -> None:
+        if not self._is_printed(entry):
+            return
         if len(self._waiting) >= limits.function_log_entries_max:
             self._dropped += 1
             return
@@ -80,6 +85,22 @@ async def printing(deployment: Deployment, log_format: LogFormat) -> AsyncIterat
         yield
     finally:
         await output.close()
+
+
+def _every(entry: Entry) -> bool:
+    del entry
+    return True
+
+
+def _has_text(entry: Entry) -> bool:
+    """Return whether people are shown anything of an entry: most functions log nothing."""
+    match entry:
+        case Progress():
+            return True
+        case Completion():
+            return bool(entry.lines) or entry.error is not None
+        case _:
+            assert_never(entry)
 
 
 def _write_json(entries: list[LogEntry], dropped: int) -> None:

@@ -17,6 +17,7 @@ from camber.deployment.deploying import Deployer
 from camber.deployment.deployment import Deployment
 from camber.server.application import api_application, site_application
 from camber.server.draining import Drain
+from camber.server.http_connection import HttpConnection
 from camber.server.websocket_connection import Handshake
 
 #: How long connections may take to close once nothing runs on them, in seconds.
@@ -89,6 +90,7 @@ def _config(application: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         loop="none",
+        http=HttpConnection,
         ws=Handshake,
         ws_max_size=limits.socket_message_bytes_max,
         ws_per_message_deflate=False,
