@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 AIRBYTE := .venv-airbyte
 PEERS := .venv-bench
 
-.PHONY: demo demo-reset test setup check-tools check format unit soak crash fuzz bench lock
+.PHONY: demo demo-reset test setup check-tools check format unit soak simulate crash fuzz bench lock
 
 demo: setup
 	@$(BIN)/python scripts/demo.py
@@ -56,6 +56,10 @@ format:
 unit:
 	$(BIN)/pytest --numprocesses=auto --dist=loadscope
 	$(BIN)/pytest examples/chat/tests
+
+# The whole system on a seeded event loop, SEEDS times; SEED=n replays one (docs/simulation.md).
+simulate: setup
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100))
 
 # The property tests, for a long while.
 soak: setup

@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
+from socket import socket, socketpair
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -71,6 +71,9 @@ class Host(Protocol):
         Raises:
             TimeoutError: it took longer.
         """
+
+    def socket_pair(self) -> tuple[socket, socket]:
+        """Return two connected sockets: one for us, one for a process to inherit."""
 
     async def process(
         self, arguments: Sequence[str], *, environment: Mapping[str, str], sockets: Sequence[socket]
@@ -190,6 +193,9 @@ class RealHost:
         status = process.returncode
         assert status is not None
         return Output(status=status, text=written.decode(errors="replace"))
+
+    def socket_pair(self) -> tuple[socket, socket]:
+        return socketpair()
 
     async def process(
         self, arguments: Sequence[str], *, environment: Mapping[str, str], sockets: Sequence[socket]

@@ -2,7 +2,7 @@
 
 Most reads are an equality prefix: all of a channel's messages, one document. So each interval is
 filed in a bucket by its index and prefix, and a written key probes one bucket for each prefix
-length in use in its index. In a bucket, intervals that span the whole prefix are a set; the others
+length in use in its index. In a bucket, intervals that span the whole prefix lie side by side; the others
 are in a tree ordered by start that knows the furthest end below each node. A commit costs what it
 touches, plus a few probes: read sets elsewhere cost it nothing.
 """
@@ -10,7 +10,7 @@ touches, plus a few probes: read sets elsewhere cost it nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 from zlib import crc32
@@ -71,9 +71,12 @@ class Subscriptions(Generic[K]):
         if not lengths:
             del self._lengths[index]
 
-    def stale(self, writes: IndexWrites) -> set[K]:
-        """Return the keys of the read sets that a commit touches."""
-        found: set[K] = set()
+    def stale(self, writes: IndexWrites) -> Collection[K]:
+        """Return the keys of the read sets that a commit touches, each once.
+
+        Equal histories give them in equal order, which no set of objects would.
+        """
+        found: dict[K, None] = {}
         for index, keys in writes.items():
             lengths = self._lengths.get(index)
             if lengths is None:
@@ -82,7 +85,7 @@ class Subscriptions(Generic[K]):
                 # Rare enough to look at every bucket of every index.
                 for (of, _), watched in self._buckets.items():
                     if of == index:
-                        found.update(watched.everybody())
+                        found.update(dict.fromkeys(watched.everybody()))
                 continue
             for key in keys:
                 for length in lengths:
@@ -90,26 +93,26 @@ class Subscriptions(Generic[K]):
                     # A longer string may begin as the prefix does, and is none of its keys.
                     goes_on = key[length : length + 1] == GOES_ON
                     if bucket is not None and length <= len(key) and not goes_on:
-                        found.update(bucket.stale(key))
-        return found
+                        found.update(dict.fromkeys(bucket.stale(key)))
+        return found.keys()
 
 
 @dataclass(slots=True)
 class _Bucket(Generic[K]):
     """The watched intervals of one index and prefix."""
 
-    whole: set[K] = field(default_factory=set)
+    whole: dict[K, None] = field(default_factory=dict)
     ranges: _Node[K] | None = None
 
     def add(self, key: K, interval: Interval, prefix: bytes) -> None:
         if _is_whole(interval, prefix):
-            self.whole.add(key)
+            self.whole[key] = None
         else:
             self.ranges = _add(self.ranges, interval.start, _end(interval), key)
 
     def remove(self, key: K, interval: Interval, prefix: bytes) -> None:
         if _is_whole(interval, prefix):
-            self.whole.discard(key)
+            self.whole.pop(key, None)
         else:
             self.ranges = _remove(self.ranges, interval.start, _end(interval), key)
 
@@ -151,7 +154,7 @@ class _Node(Generic[K]):
     start: bytes
     end: _End
     priority: int
-    members: set[K]
+    members: dict[K, None]
     furthest: _End
     left: _Node[K] | None = None
     right: _Node[K] | None = None
@@ -170,9 +173,9 @@ class _Node(Generic[K]):
 def _add(node: _Node[K] | None, start: bytes, end: _End, key: K) -> _Node[K]:
     if node is None:
         priority = crc32(end[1], crc32(start))
-        return _Node(start, end, priority, {key}, end)
+        return _Node(start, end, priority, {key: None}, end)
     if (start, end) == (node.start, node.end):
-        node.members.add(key)
+        node.members[key] = None
         return node
     if (start, end) < (node.start, node.end):
         node.left = _add(node.left, start, end, key)
@@ -189,7 +192,7 @@ def _remove(node: _Node[K] | None, start: bytes, end: _End, key: K) -> _Node[K] 
     if node is None:
         return None
     if (start, end) == (node.start, node.end):
-        node.members.discard(key)
+        node.members.pop(key, None)
         return node if node.members else _joined(node.left, node.right)
     if (start, end) < (node.start, node.end):
         node.left = _remove(node.left, start, end, key)

@@ -7,6 +7,7 @@ that without a look at the store: it has seen every switch.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -85,7 +86,9 @@ class ProcessExecutor:
         self._runner = runner
         self._size = size
         self._thread = engine.host.worker("camber-system")
-        self._open: weakref.WeakSet[ProcessRelease] = weakref.WeakSet()
+        #: By when they were loaded.
+        self._open: weakref.WeakValueDictionary[int, ProcessRelease] = weakref.WeakValueDictionary()
+        self._loads = itertools.count()
         with closing(engine.begin("releases")) as transaction:
             packed = transaction.get(system_tables.RELEASE_ID)
         #: The newest last; those before are for reads at older timestamps.
@@ -119,7 +122,7 @@ class ProcessExecutor:
                 catalog_since=lambda: self._engine.catalog_at(self._engine.newest_ts).since,
             ),
         )
-        self._open.add(release)
+        self._open[next(self._loads)] = release
         return release
 
     async def query(self, call: FunctionCall, ts: Timestamp) -> QueryExecuted:
@@ -180,20 +183,20 @@ class ProcessExecutor:
     @property
     def pools(self) -> list[ProcessRelease]:
         """Return the releases that may have processes."""
-        return list(self._open)
+        return list(self._open.values())
 
     @property
     def gauges(self) -> Sequence[Gauge]:
         """Return how many processes there are, and what they have to do."""
         open_ = self._open
         return [
-            *_pool_gauges("transactions", lambda: [each.transactions for each in open_]),
-            *_pool_gauges("actions", lambda: [each.actions for each in open_]),
+            *_pool_gauges("transactions", lambda: [each.transactions for each in open_.values()]),
+            *_pool_gauges("actions", lambda: [each.actions for each in open_.values()]),
         ]
 
     async def close(self) -> None:
         """Cancel actions, which may call functions while they clean up, and end the processes."""
-        releases = list(self._open)
+        releases = self.pools
         grace_s = limits.action_grace_s
         await asyncio.gather(*(release.actions.stop(grace_s=grace_s) for release in releases))
         await asyncio.gather(*(release.transactions.close() for release in releases))
@@ -236,7 +239,7 @@ class ProcessExecutor:
         # Read at a timestamp before the first, the oldest that is known serves.
         del self._switches[1 : -limits.releases_kept]
         serving = self._releases.of(number)
-        for release in list(self._open):
+        for release in self.pools:
             if release is serving:
                 release.serve()
             else:

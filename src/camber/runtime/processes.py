@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -133,7 +132,7 @@ class ExecutorProcess:
 
     async def connect(self, launcher: Launcher) -> None:
         """Start the process and tell it what to load."""
-        pairs = [socket.socketpair() for _ in range(2 if self.role is Role.ACTIONS else 1)]
+        pairs = [launcher.host.socket_pair() for _ in range(2 if self.role is Role.ACTIONS else 1)]
         theirs = [pair[1] for pair in pairs]
         try:
             self._process = await launcher.host.process(

@@ -171,15 +171,15 @@ class Queries:
     def watch(self, result: QueryResult, watcher: Watcher) -> None:
         """Tell `watcher` when `result` stops to hold at the newest timestamp."""
         if result.watchers:
-            result.watchers.add(watcher)
+            result.watchers[watcher] = None
         else:
-            result.watchers = {watcher}
+            result.watchers = {watcher: None}
 
     def unwatch(self, result: QueryResult, watcher: Watcher) -> None:
         """Take a watcher back. A result that nobody watches may leave the cache."""
         if result.valid_until is not None:
             return
-        result.watchers.discard(watcher)
+        result.watchers.pop(watcher, None)
         # A newer one may have taken its place while it was watched.
         if not result.watchers and (result.failure is not None or not result.keys):
             self._forget(result)

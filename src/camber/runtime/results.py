@@ -78,7 +78,7 @@ class Watcher(Protocol):
 
 
 #: Most results are looked at by nobody, or by one.
-NOBODY: Final[set[Watcher]] = set()
+NOBODY: Final[dict[Watcher, None]] = {}
 
 
 class QueryResult:
@@ -124,6 +124,7 @@ class QueryResult:
         self.valid_until: Timestamp | None = None
         #: When it was asked for, if its function has read the clock.
         self.observed_ns: int | None = None
+        #: Told in the order in which they came: that of a set of objects is chance's.
         self.watchers = NOBODY
         #: What the cache knows it by: a request that it is the result of, and where it is kept.
         self.request: Any = None

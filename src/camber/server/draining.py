@@ -37,22 +37,22 @@ class Drain:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._sockets: set[Socket] = set()
-        self._requests: set[asyncio.Task[Any]] = set()
+        self._sockets: dict[Socket, None] = {}
+        self._requests: dict[asyncio.Task[Any], None] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self.has_begun = False
 
     def add(self, socket: Socket) -> None:
         """Take in a socket that opens."""
-        self._sockets.add(socket)
+        self._sockets[socket] = None
         self._idle.clear()
         if self.has_begun:
             self._host.spawn("drain a socket", socket.drain())
 
     def remove(self, socket: Socket) -> None:
         """Forget a socket that is gone."""
-        self._sockets.discard(socket)
+        self._sockets.pop(socket, None)
         self._note_idle()
 
     def around(self, application: ASGIApp) -> ASGIApp:
@@ -78,12 +78,12 @@ class Drain:
 
     def request_began(self, task: asyncio.Task[Any]) -> None:
         """Take in a request that runs."""
-        self._requests.add(task)
+        self._requests[task] = None
         self._idle.clear()
 
     def request_ended(self, task: asyncio.Task[Any]) -> None:
         """Forget it."""
-        self._requests.discard(task)
+        self._requests.pop(task, None)
         self._note_idle()
 
     def _note_idle(self) -> None:

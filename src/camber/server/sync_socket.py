@@ -107,12 +107,12 @@ class SyncSockets:
         self.metrics = metrics
         self.owners = SessionOwners()
         self._drain = drain
-        self._sockets: set[SyncSocket] = set()
+        self._sockets: dict[SyncSocket, None] = {}
         self._heart: asyncio.Task[None] | None = None
 
     def opened(self, socket: SyncSocket) -> None:
         """Take in a socket that is connected."""
-        self._sockets.add(socket)
+        self._sockets[socket] = None
         self.metrics.clients_connected += 1
         self._drain.add(socket)
         if self._heart is None:
@@ -120,7 +120,7 @@ class SyncSockets:
 
     def gone(self, socket: SyncSocket) -> None:
         """Forget a socket that is not."""
-        self._sockets.discard(socket)
+        self._sockets.pop(socket, None)
         self.metrics.clients_connected -= 1
         self._drain.remove(socket)
         if not self._sockets and self._heart is not None:

@@ -1,0 +1,117 @@
+"""Everything that clients of the simulation do. Each mutation notes itself in `done`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from camber import AppError, MutationCtx, QueryCtx, mutation, query
+
+from .schema import Account, Done, Log, Note
+
+FIRST_BALANCE = 100
+
+
+def note(ctx: MutationCtx, operation: str, by: list[Any], **arguments: Any) -> None:
+    client, request = by
+    ctx.db.insert(
+        Done(client=client, request=int(request), operation=operation, arguments=arguments)
+    )
+
+
+def account(ctx: MutationCtx, name: str) -> Account:
+    found = ctx.db.query(Account).with_index(Account.by_name, name=name).unique()
+    if found is None:
+        id = ctx.db.insert(Account(name=name, balance=FIRST_BALANCE))
+        found = ctx.db.get(id)
+        assert found is not None
+    return found
+
+
+@mutation
+def transfer(ctx: MutationCtx, by: list[Any], source: str, target: str, amount: int) -> list[int]:
+    """Move as much of an amount as there is; return both balances."""
+    note(ctx, "transfer", by, source=source, target=target, amount=amount)
+    giver = account(ctx, source)
+    moved = min(amount, giver.balance)
+    ctx.db.patch(giver.id, balance=giver.balance - moved)
+    taker = account(ctx, target)
+    ctx.db.patch(taker.id, balance=taker.balance + moved)
+    return [account(ctx, source).balance, account(ctx, target).balance]
+
+
+@mutation
+def append(ctx: MutationCtx, by: list[Any], name: str, item: str) -> list[str]:
+    """Append to a list; return it."""
+    note(ctx, "append", by, name=name, item=item)
+    found = ctx.db.query(Log).with_index(Log.by_name, name=name).unique()
+    if found is None:
+        ctx.db.insert(Log(name=name, items=[item]))
+        return [item]
+    ctx.db.patch(found.id, items=[*found.items, item])
+    return [*found.items, item]
+
+
+@mutation
+def write(ctx: MutationCtx, by: list[Any], board: str, text: str) -> int:
+    """Put a note on a board; return how many there are."""
+    note(ctx, "write", by, board=board, text=text)
+    ctx.db.insert(Note(board=board, text=text))
+    return len(ctx.db.query(Note).with_index(Note.by_board, board=board).collect())
+
+
+@mutation
+def wipe(ctx: MutationCtx, by: list[Any], board: str) -> int:
+    """Remove the first notes of a board; return how many there were on it."""
+    note(ctx, "wipe", by, board=board)
+    notes = ctx.db.query(Note).with_index(Note.by_board, board=board).collect()
+    for each in notes[:3]:
+        ctx.db.delete(each.id)
+    return len(notes)
+
+
+@mutation
+def blind(ctx: MutationCtx, by: list[Any], board: str, text: str) -> None:
+    """Put a note on a board without a look at it."""
+    note(ctx, "blind", by, board=board, text=text)
+    ctx.db.insert(Note(board=board, text=text))
+
+
+@mutation
+def fail(ctx: MutationCtx, by: list[Any], board: str) -> None:
+    """Write, and fail."""
+    note(ctx, "fail", by, board=board)
+    ctx.db.insert(Note(board=board, text="never"))
+    raise AppError({"code": "asked for"})
+
+
+@query
+def balance(ctx: QueryCtx, name: str) -> int | None:
+    found = ctx.db.query(Account).with_index(Account.by_name, name=name).unique()
+    return None if found is None else found.balance
+
+
+@query
+def total(ctx: QueryCtx) -> list[int]:
+    """How many accounts there are, and what they hold together."""
+    accounts = ctx.db.query(Account).collect()
+    return [len(accounts), sum(each.balance for each in accounts)]
+
+
+@query
+def items(ctx: QueryCtx, name: str) -> list[str]:
+    found = ctx.db.query(Log).with_index(Log.by_name, name=name).unique()
+    return [] if found is None else found.items
+
+
+@query
+def board(ctx: QueryCtx, name: str) -> list[str]:
+    return [
+        each.text for each in ctx.db.query(Note).with_index(Note.by_board, board=name).collect()
+    ]
+
+
+@query
+def first(ctx: QueryCtx, name: str, count: int) -> list[str]:
+    """The first few notes of a board."""
+    notes = ctx.db.query(Note).with_index(Note.by_board, board=name)
+    return [each.text for each in notes.take(count)]

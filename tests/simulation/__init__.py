@@ -1,0 +1,1 @@
+"""The whole system on one seeded event loop: docs/simulation.md."""

@@ -1,0 +1,220 @@
+"""Executor processes: the program's own code behind a simulated socket.
+
+`TransactionWorker.serve` waits at its channel. Here the channel parks it instead: the call ends by
+an exception, and is made again when there is something to do. All that the worker knows is in the
+worker, so it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from camber.engine.reading import ReadingEngine
+from camber.engine.variables import Variables
+from camber.functions.loading import Application
+from camber.occ.cursors import CursorCipher
+from camber.runtime import frames
+from camber.runtime.failures import FailureTexts
+from camber.runtime.frames import FrameBuffer, ToExecutor
+from camber.runtime.release import InProcessRelease
+from camber.runtime.transaction_worker import LoadedApplication, TransactionWorker
+from camber.runtime.transactions import TransactionRunner
+from tests.simulation.disk import Disk
+from tests.simulation.host import SimulatedHost, SimulatedProcess, SimulatedSocket
+from tests.simulation.loop import Machine
+
+
+class Parked(BaseException):
+    """The worker waits at its channel."""
+
+
+class Answered(Parked):
+    """It has answered, and lets time pass before it goes on."""
+
+
+class _Channel:
+    """The worker's side of the socket."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
+        self.messages: list[ToExecutor] = []
+        self.is_ended = False
+        self._has_answered = False
+
+    def receive(self, *, timeout_s: float | None = None) -> list[ToExecutor] | None:
+        if self._has_answered:
+            self._has_answered = False
+            raise Answered
+        messages, self.messages = self.messages, []
+        if messages:
+            return messages
+        if self.is_ended:
+            return None
+        if timeout_s is None:
+            raise Parked
+        return []
+
+    def send(self, data: bytes) -> None:
+        self._has_answered = True
+        self._send(data)
+
+
+class _Unbounded:
+    """A budget that is never spent: time here is not the processor's."""
+
+    is_spent = False
+
+    @contextlib.contextmanager
+    def one_transaction(self) -> Iterator[None]:
+        yield
+
+
+@dataclass
+class _Memory:
+    """Memory that is short now and then: the process leaves, and another takes its place."""
+
+    chance: random.Random
+
+    @property
+    def is_near(self) -> bool:
+        return self.chance.random() < 0.3
+
+
+class Executors:
+    """Starts the processes of one server, and knows which there are."""
+
+    def __init__(self, *, disk: Disk, application: Application, chance: random.Random) -> None:
+        self._disk = disk
+        self._application = application
+        self.chance = chance
+        self._count = 0
+        self.running: list[Executor] = []
+        #: How long one transaction takes, in nanoseconds.
+        self.work_ns: tuple[int, int] = (50_000, 3_000_000)
+
+    def start(
+        self, host: SimulatedHost, arguments: Sequence[str], sockets: Sequence[SimulatedSocket]
+    ) -> SimulatedProcess:
+        """Start the program that an executor process runs."""
+        assert "transactions" in arguments, f"only transactions are simulated: {arguments}"
+        self._count += 1
+        machine = Machine(f"executor {self._count}", host.loop, parent=host.machine)
+        process = SimulatedProcess(host.loop, machine, 1000 + self._count)
+        (socket,) = sockets
+        executor = Executor(self, host, machine, process, socket)
+        self.running.append(executor)
+        machine.on_killed.append(lambda: self.running.remove(executor))
+        return process
+
+    def loaded(self) -> LoadedApplication:
+        """Return a release as a process has it that has just loaded it."""
+        return LoadedApplication(InProcessRelease(self._application))
+
+    def worker(
+        self, start: frames.Start, loaded: LoadedApplication, host: SimulatedHost, channel: Any
+    ) -> TransactionWorker:
+        """Return what the program makes of itself once it has loaded a release."""
+        return TransactionWorker(
+            channel=channel,
+            engine=ReadingEngine(source=self._disk.reader(), entropy=host),
+            runner=TransactionRunner(
+                host=host,
+                releases=loaded,
+                cursors=CursorCipher(start.cursor_key),
+                texts=FailureTexts(redact=start.redact, root=Path(start.root)),
+                variables=Variables(key=start.variables_key, urls=start.urls),
+                test_hooks=start.test_hooks,
+            ),
+            loaded=loaded,
+            budget=_Unbounded(),  # type: ignore[arg-type]
+            memory=_Memory(self.chance),  # type: ignore[arg-type]
+            describe=lambda name, application: None,
+        )
+
+
+class Executor:
+    """One process: takes in frames, works for a while, answers."""
+
+    def __init__(
+        self,
+        executors: Executors,
+        parent: SimulatedHost,
+        machine: Machine,
+        process: SimulatedProcess,
+        socket: SimulatedSocket,
+    ) -> None:
+        self._executors = executors
+        self._host = SimulatedHost(
+            loop=parent.loop,
+            machine=machine,
+            chance=executors.chance,
+            programs=executors,
+            skew_ns=parent.skew_ns,
+            latencies={},
+        )
+        self._parent = parent
+        self.process = process
+        self._socket = socket
+        self._buffer = FrameBuffer()
+        self._channel = _Channel(socket.send)
+        self._worker: TransactionWorker | None = None
+        self._is_due = False
+        #: Until when it does nothing, as a process that was stopped.
+        self.stalled_until_ns = 0
+        machine.on_killed.append(socket.end)
+        socket.attach(machine, self._received, self._ended)
+
+    def _received(self, data: bytes) -> None:
+        self._channel.messages += [
+            frames.to_executor.decode(body) for body in self._buffer.feed(data)
+        ]
+        self._schedule()
+
+    def _ended(self) -> None:
+        self._channel.is_ended = True
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._is_due:
+            return
+        self._is_due = True
+        loop = self._host.loop
+        chance = self._executors.chance
+        least, most = (5_000_000, 200_000_000) if self._worker is None else self._executors.work_ns
+        delay_ns = chance.randint(least, most)
+        loop.call_in(max(delay_ns, self.stalled_until_ns - loop.now_ns), self._work)
+
+    def _work(self) -> None:
+        self._is_due = False
+        if self._host.loop.now_ns < self.stalled_until_ns:
+            self._schedule()
+            return
+        if self._worker is None:
+            self._load()
+            return
+        try:
+            self._worker.serve()
+        except Answered:
+            self._schedule()
+            return
+        except Parked:
+            return
+        self.process.exit(0)
+
+    def _load(self) -> None:
+        if not self._channel.messages:
+            # The server is gone before it has said what to load.
+            self.process.exit(0)
+            return
+        start = self._channel.messages.pop(0)
+        assert isinstance(start, frames.Start)
+        loaded = self._executors.loaded()
+        self._worker = self._executors.worker(start, loaded, self._host, self._channel)
+        self._socket.send(frames.frame(frames.Loaded(analysis=loaded.release.analysis)))
+        if self._channel.messages:
+            self._schedule()

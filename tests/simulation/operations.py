@@ -1,0 +1,161 @@
+"""What clients do, and what it means: a model of the application that shares no code with it.
+
+A feature is simulated by adding to the tables at the end of this file: a mutation is drawn, and
+applied to the model; a query is drawn, and answered from the model.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_ACCOUNTS = ("ann", "ben", "cat", "dan")
+_LOGS = ("x", "y")
+_BOARDS = ("p", "q", "r")
+_FIRST_BALANCE = 100
+
+Arguments = dict[str, Any]
+
+
+@dataclass
+class Model:
+    """The whole state of the application, as plain values."""
+
+    accounts: dict[str, int] = field(default_factory=dict)
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, set[str]] = field(default_factory=dict)
+
+    def board(self, name: str) -> list[str]:
+        return sorted(self.notes.get(name, ()))
+
+    @property
+    def state(self) -> Any:
+        """Return what can be compared with the documents that are stored."""
+        notes = {name: sorted(texts) for name, texts in self.notes.items() if texts}
+        return (self.accounts, self.logs, notes)
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A function that changes the state, and returns something of it."""
+
+    draw: Callable[[random.Random, str], Arguments]
+    apply: Callable[[Model, Arguments], Any]
+    weight: int = 10
+    always_fails: bool = False
+
+
+@dataclass(frozen=True)
+class Query:
+    """A function that returns something of the state."""
+
+    draw: Callable[[random.Random], Arguments]
+    answer: Callable[[Model, Arguments], Any]
+
+
+def _transfer(model: Model, args: Arguments) -> list[int]:
+    source, target, amount = args["source"], args["target"], args["amount"]
+    model.accounts.setdefault(source, _FIRST_BALANCE)
+    moved = min(amount, model.accounts[source])
+    model.accounts[source] -= moved
+    model.accounts.setdefault(target, _FIRST_BALANCE)
+    model.accounts[target] += moved
+    return [model.accounts[source], model.accounts[target]]
+
+
+def _append(model: Model, args: Arguments) -> list[str]:
+    model.logs.setdefault(args["name"], []).append(args["item"])
+    return list(model.logs[args["name"]])
+
+
+def _write(model: Model, args: Arguments) -> int:
+    model.notes.setdefault(args["board"], set()).add(args["text"])
+    return len(model.notes[args["board"]])
+
+
+def _wipe(model: Model, args: Arguments) -> int:
+    texts = model.board(args["board"])
+    model.notes.setdefault(args["board"], set()).difference_update(texts[:3])
+    return len(texts)
+
+
+def _blind(model: Model, args: Arguments) -> None:
+    _write(model, args)
+
+
+def _fail(model: Model, args: Arguments) -> None:
+    msg = "a mutation that fails has committed"
+    raise AssertionError(msg)
+
+
+def _total(model: Model, args: Arguments) -> list[int]:
+    return [len(model.accounts), sum(model.accounts.values())]
+
+
+def _draw_transfer(chance: random.Random, marker: str) -> Arguments:
+    del marker
+    source, target = chance.sample(_ACCOUNTS, 2)
+    return {"source": source, "target": target, "amount": chance.randint(1, 40)}
+
+
+def _draw_note(chance: random.Random, marker: str) -> Arguments:
+    return {"board": chance.choice(_BOARDS), "text": marker}
+
+
+MUTATIONS: Mapping[str, Mutation] = {
+    "transfer": Mutation(_draw_transfer, _transfer),
+    "append": Mutation(
+        lambda chance, marker: {"name": chance.choice(_LOGS), "item": marker}, _append
+    ),
+    "write": Mutation(_draw_note, _write),
+    "blind": Mutation(_draw_note, _blind),
+    "wipe": Mutation(lambda chance, marker: {"board": chance.choice(_BOARDS)}, _wipe, weight=4),
+    "fail": Mutation(
+        lambda chance, marker: {"board": chance.choice(_BOARDS)},
+        _fail,
+        weight=2,
+        always_fails=True,
+    ),
+}
+
+QUERIES: Mapping[str, Query] = {
+    "balance": Query(
+        lambda chance: {"name": chance.choice(_ACCOUNTS)},
+        lambda model, args: model.accounts.get(args["name"]),
+    ),
+    "total": Query(lambda chance: {}, _total),
+    "items": Query(
+        lambda chance: {"name": chance.choice(_LOGS)},
+        lambda model, args: list(model.logs.get(args["name"], ())),
+    ),
+    "board": Query(
+        lambda chance: {"name": chance.choice(_BOARDS)},
+        lambda model, args: model.board(args["name"]),
+    ),
+    "first": Query(
+        lambda chance: {"name": chance.choice(_BOARDS), "count": chance.randint(1, 4)},
+        lambda model, args: model.board(args["name"])[: args["count"]],
+    ),
+}
+
+
+def state_of(documents: Mapping[str, list[dict[str, Any]]]) -> Any:
+    """Return the state that stored documents amount to, in the model's terms.
+
+    Raises:
+        AssertionError: there are two documents where there should be one.
+    """
+    accounts = _by_name(documents.get("accounts", []), "balance")
+    logs = _by_name(documents.get("logs", []), "items")
+    notes: dict[str, list[str]] = {}
+    for note in documents.get("notes", []):
+        notes.setdefault(note["board"], []).append(note["text"])
+    return (accounts, logs, {name: sorted(texts) for name, texts in notes.items()})
+
+
+def _by_name(documents: list[dict[str, Any]], of: str) -> dict[str, Any]:
+    found = {each["name"]: each[of] for each in documents}
+    assert len(found) == len(documents), f"two documents of one name: {documents}"
+    return found

@@ -1,0 +1,93 @@
+"""Bugs that are planted on purpose: a simulation that does not find them proves nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from camber.engine.transaction import Transaction
+from camber.occ.read_set import ReadSet
+from camber.runtime import transactions
+from camber.runtime.queries import Queries
+from camber.runtime.transactions import TransactionRunner
+from tests.simulation.disk import Disk
+from tests.simulation.host import SimulatedWorker
+
+
+@contextlib.contextmanager
+def _patched(owner: Any, name: str, value: Any) -> Iterator[None]:
+    was = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, was)
+
+
+def _no_record() -> AbstractContextManager[None]:
+    """A request that comes again is not looked up: it is done again."""
+    return _patched(transactions, "_recorded", lambda transaction, session: None)
+
+
+def _no_conflicts() -> AbstractContextManager[None]:
+    """Mutations commit whatever was written since they read."""
+    mutation = TransactionRunner.mutation
+
+    def blind(self: TransactionRunner, call: Any, session: Any, transaction: Transaction) -> Any:
+        executed = mutation(self, call, session, transaction)
+        finished = dataclasses.replace(executed.transaction, reads=ReadSet())
+        return dataclasses.replace(executed, transaction=finished)
+
+    return _patched(TransactionRunner, "mutation", blind)
+
+
+def _lost_invalidation() -> AbstractContextManager[None]:
+    """Every fourth result that is watched is watched by nobody."""
+    watch, count = Queries.watch, itertools.count(1)
+
+    def forgetful(self: Queries, result: Any, watcher: Any) -> None:
+        if next(count) % 4:
+            watch(self, result, watcher)
+
+    return _patched(Queries, "watch", forgetful)
+
+
+def _published_early() -> AbstractContextManager[None]:
+    """A commit is seen and acknowledged as soon as the disk is asked to write it."""
+    run = SimulatedWorker.run
+
+    def hasty(self: SimulatedWorker, function: Any, *args: Any, **kwargs: Any) -> Any:
+        written = run(self, function, *args, **kwargs)
+        if getattr(function, "__name__", "") != "append":
+            return written
+        early = self._loop.create_future()
+        early.set_result(None)
+        return early
+
+    return _patched(SimulatedWorker, "run", hasty)
+
+
+def _not_synced() -> AbstractContextManager[None]:
+    """The disk says that it has what it writes with the next group."""
+    sync = Disk.sync
+
+    def lazy(self: Disk) -> None:
+        last = self._unsynced.pop()
+        sync(self)
+        self._unsynced.append(last)
+
+    return _patched(Disk, "sync", lazy)
+
+
+#: By name, what plants it.
+PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
+    "no-record": _no_record,
+    "no-conflicts": _no_conflicts,
+    "lost-invalidation": _lost_invalidation,
+    "published-early": _published_early,
+    "not-synced": _not_synced,
+}

@@ -1,0 +1,330 @@
+"""One run: a world drawn from a seed, what befalls it, and the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.simulation.clients import Client
+from tests.simulation.disk import Crash, Disk
+from tests.simulation.loop import NS, SimulatedLoop, Stuck, Trace
+from tests.simulation.network import Network
+from tests.simulation.oracle import judged
+from tests.simulation.server import Server
+
+#: How long what was asked for may take once nothing befalls the system any more, in seconds.
+_SETTLING_S = 400.0
+#: Longer than a client or a server needs to see that a connection is dead.
+_QUIET_S = 130.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What kind of world a seed makes."""
+
+    executors: int
+    clients: int
+    mutations: int
+    pause_s: float
+    duplicates: bool
+    #: What befalls it, and how many seconds lie between two times on average.
+    faults: dict[str, float]
+    #: How long things befall it, in seconds.
+    trouble_s: float
+
+    @classmethod
+    def of(cls, chance: random.Random) -> Plan:
+        """Draw a plan. Each seed has some of the faults: too many of them hide each other."""
+        kinds = chance.sample(list(FAULTS), chance.randint(0, 5))
+        return cls(
+            executors=chance.choice((0, 1, 2, 2)),
+            clients=chance.randint(2, 4),
+            mutations=chance.randint(10, 25),
+            pause_s=chance.choice((0.02, 0.1, 0.5)),
+            duplicates=chance.random() < 0.5,
+            faults={kind: chance.choice((0.3, 1.0, 3.0)) for kind in kinds},
+            trouble_s=chance.uniform(2, 12),
+        )
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """How a run went."""
+
+    seed: int
+    plan: Plan
+    digest: str
+    failures: list[str]
+    counts: dict[str, int]
+    lines: list[str] | None = field(repr=False)
+
+
+class _World:
+    """The world of one run."""
+
+    def __init__(self, seed: int, trace: Trace, folder: Path) -> None:
+        self.plan = Plan.of(random.Random(f"{seed} plan"))
+        self.chance = random.Random(f"{seed} faults")
+        # Most of what a loop can do reaches outside, and is not simulated.
+        self.loop = SimulatedLoop(random.Random(f"{seed} loop"), trace)  # type: ignore[abstract]
+        self.network = Network(self.loop, random.Random(f"{seed} network"))
+        self.disk = Disk(random.Random(f"{seed} disk"), self.loop.note)
+        self.server = Server(
+            loop=self.loop,
+            network=self.network,
+            disk=self.disk,
+            chance=random.Random(f"{seed} server"),
+            executors=self.plan.executors,
+            folder=folder,
+        )
+        self._seed = seed
+        self.clients: list[Client] = []
+        self.failures: list[str] = []
+        self.befallen = 0
+
+    async def run(self) -> None:
+        """Let it all happen, then let it come to rest."""
+        keeping = self._spawn("keep up", self.server.keep_up())
+        self.clients = [self._client(number) for number in range(self.plan.clients)]
+        faults = [
+            self._spawn(kind, self._befall(kind, mean_s))
+            for kind, mean_s in self.plan.faults.items()
+        ]
+        _, lasting = await asyncio.wait(faults, timeout=_SETTLING_S) if faults else ((), ())
+        self.failures += [f"{task.get_name()} has no end" for task in lasting]
+        self.heal()
+        if not await self._settled():
+            left = {client.name: sorted(client._unsettled) for client in self.clients}
+            self.failures.append(f"{_SETTLING_S} s after the last fault not settled: {left}")
+        await asyncio.sleep(_QUIET_S)
+        for client in self.clients:
+            if not client.is_settled:
+                self.failures.append(f"{client.name} is not at rest in the end")
+        self.ends = {client.name: client.shown for client in self.clients}
+        for client in self.clients:
+            client.disconnect()
+        await asyncio.sleep(1)
+        keeping.cancel()
+        await self.server.stop()
+
+    def _spawn(self, name: str, coroutine: Any) -> asyncio.Task[Any]:
+        return self.loop.create_task(coroutine, name=name)
+
+    def _client(self, number: int) -> Client:
+        name = f"client {number}"
+        return Client(
+            name=name,
+            loop=self.loop,
+            network=self.network,
+            chance=random.Random(f"{self._seed} {name}"),
+            mutations_left=self.plan.mutations,
+            pause_s=self.plan.pause_s,
+            duplicates=self.plan.duplicates,
+        )
+
+    async def _settled(self) -> bool:
+        end_ns = self.loop.now_ns + int(_SETTLING_S * NS)
+        while self.loop.now_ns < end_ns:
+            if all(client.is_settled for client in self.clients):
+                return True
+            await asyncio.sleep(0.5)
+        return False
+
+    async def _befall(self, kind: str, mean_s: float) -> None:
+        end_ns = int(self.plan.trouble_s * NS)
+        while True:
+            await asyncio.sleep(self.chance.expovariate(1 / mean_s))
+            if self.loop.now_ns >= end_ns:
+                return
+            self.befallen += 1
+            self.loop.note(f"fault {kind}")
+            await FAULTS[kind](self)
+
+    def heal(self) -> None:
+        """End whatever lasts."""
+        self.disk.weather.failing_permille = 0
+        self.disk.weather.write_ns_max = 2_000_000
+        self.disk.crash = None
+        self.network.weather.frame_ns_max = 8_000_000
+
+
+async def _kill(world: _World) -> None:
+    world.server.kill()
+
+
+async def _crash(world: _World) -> None:
+    """End the server in the middle of one of its next writes."""
+    if world.disk.crash is None:
+        world.disk.crash = Crash(
+            kill=world.server.kill,
+            writes_left=world.chance.randint(1, 6),
+            is_durable=world.chance.random() < 0.5,
+        )
+
+
+async def _stop(world: _World) -> None:
+    await world.server.stop()
+
+
+async def _push(world: _World) -> None:
+    await world.server.push()
+
+
+async def _kill_executor(world: _World) -> None:
+    executors = world.server.executors
+    if executors is not None and executors.running:
+        world.chance.choice(executors.running).process.kill()
+
+
+async def _stall_executor(world: _World) -> None:
+    """Stop a process for a while, perhaps for longer than one transaction may take."""
+    executors = world.server.executors
+    if executors is not None and executors.running:
+        seconds = world.chance.choice((0.1, 1.0, 5.0, 35.0))
+        executor = world.chance.choice(executors.running)
+        executor.stalled_until_ns = world.loop.now_ns + int(seconds * NS)
+
+
+async def _cut(world: _World) -> None:
+    if world.network.connections:
+        connection = world.chance.choice(world.network.connections)
+        world.chance.choice((connection.cut, connection.cut, connection.swallow))()
+
+
+async def _slow_network(world: _World) -> None:
+    world.network.weather.frame_ns_max = world.chance.choice((50_000_000, 500_000_000, 2 * NS))
+    await asyncio.sleep(world.chance.uniform(0, 2))
+    world.network.weather.frame_ns_max = 8_000_000
+
+
+async def _slow_disk(world: _World) -> None:
+    world.disk.weather.write_ns_max = world.chance.choice((20_000_000, 200_000_000, NS))
+    await asyncio.sleep(world.chance.uniform(0, 2))
+    world.disk.weather.write_ns_max = 2_000_000
+
+
+async def _failing_disk(world: _World) -> None:
+    world.disk.weather.failing_permille = world.chance.choice((50, 300, 1000))
+    await asyncio.sleep(world.chance.uniform(0, 0.5))
+    world.disk.weather.failing_permille = 0
+
+
+async def _clock(world: _World) -> None:
+    """Set the server's clock, also back."""
+    world.server.skew_ns = world.chance.choice((-1, 1)) * world.chance.randint(1, 3600 * NS)
+    if world.server.host is not None and world.chance.random() < 0.5:
+        world.server.host.skew_ns = world.server.skew_ns
+
+
+async def _stall(world: _World) -> None:
+    """Let time pass in which nothing runs."""
+    world.loop.now_ns += int(world.chance.choice((0.02, 0.3, 3.0)) * NS)
+
+
+FAULTS: dict[str, Callable[[_World], Any]] = {
+    "kill": _kill,
+    "crash": _crash,
+    "stop": _stop,
+    "push": _push,
+    "kill executor": _kill_executor,
+    "stall executor": _stall_executor,
+    "cut": _cut,
+    "slow network": _slow_network,
+    "slow disk": _slow_disk,
+    "failing disk": _failing_disk,
+    "clock": _clock,
+    "stall": _stall,
+}
+
+
+class _Listening(logging.Handler):
+    """Takes in what is logged."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        super().__init__(logging.WARNING)
+        self._loop = loop
+        self.errors: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._loop.note(f"log {record.name} {record.msg}")
+        if record.levelno >= logging.ERROR:
+            self.errors.append(f"logged by {record.name}: {self.format(record)}")
+
+
+#: Who may log errors, which are the disk's, and try again.
+_MAY_FAIL = frozenset({"camber.maintenance"})
+
+
+@contextlib.contextmanager
+def _listening(loop: SimulatedLoop) -> Iterator[_Listening]:
+    handler = _Listening(loop)
+    loggers = [logging.getLogger("camber"), logging.getLogger("asyncio")]
+    was = [logger.propagate for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield handler
+    finally:
+        for logger, propagate in zip(loggers, was, strict=True):
+            logger.removeHandler(handler)
+            logger.propagate = propagate
+
+
+def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
+    """Run the world of a seed, and judge it."""
+    trace = Trace(keep=keep_trace)
+    # Weak references end when the collector runs, which is no part of the seed.
+    gc.collect()
+    gc.disable()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return _simulate(seed, trace, Path(folder) / "data")
+    finally:
+        gc.enable()
+
+
+def _simulate(seed: int, trace: Trace, folder: Path) -> Outcome:
+    world = _World(seed, trace, folder)
+    loop = world.loop
+    failures = world.failures
+    with _listening(loop) as log:
+        try:
+            loop.run_until_complete(world.run())
+        except Stuck as error:
+            failures.append(str(error))
+        failures += [f"left over at an orderly end: {name}" for name in world.server.leftovers]
+        failures += [f"nobody took care of: {bug}" for bug in loop.bugs]
+        failures += [
+            error
+            for error in log.errors
+            if not any(error.startswith(f"logged by {name}:") for name in _MAY_FAIL)
+        ]
+        failures += judged(world.disk.commits, world.clients)
+        digest = trace.digest
+        loop.bury()
+    return Outcome(
+        seed=seed,
+        plan=world.plan,
+        digest=digest,
+        failures=failures,
+        counts={
+            "events": trace.events,
+            "commits": len(world.disk.commits),
+            "faults": world.befallen,
+            "kills": world.server.kills,
+            "refused": world.disk.failures,
+            "seen": sum(len(client.seen) for client in world.clients),
+            "sockets": sum(client.sessions for client in world.clients),
+            "virtual s": loop.now_ns // NS,
+        },
+        lines=trace.lines,
+    )

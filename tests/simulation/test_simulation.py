@@ -1,0 +1,75 @@
+"""Some seeds of the simulation, their replay, and bugs that it has to find.
+
+In processes of their own, which order strings by one hash seed: see `__main__`.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.servers import REPOSITORY
+
+#: How many seeds have to be enough for each planted bug.
+_FOUND_WITHIN = {
+    "lost-invalidation": 40,
+    "no-conflicts": 20,
+    "no-record": 15,
+    "not-synced": 30,
+    "published-early": 3,
+}
+
+
+def simulate(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_no_seed_fails():
+    run = simulate("--seeds", 50, "--jobs", 1)
+    assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
+    counts = {what: int(count) for count, what in re.findall(r"(\d+) ([a-z]+)", run.stdout)}
+    # A world in which nothing happens proves nothing.
+    assert counts["commits"] > 1000
+    assert counts["seen"] > 5000
+    assert counts["kills"] > 20
+    assert counts["refused"] > 5
+
+
+def test_seeds_replay_exactly():
+    one, two = (simulate("--seeds", 12, "--jobs", 1) for _ in range(2))
+    assert re.search(r"traces [0-9a-f]{32}", one.stdout)
+    assert one.stdout == two.stdout
+
+
+def test_a_seed_replays_alone_and_tells_all_that_happens(tmp_path):
+    many = simulate("--seeds", 1, "--first", 5, "--jobs", 1)
+    alone = simulate("--seed", 5, "--trace", tmp_path / "trace")
+    events = (tmp_path / "trace").read_text().splitlines()
+    assert f"; {len(events)} events" in many.stdout
+    assert f"'events': {len(events)}" in alone.stdout
+    # Chance is the seed's and nobody else's.
+    other = simulate("--seed", 6)
+    assert other.stdout != alone.stdout
+
+
+@pytest.mark.parametrize("bug", _FOUND_WITHIN)
+def test_a_planted_bug_is_found(bug):
+    run = simulate("--plant", bug, "--seeds", _FOUND_WITHIN[bug], "--jobs", 1)
+    assert run.returncode == 1, run.stdout + run.stderr[-2000:]
+    assert "make simulate SEED=" in run.stdout
+
+
+def test_every_planted_bug_has_a_bound():
+    run = simulate("--plant", "none such")
+    assert sorted(re.findall(r"'([a-z-]+)'", run.stderr.split("choose from")[1])) == sorted(
+        _FOUND_WITHIN
+    )
