@@ -7,7 +7,7 @@ to record itself is a query that never updates.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -29,17 +29,21 @@ class RecordedRead:
 class ReadSet:
     """Intervals by index. Those of one index and prefix that touch are merged."""
 
-    __slots__ = ("_count", "_reads")
+    __slots__ = ("_count", "_reads", "_rows")
 
     def __init__(self) -> None:
         #: Disjoint intervals in order, by index and prefix, as parallel starts and ends.
         self._reads: dict[tuple[IndexId, bytes], tuple[list[bytes], list[bytes | None]]] = {}
         self._count = 0
+        #: The same as rows, as long as nothing else is recorded.
+        self._rows: Sequence[RecordedRow] | None = None
 
     def record(self, index: IndexId, interval: Interval, *, prefix: bytes = b"") -> None:
         """Add an interval. `prefix` must start every key in it."""
         if interval.is_empty:
             return
+        self._spread()
+        self._rows = None
         key = (index, prefix)
         found = self._reads.get(key)
         if found is None:
@@ -54,28 +58,23 @@ class ReadSet:
     @property
     def interval_count(self) -> int:
         """Return how many intervals there are, after merging."""
-        return self._count
+        return self._count if self._rows is None else len(self._rows)
 
     def items(self) -> Iterator[tuple[IndexId, RecordedRead]]:
         """Yield every interval with its index."""
-        for (index, prefix), (starts, ends) in self._reads.items():
-            for start, end in zip(starts, ends, strict=True):
-                yield index, RecordedRead(Interval(start, end), prefix)
-
-    def intervals(self) -> Iterator[tuple[IndexId, bytes, list[bytes], list[bytes | None]]]:
-        """Yield each index and prefix with the starts and ends of its intervals, in order."""
-        for (index, prefix), (starts, ends) in self._reads.items():
-            yield index, prefix, starts, ends
+        for index, start, end, prefix in self.rows():
+            yield index, RecordedRead(Interval(start, end), prefix)
 
     def meets(self, index: IndexId, prefix: bytes) -> bool:
         """Return whether something was read that may have keys which start with `prefix`."""
         return any(
             each == index and (read.startswith(prefix) or prefix.startswith(read))
-            for each, read in self._reads
+            for each, _, _, read in self.rows()
         )
 
     def overlaps(self, writes: IndexWrites) -> tuple[IndexId, bytes] | None:
         """Return an index and a key in it that was read and is written, or None."""
+        self._spread()
         for (index, _), (starts, ends) in self._reads.items():
             keys = writes.get(index)
             if not keys:
@@ -90,27 +89,34 @@ class ReadSet:
                         return index, key
         return None
 
-    def rows(self) -> list[RecordedRow]:
-        """Return the read set as plain values, for another process."""
-        return [
-            (index, read.interval.start, read.interval.end, read.prefix)
-            for index, read in self.items()
-        ]
+    def rows(self) -> Sequence[RecordedRow]:
+        """Return the read set as plain values: those of one index and prefix are in order."""
+        if self._rows is None:
+            self._rows = [
+                (index, start, end, prefix)
+                for (index, prefix), (starts, ends) in self._reads.items()
+                for start, end in zip(starts, ends, strict=True)
+            ]
+        return self._rows
 
     @staticmethod
-    def from_rows(rows: Iterable[RecordedRow]) -> ReadSet:
+    def from_rows(rows: Sequence[RecordedRow]) -> ReadSet:
         """Return the read set that `rows` was asked of."""
         reads = ReadSet()
-        found = reads._reads
-        count = 0
-        for index, start, end, prefix in rows:
+        # Most are held against a log of writes and forgotten.
+        reads._rows = rows
+        return reads
+
+    def _spread(self) -> None:
+        """Put rows where they can be found."""
+        if self._rows is None or self._reads:
+            return
+        for index, start, end, prefix in self._rows:
             # They were merged before: one after another, and apart.
-            starts, ends = found.setdefault((index, prefix), ([], []))
+            starts, ends = self._reads.setdefault((index, prefix), ([], []))
             starts.append(start)
             ends.append(end)
-            count += 1
-        reads._count = count
-        return reads
+        self._count = len(self._rows)
 
 
 def _insert(starts: list[bytes], ends: list[bytes | None], interval: Interval) -> None:

@@ -161,16 +161,15 @@ class _Generation:
     def conflict(self, reads: ReadSet, since: Timestamp) -> Conflict | None:
         """Return the first commit after `since` that wrote into `reads`, or None."""
         first: Conflict | None = None
-        for index, prefix, starts, ends in reads.intervals():
+        for index, start, end, prefix in reads.rows():
             written = self._indexes.get(index)
             if written is None or written.newest <= since:
                 continue
-            for start, end in zip(starts, ends, strict=True):
-                found = written.first_after(since, start, end)
-                if found is not None and (first is None or found[0] < first.ts):
-                    ts, key = found
-                    source = self._sources[bisect_left(self.timestamps, ts)]
-                    first = Conflict(ts=ts, source=source, index=index, prefix=prefix, key=key)
+            found = written.first_after(since, start, end)
+            if found is not None and (first is None or found[0] < first.ts):
+                ts, key = found
+                source = self._sources[bisect_left(self.timestamps, ts)]
+                first = Conflict(ts=ts, source=source, index=index, prefix=prefix, key=key)
         return first
 
     def wrote(self, index: IndexId, prefix: bytes, since: Timestamp) -> bool:

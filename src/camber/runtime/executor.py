@@ -60,7 +60,8 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
 
     `path` is a function's key (`messages:send`); `arguments` is a packed value, an object unless
     the caller got it wrong; `journal` only matters to queries. Arguments that encode no value at
-    all are empty, and `arguments_error` says why.
+    all are empty, and `arguments_error` says why. `client` is who asks, as against others who do: a
+    session, an address.
 
     What follows is for the operator: `execution_id` is set for actions, so that what they call can
     name it as its `parent_execution_id`; `traceparent` is the W3C header of the span that the
@@ -76,6 +77,7 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     component_path: str = ""
     arguments_error: str | None = None
     origin: Origin = Origin.HTTP_API
+    client: str = ""
     execution_id: str | None = None
     parent_execution_id: str | None = None
     traceparent: str | None = None

@@ -7,6 +7,7 @@ a process that runs transactions, in any order by one that runs actions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -194,7 +195,7 @@ class QueryDone(_Message, frozen=True):
     failure: Failure | None
     log_lines: tuple[str, ...]
     journal: str | None
-    reads: list[RecordedRow]
+    reads: Sequence[RecordedRow]
     read_identity: bool
     observed_time: bool
     run: Run
@@ -209,7 +210,7 @@ class MutationDone(_Message, frozen=True):
     failure: Failure | None
     log_lines: tuple[str, ...]
     begin_ts: Timestamp
-    reads: list[RecordedRow]
+    reads: Sequence[RecordedRow]
     changes: tuple[DocumentChange, ...]
     source: str
     recorded_ts: Timestamp | None

@@ -252,7 +252,8 @@ class Mutations:
             self._asleep.pop(ticket, None)
 
     def _leave(self, ticket: Ticket) -> None:
-        self._wake(self.turns.leave(ticket))
+        if ticket.claims or ticket.aside is not None:
+            self._wake(self.turns.leave(ticket))
 
     def _wake(self, tickets: Iterable[Ticket]) -> None:
         for ticket in tickets:

@@ -154,7 +154,9 @@ class ProcessExecutor:
         ts = self._engine.newest_ts
         release = self._release_at(ts)
         try:
-            return await release.mutation(call, session, lambda: self._last(release, ahead))
+            return await release.mutation(
+                call, session, lambda: self._last(release, ahead), is_in_turn=ahead is not None
+            )
         except DeveloperError as error:
             return MutationExecuted(
                 value=None,

@@ -19,6 +19,7 @@ from camber.runtime.executor import (
     QueryExecuted,
     SessionRequest,
 )
+from camber.runtime.fair_queue import Lane
 from camber.runtime.frames import Moment
 from camber.runtime.processes import ExecutorProcess
 from camber.runtime.release import TableCheck
@@ -49,7 +50,10 @@ class ProcessRelease:
     async def query(self, call: FunctionCall, moment: Moment) -> QueryExecuted:
         """Run a query."""
         answer = await self.transactions.run(
-            call.path, lambda id_, process: frames.RunQuery(id=id_, call=call, moment=moment)
+            call.path,
+            lambda id_, process: frames.RunQuery(id=id_, call=call, moment=moment),
+            Lane.QUERY,
+            call.client,
         )
         match answer:
             case frames.QueryDone():
@@ -64,6 +68,8 @@ class ProcessRelease:
         call: FunctionCall,
         session: SessionRequest | None,
         begin: Callable[[], tuple[Moment, Ahead | None]],
+        *,
+        is_in_turn: bool,
     ) -> MutationExecuted:
         """Run a mutation at what `begin` says when a process takes it."""
         moment: Moment | None = None
@@ -79,7 +85,8 @@ class ProcessRelease:
                 ahead=None if ahead is None else process.news_of(ahead),
             )
 
-        answer = await self.transactions.run(call.path, message)
+        lane = Lane.IN_TURN if is_in_turn else Lane.MUTATION
+        answer = await self.transactions.run(call.path, message, lane, call.client)
         match answer:
             case frames.MutationDone():
                 return frames.mutation_executed(answer)
@@ -105,7 +112,8 @@ class ProcessRelease:
             lambda id_, process: frames.RunCheck(
                 id=id_, table=table, documents=list(documents), numbers=dict(numbers)
             ),
-            is_unbounded=True,
+            Lane.OWN,
+            "",
         )
         if not isinstance(answer, frames.CheckDone):
             raise _unexpected(answer)
@@ -117,7 +125,8 @@ class ProcessRelease:
         answer = await self.transactions.run(
             name,
             lambda id_, process: frames.RunDescription(id=id_, function=name),
-            is_unbounded=True,
+            Lane.OWN,
+            "",
         )
         if not isinstance(answer, frames.DescriptionDone):
             raise _unexpected(answer)

@@ -125,6 +125,7 @@ class ExecutorProcess:
     )
     _process: Process | None = None
     _transports: list[asyncio.Transport] = field(default_factory=list)
+    _outgoing: list[bytes] = field(default_factory=list)
     _is_lost: bool = False
     #: Up to where, and of which epoch, it knows what is ahead.
     _ahead: tuple[int, Timestamp] = (0, 0)
@@ -201,8 +202,17 @@ class ExecutorProcess:
             # Whatever news it had have not arrived.
             self._ahead = (0, 0)
             raise
+        if self._is_lost:
+            return
+        if not self._outgoing:
+            # All that one turn of the loop sends goes out at once.
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(data)
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
         if not self._is_lost:
-            self._transports[0].write(data)
+            self._transports[0].write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
 
     def news_of(self, ahead: Ahead) -> frames.AheadNews:
         """Return what the process has to be told to know what is ahead; the next message does."""

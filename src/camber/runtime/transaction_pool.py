@@ -1,5 +1,6 @@
 """The processes that run the queries and mutations of one release.
 
+What no process has taken yet waits in a queue that is fair to clients (`camber.runtime.fair_queue`).
 A process runs one transaction at a time, in the order in which they were sent to it; a few wait in
 its socket so that it never waits for us. Whatever stands at the head of a process is what it runs.
 Since a process never writes, a run whose process is lost can be repeated elsewhere: those that
@@ -12,7 +13,6 @@ import asyncio
 import itertools
 import logging
 import signal
-from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from camber.errors import DeveloperError, FeatureUnavailable, Overloaded
 from camber.functions.loading import LoadError
 from camber.host import Host
 from camber.runtime import frames
+from camber.runtime.fair_queue import FairQueue, Lane
 from camber.runtime.frames import FromExecutor, ToExecutor
 from camber.runtime.processes import (
     ExecutorEnded,
@@ -96,7 +97,7 @@ class TransactionPool:
         self._size = size
         self._release = release
         self._seats: dict[ExecutorProcess, _Seat] = {}
-        self._queue: deque[_Job] = deque()
+        self._queue: FairQueue[_Job] = FairQueue()
         self._ids = itertools.count(1)
         self._starting = 0
         self._busy = asyncio.Event()
@@ -137,8 +138,8 @@ class TransactionPool:
             self._starters.add(starter)
             starter.add_done_callback(self._starters.discard)
 
-    async def run(self, source: str, make: Make, *, is_unbounded: bool = False) -> FromExecutor:
-        """Send a request to a process and return its answer.
+    async def run(self, source: str, make: Make, lane: Lane, client: str) -> FromExecutor:
+        """Send a request of a client to a process when it is its turn; return the answer.
 
         Raises:
             Overloaded: too many requests wait, or this one has waited for too long.
@@ -157,12 +158,12 @@ class TransactionPool:
             make,
             asyncio.get_running_loop().create_future(),
             self._host.monotonic(),
-            is_unbounded=is_unbounded,
+            is_unbounded=lane is Lane.OWN,
         )
-        self._queue.append(job)
+        self._queue.put(job, lane, client)
         self._idle.clear()
         self._stirred.set()
-        if not is_unbounded or not self._seats:
+        if not job.is_unbounded or not self._seats:
             # Not for a push that may fail: it needs the one process that it has.
             self.fill()
         self._pump()
@@ -241,22 +242,23 @@ class TransactionPool:
 
     def _pump(self) -> None:
         """Send what waits to the processes that have the least to do."""
-        while self._queue:
-            seat = min(
-                (seat for seat in self._seats.values() if not seat.is_slow),
-                key=lambda seat: len(seat.jobs),
-                default=None,
-            )
-            if seat is None or len(seat.jobs) >= limits.executor_pipeline_max:
-                break
-            job = self._queue.popleft()
+        while self._queue and (seat := self._idlest()) is not None:
+            job = self._queue.take()
             if not job.done.done():
                 self._send(seat, job)
-        if self.in_flight:
+        if self._queue or self._limbo or any(seat.jobs for seat in self._seats.values()):
             self._busy.set()
         else:
             self._busy.clear()
             self._idle.set()
+
+    def _idlest(self) -> _Seat | None:
+        """Return the process that has the least to do, if there is one that may get more."""
+        idlest, least = None, limits.executor_pipeline_max
+        for seat in self._seats.values():
+            if len(seat.jobs) < least and not seat.is_slow:
+                idlest, least = seat, len(seat.jobs)
+        return idlest
 
     def _send(self, seat: _Seat, job: _Job) -> None:
         id_ = next(self._ids)
@@ -358,12 +360,12 @@ class TransactionPool:
         if job.losses >= limits.executor_losses_max:
             _fail(job, error(job))
         else:
-            self._queue.appendleft(job)
+            self._queue.put_back(job)
 
     def _take_back(self, seat: _Seat, ids: list[int]) -> None:
         """Let other processes run what was sent to this one and has not begun."""
-        jobs = [seat.jobs.pop(id_) for id_ in ids]
-        self._queue.extendleft(reversed(jobs))
+        for id_ in reversed(ids):
+            self._queue.put_back(seat.jobs.pop(id_))
 
     # Watching.
 
@@ -398,16 +400,17 @@ class TransactionPool:
             self._take_back(seat, behind)
 
     def _expire(self, now: float) -> None:
-        while self._queue and now - self._queue[0].since > limits.executor_wait_s_max:
-            job = self._queue.popleft()
-            _fail(
-                job,
-                Overloaded(
-                    f"{job.source} has waited {limits.executor_wait_s_max:.0f} s to be run; "
-                    "try again later",
-                    code="ExpiredInQueue",
-                ),
-            )
+        for job in self._queue.oldest():
+            if now - job.since > limits.executor_wait_s_max:
+                # Where it waits it is passed over.
+                _fail(
+                    job,
+                    Overloaded(
+                        f"{job.source} has waited {limits.executor_wait_s_max:.0f} s to be run; "
+                        "try again later",
+                        code="ExpiredInQueue",
+                    ),
+                )
 
     # Starting.
 
@@ -434,7 +437,7 @@ class TransactionPool:
         """Tell whoever waits why nothing runs, unless something does."""
         while self._queue and not self._seats:
             msg = f"no process can be started for release {self._release}: {error}"
-            _fail(self._queue.popleft(), FeatureUnavailable(msg))
+            _fail(self._queue.take(), FeatureUnavailable(msg))
 
     def _seat(self, process: ExecutorProcess) -> None:
         if process.is_lost:

@@ -200,6 +200,7 @@ class HttpApi:
                 arguments_error=error,
                 identity=identity,
                 caller=caller_of(identity),
+                client=request.client.host if request.client is not None else "",
                 request_id=self._request_id(request),
                 component_path=str(component) if isinstance(identity, Admin) else "",
             ),

@@ -528,6 +528,7 @@ class SyncSocket:
             identity=identity,
             caller=caller_of(identity),
             origin=Origin.SYNC_WORKER,
+            client=self._session_id or "",
             request_id=request_id,
             component_path=call.component_path if isinstance(identity, Admin) else "",
             journal=journal,

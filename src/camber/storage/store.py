@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import msgspec
+import msgspec.structs
 
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.write_set import EVERY_KEY, EveryKey, IndexWrites
@@ -101,17 +101,22 @@ class StagingLost(Exception):
     """A commit lets in rows that are not there: they were staged elsewhere, or unstaged."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """A timestamped group of revisions, all or nothing. `source` is the function that wrote it.
 
-    `staged` tables are none of those that `changes` has.
+    `staged` tables are none of those that `changes` has. `writes` follows from the others.
     """
 
     ts: Timestamp
     changes: tuple[DocumentChange, ...]
     source: str
     staged: tuple[StagedTable, ...] = ()
+    #: Every index key that the commit touched, old and new.
+    writes: IndexWrites = {}
+
+    def __post_init__(self) -> None:
+        """Find out what was touched: everybody who hears of a commit asks."""
+        msgspec.structs.force_setattr(self, "writes", index_writes(self.changes, self.staged))
 
     def history_bytes(self) -> int:
         """Return about how much history the changes add: what they superseded, and their keys.
@@ -125,30 +130,26 @@ class Commit:
             for change in self.changes
         )
 
-    @cached_property
-    def writes(self) -> IndexWrites:
-        """Return every index key that the commit touched, old and new."""
-        return index_writes(self.changes, self.staged)
-
 
 def index_writes(
-    changes: Iterable[DocumentChange], staged: Iterable[StagedTable] = ()
+    changes: Iterable[DocumentChange], staged: Sequence[StagedTable] = ()
 ) -> IndexWrites:
     """Return every index key that changes touch, old and new."""
-    writes: dict[IndexId, set[bytes] | EveryKey] = {}
+    touched: dict[IndexId, set[bytes]] = {}
     for change in changes:
-        by_id = by_id_index(change.table)
-        writes.setdefault(by_id, set()).add(encode_key([change.id]))  # type: ignore[union-attr]
+        touched.setdefault(by_id_index(change.table), set()).add(encode_key([change.id]))
         for entry in change.entries:
-            keys: set[bytes] = writes.setdefault(entry.index, set())  # type: ignore[assignment]
-            if entry.removed is not None:
-                keys.add(entry.removed)
+            keys = touched.setdefault(entry.index, set())
             if entry.added is not None:
                 keys.add(entry.added)
-    for table in staged:
-        for index in (by_id_index(table.table), *table.indexes):
-            writes[index] = EVERY_KEY
-    return writes
+            if entry.removed is not None:
+                keys.add(entry.removed)
+    if not staged:
+        return touched
+    whole: dict[IndexId, EveryKey] = {
+        index: EVERY_KEY for table in staged for index in (by_id_index(table.table), *table.indexes)
+    }
+    return {**touched, **whole}
 
 
 class LoggedCommit(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
