@@ -69,10 +69,10 @@ soak: setup
 crash: setup
 	CRASH_SEEDS=$(or $(SEEDS),20) $(BIN)/pytest --numprocesses=auto tests/crashes
 
-# Looks for input that breaks a decoder, SECONDS=30 for each, and plays FUZZ_SESSIONS=2000 sessions that go wrong.
+# Looks for input that breaks a decoder, SECONDS=30 for each; then many wrong sessions and requests: docs/crashes.md.
 fuzz: setup
 	$(BIN)/python -m tests.fuzzing $(or $(SECONDS),30)
-	FUZZ_SESSIONS=$(or $(FUZZ_SESSIONS),2000) $(BIN)/pytest -s -o faulthandler_timeout=0 tests/fuzzing
+	FUZZ_SESSIONS=2000 FUZZ_CASES=60 $(BIN)/pytest -s -o faulthandler_timeout=0 tests/fuzzing tests/server/test_openapi.py
 
 # Against PocketBase and the bare limits, in about 20 minutes; writes bench/results.json and its plot. ONLY=name measures one.
 bench: setup $(PEERS)/.installed

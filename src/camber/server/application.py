@@ -29,6 +29,7 @@ from camber.server.errors import error_response
 from camber.server.http_api import HttpApi
 from camber.server.log_api import LogApi
 from camber.server.metrics import Metrics
+from camber.server.openapi import OpenApi
 from camber.server.request_spans import RequestSpans
 from camber.server.static_files import StaticFiles
 from camber.server.streaming_export_api import StreamingExportApi
@@ -68,7 +69,8 @@ def api_application(
     ]
     if static is None:
         routes.append(Route("/", _alive))
-    else:
+    routes += OpenApi(routes).routes()
+    if static is not None:
         routes.append(Route("/{path:path}", StaticFiles(static).respond, methods=["GET"]))
     # HTTP actions answer for themselves.
     application = Dispatch(routes, own_origins="/http/")
