@@ -71,7 +71,7 @@ class Judge:
         self._states: list[tuple[int, Tables]] = [
             (first_ts, tables or {name: {} for name in INDEXES})
         ]
-        self._cursors = Cursors()
+        self.cursors = Cursors()
 
     @property
     def newest(self) -> Tables:
@@ -103,12 +103,12 @@ class Judge:
 
     def explains(self, attempt: Attempt, before: Tables) -> bool:
         """Return whether an attempt could have seen what it saw at a state."""
-        known = self._cursors
-        self._cursors = copy.deepcopy(known)
+        known = self.cursors
+        self.cursors = copy.deepcopy(known)
         try:
             self.replay(attempt, before)
         except AssertionError:
-            self._cursors = known
+            self.cursors = known
             return False
         return True
 
@@ -137,7 +137,7 @@ class Judge:
 
     def replay(self, attempt: Attempt, before: Tables) -> Tables:
         """Run an attempt on the model and hold what it saw against that; return what it leaves."""
-        model = Model(before, self._cursors, born_after=math.nextafter(attempt.begin_ts / 1e6, 0.0))
+        model = Model(before, self.cursors, born_after=math.nextafter(attempt.begin_ts / 1e6, 0.0))
         replaying = Replaying(model, list(attempt.ids), list(attempt.pages), attempt.program.who)
         try:
             expected = replay(replaying, attempt.program.steps, attempt.seen)

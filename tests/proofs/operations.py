@@ -432,3 +432,7 @@ reading = st.one_of(
 )
 #: A program that makes documents.
 inserting = st.lists(_named("insert", _plain_steps["insert"]), min_size=1, max_size=6)
+#: A program that only reads, and may be told who has asked.
+asking = st.tuples(reading, st.sampled_from([[], [], [{"op": "who"}]])).map(
+    lambda both: [*both[0], *both[1]]
+)

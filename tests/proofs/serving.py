@@ -45,8 +45,8 @@ class Actor(Protocol):
         """Return what it may do next; nothing while it waits, or when it is done."""
 
     @property
-    def is_done(self) -> bool:
-        """Return whether it wants nothing more."""
+    def is_answered(self) -> bool:
+        """Return whether it has done all it wanted to, and has heard of all that it did."""
 
 
 @dataclass
@@ -59,6 +59,8 @@ class Serving:
     #: The request that each commit has recorded, if it has, by timestamp.
     commits: dict[int, Request | None] = field(default_factory=dict)
     answered: list[Answer] = field(default_factory=list)
+    #: The sessions of clients that watch.
+    sessions: list[str] = field(default_factory=list)
     #: The ids of all documents that were ever committed.
     ids: list[str] = field(default_factory=list)
 
@@ -79,15 +81,14 @@ class Serving:
 
     async def run(self, actors: Iterable[Actor]) -> None:
         """Let actors and threads take their steps until nobody wants anything more."""
-        idle = 0
+        idle, actors = 0, list(actors)
         while idle < _PATIENCE:
-            actors = [actor for actor in actors if not actor.is_done]
             possible = [step for actor in actors for step in actor.possible] + self.host.possible
             if possible:
                 self.host.choose(possible)()
             idle = 0 if possible else idle + 1
             await settled()
-        assert all(actor.is_done for actor in actors), "somebody waits for ever"
+        assert all(actor.is_answered for actor in actors), "somebody waits for ever"
 
     def heard(self, commits: Iterable[Commit]) -> None:
         for commit in commits:
@@ -181,12 +182,9 @@ class Client:
         return [self._start] if self._at < len(self.programs) else []
 
     @property
-    def is_done(self) -> bool:
-        return self._at == len(self.programs) and not self.possible and self._running_is_done
-
-    @property
-    def _running_is_done(self) -> bool:
-        return self._running is None or self._running.done()
+    def is_answered(self) -> bool:
+        is_running = self._running is not None and not self._running.done()
+        return self._at == len(self.programs) and not is_running
 
     def _start(self) -> None:
         program = self.programs[self._at]

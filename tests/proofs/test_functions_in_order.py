@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.proofs.effort import one_in
 from tests.proofs.judging import Program
-from tests.proofs.operations import inserting, reading, writing
+from tests.proofs.operations import asking, inserting, writing
 from tests.proofs.serial import Failing
 from tests.proofs.serving import Client, served
 from tests.proofs.stepping import SteppedHost
@@ -32,7 +32,7 @@ _ages = st.integers(0, 2)
 @st.composite
 def clients(draw):
     """What each client runs; queries are of few, so that results are shared."""
-    queries = st.sampled_from(draw(st.lists(reading, min_size=1, max_size=2)))
+    queries = st.sampled_from(draw(st.lists(asking, min_size=1, max_size=2)))
     asked = st.builds(Program, steps=queries, writes=st.just(False), age=_ages, who=whos)
     programs = st.lists(st.one_of(mutations, asked), min_size=1, max_size=4)
     return draw(st.lists(programs, min_size=2, max_size=4))

@@ -1,0 +1,68 @@
+"""Clients see one moment at a time, what there is at that moment, and in the end the newest.
+
+Real sockets' state machines and shells on a real runtime, stepped by a seed; every query of every
+client is run again on the model at the timestamp of every Transition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.proofs.effort import one_in
+from tests.proofs.judging import Program
+from tests.proofs.operations import PAGED, asking, inserting, writing
+from tests.proofs.serving import Client, served
+from tests.proofs.stepping import SteppedHost
+from tests.proofs.watching import judge_shown, watch
+from tests.storage.stores import STORES
+
+_pages = st.fixed_dictionaries({"query": st.sampled_from(PAGED), "items": st.integers(1, 3)})
+_inserts = inserting.map(lambda steps: Program(steps=steps[:2], writes=True))
+_writes = st.builds(
+    Program, steps=writing, writes=st.just(True), raises=st.sampled_from([False] * 5 + [True])
+)
+
+
+@st.composite
+def scripts(draw):
+    """What each client does. Queries are of few, so that they are shared."""
+    queries = draw(st.lists(asking, min_size=1, max_size=3))
+    watched = st.sampled_from([Program(steps=steps, writes=False) for steps in queries])
+    command = st.one_of(
+        st.tuples(st.just("watch"), watched),
+        st.tuples(st.just("watch"), watched),
+        st.tuples(st.just("scroll"), _pages),
+        st.tuples(st.just("more")),
+        st.tuples(st.just("more")),
+        st.tuples(st.just("split"), st.integers(0, 3)),
+        st.tuples(st.just("do"), _writes),
+        st.tuples(st.just("do"), _inserts),
+        st.tuples(st.just("do"), _inserts),
+        st.tuples(st.just("forget"), st.integers(0, 3)),
+        st.tuples(st.just("become"), st.sampled_from(["ada", "grace"])),
+        st.tuples(st.just("drop")),
+    )
+    return draw(st.lists(st.lists(command, min_size=1, max_size=10), min_size=1, max_size=3))
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@one_in(8)
+@given(documents=inserting, scripts=scripts(), seed=st.integers(0, 2**16))
+def test_each_transition_shows_what_there_is(store, documents, scripts, seed):
+    async def main(folder):
+        host = SteppedHost(seed)
+        async with served(STORES[store](folder), folder, host) as serving:
+            first = Client(serving, [Program(steps=documents, writes=True)], None)
+            await serving.run([first])
+            host.hold()
+            clients = await watch(serving, scripts)
+            judge_shown(serving.judged(), clients, serving.newest_ts)
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(main(Path(folder)))

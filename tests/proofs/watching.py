@@ -1,0 +1,446 @@
+"""Clients that watch queries while others write, and what each was shown, moment by moment.
+
+A client is a real socket's state machine and shell, without the wire: frames go into a list, from
+which the client takes them when it is its turn. After each Transition it notes all that it shows;
+the judge runs every query again on the model, as of the Transition's timestamp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from camber.server.client_version import UNKNOWN
+from camber.server.draining import Drain
+from camber.server.metrics import Metrics
+from camber.server.sync_socket import SyncSocket, SyncSockets
+from camber.sync.frames import text_of as text_of_frame
+from camber.values.value import canonical
+from camber.values.wire import encode_value
+from tests.proofs.judging import Attempt, Judge, Program
+from tests.proofs.model import Model, Refused
+from tests.proofs.operations import OPERATIONS, Replaying
+from tests.proofs.plain import from_json, same
+from tests.proofs.serving import Answer, Serving
+from tests.sync.client import Books, text_of, ts_of
+
+#: Frames that a client may leave lying before its outlet is full.
+_ROOM = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """One query of a client: a program that reads, or a page of a query."""
+
+    id: int
+    program: Program | None = None
+    ids: list[str] = field(default_factory=list)
+    page: dict[str, Any] | None = None
+    cursor: str | None = None
+    end: str | None = None
+
+    @property
+    def call(self) -> dict[str, Any]:
+        if self.program is not None:
+            arguments = {"steps": self.program.steps, "ids": self.ids, "pages": []}
+            return {"udfPath": "programs:read", "args": [in_json(arguments)]}
+        assert self.page is not None
+        options: dict[str, Any] = {"numItems": self.page["items"], "cursor": self.cursor}
+        if self.end is not None:
+            options["endCursor"] = self.end
+        told: dict[str, Any] = {"spec": self.page["query"], "paginationOpts": options}
+        return {"udfPath": "programs:page", "args": [in_json(told)]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a client shows after a Transition: of each query a result, all of one moment."""
+
+    ts: int
+    who: str | None
+    results: list[tuple[Watched, Any, str | None, str | None]]
+    #: The pages of a list that it scrolls through, in order, if all are there.
+    scrolled: list[Watched]
+
+
+class Wire(Protocol):
+    """Where a client's messages go."""
+
+    def send(self, message: dict[str, Any]) -> None: ...
+
+
+class Client:
+    """One client: does what it is told, one thing after another, and takes in what it is sent."""
+
+    def __init__(self, serving: Serving, sockets: SyncSockets, commands: list[Any]) -> None:
+        self.shown: list[Shown] = []
+        self._serving = serving
+        self._sockets = sockets
+        self._commands = list(commands)
+        self._session = str(uuid.UUID(int=len(serving.sessions) + 1, version=4))
+        serving.sessions.append(self._session)
+        self._queries: dict[int, Watched] = {}
+        self._list: list[Watched] = []
+        self._halves: tuple[Watched, Watched, Watched] | None = None
+        self._next_id = 0
+        self._who: str | None = None
+        self._requests: dict[int, tuple[Program, list[str], int]] = {}
+        self._unanswered: dict[int, dict[str, Any]] = {}
+        self._journals: dict[int, str | None] = {}
+        self._newest_seen = 0
+        self._connect()
+
+    # The connection.
+
+    def _connect(self) -> None:
+        self.books = Books()
+        self._frames: list[bytes] = []
+        self.is_full = False
+        self._closed: str | None = None
+        self._sets: dict[int, dict[int, Watched]] = {0: {}}
+        self._whos: dict[int, str | None] = {0: None}
+        self._socket = SyncSocket(self._sockets, UNKNOWN)
+        self._socket.connected(self)
+        self._send(
+            type="Connect",
+            sessionId=self._session,
+            connectionCount=0,
+            lastCloseReason="InitialConnect",
+            maxObservedTimestamp=text_of(self._newest_seen),
+            clientTs=0,
+        )
+        if self._who is not None:
+            self._authenticate()
+        self._modify(list(self._queries.values()), [])
+        for message in self._unanswered.values():
+            self._send(**message)
+
+    def _send(self, **message: Any) -> None:
+        self._socket.received(json.dumps(message))
+
+    def write(self, frame: bytes) -> None:
+        self._frames.append(frame)
+        self.is_full = self.is_full or len(self._frames) > _ROOM
+
+    def close(self, code: int, reason: str) -> None:
+        self._closed = f"{code} {reason}"
+
+    def hold(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def beat(self, now_s: float) -> None: ...
+
+    # What it may do.
+
+    @property
+    def possible(self) -> list[Callable[[], None]]:
+        if self._closed is not None and not self._frames:
+            return [self._reconnect]
+        found: list[Callable[[], None]] = [self._take_in] if self._frames else []
+        return [*found, self._act] if self._commands else found
+
+    @property
+    def is_answered(self) -> bool:
+        return not self._commands and not self._unanswered and not self._frames
+
+    def _reconnect(self) -> None:
+        self._socket.lost()
+        self._connect()
+
+    def _act(self) -> None:
+        kind, *told = self._commands.pop(0)
+        getattr(self, f"_{kind}")(*told)
+
+    def _watch(self, program: Program) -> None:
+        self._add(program=program, ids=self._serving.ids[:3])
+
+    def _scroll(self, page: dict[str, Any]) -> None:
+        """Begin a list, page by page; there is one at a time."""
+        if not self._list:
+            self._list = [self._add(page=page)]
+
+    def _more(self) -> None:
+        last = self._result(self._list[-1]) if self._list else None
+        if self._halves is None and isinstance(last, dict) and not last["isDone"]:
+            page = self._list[-1].page
+            self._list.append(self._add(page=page, cursor=last["continueCursor"]))
+
+    def _split(self, at: int) -> None:
+        if self._halves is not None or not self._list:
+            return
+        whole = self._list[at % len(self._list)]
+        result = self._result(whole)
+        if isinstance(result, dict) and result["splitCursor"] is not None:
+            middle = result["splitCursor"]
+            self._halves = (
+                whole,
+                self._add(page=whole.page, cursor=whole.cursor, end=middle),
+                self._add(page=whole.page, cursor=middle, end=result["continueCursor"]),
+            )
+
+    def _forget(self, at: int) -> None:
+        others = [each for each in self._queries.values() if each.program is not None]
+        if others:
+            self._remove(others[at % len(others)])
+
+    def _do(self, program: Program) -> None:
+        request = len(self._requests)
+        ids = list(self._serving.ids)
+        self._requests[request] = (replace(program, who=self._who), ids, self._serving.newest_ts)
+        path = "programs:write_and_fail" if program.raises else "programs:write"
+        arguments = {"steps": program.steps, "ids": ids, "pages": []}
+        message = {"type": "Mutation", "requestId": request, "udfPath": path}
+        self._unanswered[request] = {**message, "args": [in_json(arguments)]}
+        self._send(**self._unanswered[request])
+
+    def _become(self, who: str) -> None:
+        # Who a mutation was sent for is not told again when it is sent again.
+        if not self._unanswered:
+            self._who = who
+            self._authenticate()
+
+    def _authenticate(self) -> None:
+        version = max(self._whos)
+        self._whos[version + 1] = self._who
+        user = {"tokenIdentifier": f"proofs|{self._who}", "subject": self._who, "issuer": "proofs"}
+        self._send(
+            type="Authenticate",
+            baseVersion=version,
+            tokenType="Admin",
+            value=self._serving.deployment.admin_keys.key,
+            acting_as=user,
+        )
+
+    def _drop(self) -> None:
+        """The connection is lost, with all that was on its way."""
+        self._reconnect()
+
+    # Query sets.
+
+    def _add(self, **what: Any) -> Watched:
+        query = Watched(id=self._next_id, **what)
+        self._next_id += 1
+        self._queries[query.id] = query
+        self._modify([query], [])
+        return query
+
+    def _remove(self, *queries: Watched) -> None:
+        for query in queries:
+            del self._queries[query.id]
+        self._modify([], list(queries))
+
+    def _modify(self, added: list[Watched], removed: list[Watched]) -> None:
+        version = max(self._sets)
+        self._sets[version + 1] = dict(self._queries)
+        changes: list[dict[str, Any]] = [
+            {
+                "type": "Add",
+                "queryId": each.id,
+                "journal": self._journals.get(each.id),
+                **each.call,
+            }
+            for each in added
+        ]
+        changes += [{"type": "Remove", "queryId": each.id} for each in removed]
+        self._send(
+            type="ModifyQuerySet",
+            baseVersion=version,
+            newVersion=version + 1,
+            modifications=changes,
+        )
+
+    def _result(self, query: Watched) -> Any:
+        return self.books.results.get(query.id)
+
+    # What comes in.
+
+    def _take_in(self) -> None:
+        before = self.books.transitions
+        self.books.receive(text_of_frame(self._frames.pop(0)))
+        assert self.books.fatal is None, self.books.fatal
+        assert self.books.auth_error is None, self.books.auth_error
+        for request in [each for each in self._unanswered if each in self.books.responses]:
+            del self._unanswered[request]
+            self._answered(request, self.books.responses[request])
+        if self.books.transitions > before:
+            self._note()
+            self._swap()
+        if self.is_full and not self._frames:
+            self.is_full = False
+            self._socket.has_room()
+
+    def _note(self) -> None:
+        version = self.books.version
+        queries = self._sets[version["querySet"]]
+        assert set(self.books.results) == set(queries), "not the results of the query set"
+        ts = ts_of(version["ts"])
+        assert ts >= self._newest_seen, "time goes back for a client"
+        self._newest_seen = ts
+        results = []
+        for id_, query in queries.items():
+            shown, journal = self.books.results[id_], self.books.journals[id_]
+            results.append((query, shown, self._journals.get(id_), journal))
+            self._journals[id_] = journal
+        complete = all(isinstance(self._result(each), dict) for each in self._list)
+        listed = all(each.id in queries for each in self._list)
+        scrolled = list(self._list) if complete and listed else []
+        who = self._whos[version["identity"]]
+        self.shown.append(Shown(ts=ts, who=who, results=results, scrolled=scrolled))
+
+    def _swap(self) -> None:
+        """Take two halves for a page as soon as both are there."""
+        if self._halves is None:
+            return
+        whole, *halves = self._halves
+        if all(isinstance(self._result(half), dict) for half in halves):
+            at = self._list.index(whole)
+            self._list[at : at + 1] = halves
+            self._halves = None
+            self._remove(whole)
+
+    def _answered(self, request: int, response: dict[str, Any]) -> None:
+        program, ids, before = self._requests[request]
+        attempt = Attempt(
+            source=f"request {request} of {self._session}",
+            program=program,
+            begin_ts=0,
+            ids=ids,
+            pages=[],
+            ids_known=[],
+            pages_known=[],
+        )
+        if response["success"]:
+            attempt.seen = from_json(response["result"])
+            answer = Answer(
+                attempt=attempt, ts=ts_of(response["ts"]), request=(self._session, request)
+            )
+        else:
+            assert program.raises, response
+            attempt.seen = from_json(response["errorData"]["seen"])
+            between = (before, self._serving.newest_ts)
+            answer = Answer(attempt=attempt, ts=0, failed_between=between)
+        self._serving.answered.append(answer)
+
+    def leave(self) -> None:
+        """Close the connection."""
+        self._socket.lost()
+
+
+def in_json(value: Any) -> Any:
+    return json.loads(encode_value(canonical(value)))
+
+
+async def watch(serving: Serving, scripts: list[list[Any]]) -> list[Client]:
+    """Let clients do what their scripts say, and take in all that comes of it."""
+    metrics = Metrics(serving.deployment)
+    sockets = SyncSockets(serving.deployment, metrics, Drain(serving.host))
+    clients = [Client(serving, sockets, script) for script in scripts]
+    await serving.run(clients)
+    for client in clients:
+        client.leave()
+    await asyncio.sleep(0)
+    return clients
+
+
+def judge_shown(judge: Judge, clients: list[Client], newest_ts: int) -> None:
+    """Hold what clients were shown against every query run afresh, at that very moment."""
+    for client in clients:
+        for shown in client.shown:
+            state = judge.at(shown.ts)
+            for query, result, journal, next_journal in shown.results:
+                _judge_result(judge, query, result, journal, next_journal, shown, state)
+            _judge_list(judge, client, shown, state)
+        if client.shown:
+            _judge_rest(judge, client, newest_ts)
+
+
+def _judge_result(
+    judge: Judge,
+    query: Watched,
+    result: Any,
+    journal: str | None,
+    next_journal: str | None,
+    shown: Shown,
+    state: Any,
+) -> None:
+    if query.program is not None:
+        attempt = Attempt(
+            source=f"query {query.id} at {shown.ts}",
+            program=replace(query.program, who=shown.who),
+            begin_ts=0,
+            ids=query.ids,
+            pages=[],
+            ids_known=[],
+            pages_known=[],
+            seen=from_json(result),
+        )
+        judge.replay(attempt, state)
+        return
+    expected, found = _page_at(judge, query, result, journal, next_journal, state)
+    assert same(expected, found), (
+        f"query {query.id} at {shown.ts}: {query.page}\n shows {found}\n not   {expected}"
+    )
+
+
+def _page_at(
+    judge: Judge,
+    query: Watched,
+    result: Any,
+    journal: str | None,
+    next_journal: str | None,
+    state: Any,
+) -> tuple[Any, Any]:
+    assert query.page is not None
+    model = Model(state, judge.cursors, born_after=0.0)
+    known = {
+        "query": query.page["query"],
+        "cursor": query.cursor,
+        "end": query.end if query.end is not None else query.cursor,
+        "split": None,
+        "journal": journal,
+    }
+    if query.end is not None:
+        mode = "whole"
+    elif journal is not None:
+        mode = "again"
+    else:
+        mode = "first" if query.cursor is None else "next"
+    told = {**query.page, "mode": mode, "page": 0, "rows_max": None}
+    if isinstance(result, dict):
+        found = {**from_json(result), "journal": next_journal}
+    else:
+        found = from_json(result[2]) or result[1]
+    try:
+        return OPERATIONS["page"].on_model(Replaying(model, [], [known]), told, found), found
+    except Refused as refused:
+        return {"isConvexSystemError": True, "paginationError": refused.code}, found
+
+
+def _judge_list(judge: Judge, client: Client, shown: Shown, state: Any) -> None:
+    """The pages of a list, one after another, are what there is, up to where they end."""
+    if not shown.scrolled:
+        return
+    results = {query.id: result for query, result, *_ in shown.results}
+    pages = [from_json(results[query.id]) for query in shown.scrolled]
+    spec = shown.scrolled[0].page
+    assert spec is not None
+    listed = [document for page in pages for document in page["page"]]
+    everything = Model(state, judge.cursors, born_after=0.0).accepted(spec["query"])
+    wanted = everything if pages[-1]["isDone"] else everything[: len(listed)]
+    assert same(listed, wanted), f"a gap or a duplicate at {shown.ts}: {listed}, not {wanted}"
+
+
+def _judge_rest(judge: Judge, client: Client, newest_ts: int) -> None:
+    """After quiet nobody is stale: what is shown last is what there is now."""
+    last = client.shown[-1]
+    before, now = judge.at(last.ts), judge.at(newest_ts)
+    if same(before, now):
+        return
+    at_rest = replace(last, ts=newest_ts)
+    for query, result, _, journal in last.results:
+        _judge_result(judge, query, result, journal, journal, at_rest, now)
