@@ -16,6 +16,7 @@ from camber.engine.engine import Engine
 from camber.errors import DeveloperError, OutOfRetention, RequestError
 from camber.host import RealHost
 from camber.occ.interval import ALL, Interval, Order
+from camber.values.ids import encode_id
 from camber.values.keys import encode_key
 from tests.engine.harness import fields_of, opened, read, rows, run, write
 from tests.storage.stores import STORES
@@ -168,6 +169,10 @@ def test_a_write_that_changes_nothing_is_none(tmp_path, monkeypatch):
     run(main())
 
 
+#: An id of the table that is made after `elsewhere` and `t`.
+OF_U = encode_id(10003, bytes(16))
+
+
 def _take(tx, count, order=Order.ASC):
     entry = tx.table("t")
     scan = tx.scan(entry, entry.indexes["by_creation_time"], ALL, order, rows=count)
@@ -193,6 +198,9 @@ def _take(tx, count, order=Order.ASC):
         # One document, there or not.
         (lambda tx, ids: tx.get(ids[0]), lambda tx, ids: tx.replace(ids[0], {"n": 9}), True),
         (lambda tx, ids: tx.get(ids[0]), lambda tx, ids: tx.replace(ids[1], {"n": 9}), False),
+        # One of a table that is not there yet.
+        (lambda tx, ids: tx.get(OF_U), lambda tx, ids: tx.insert("u", {}, id=OF_U), True),
+        (lambda tx, ids: tx.get(OF_U), lambda tx, ids: tx.insert("u", {}), False),
         # A table that is not there yet.
         (lambda tx, ids: tx.table("u"), lambda tx, ids: tx.insert("u", {}), True),
         (lambda tx, ids: tx.table("u"), lambda tx, ids: tx.insert("v", {}), False),

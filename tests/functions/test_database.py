@@ -378,3 +378,11 @@ def test_a_function_that_goes_beyond_a_limit_fails_and_is_told_so(app, run, monk
     monkeypatch.setattr(limits, "read_intervals_max", 5)
     with pytest.raises(FunctionError, match="TooManyReads: code:reading read 6 index ranges"):
         app.query("code:reading", code="[db.get(each) for each in given]", given=ids)
+
+
+def test_whose_an_id_is_may_change_when_a_table_comes(app, run):
+    id_ = run('db.insert("loose", {})')
+    watched = app.subscribe("code:reading", 'db.normalize_id("comes_later", given)', id_)
+    assert watched.value is None
+    run('db.insert("comes_later", {})')
+    assert watched.is_stale

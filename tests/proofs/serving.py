@@ -227,7 +227,7 @@ class Client:
         for result in done:
             if result.failure is not None:
                 assert program.raises, result.failure
-                assert result.failure.data is not None
+                assert result.failure.data is not None, result.failure
                 data: Any = unpack(result.failure.data)
                 self._answered(
                     program, ids, 0, data["seen"], failed_between=(before, runtime.newest_ts)

@@ -366,8 +366,11 @@ class Transaction:
 
     def get(self, id: str) -> bytes | None:  # the field's word
         """Return a document's packed fields, or None. An absent one is recorded as read too."""
-        table = self.table_by_number(decode_id(id).table_number)
+        number = decode_id(id).table_number
+        table = self.table_by_number(number)
         if table is None:
+            # A table of that number may come, and the document with it.
+            self.depend_on_document(number, id)
             return None
         return self.get_of(table, id)
 

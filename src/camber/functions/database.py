@@ -117,7 +117,8 @@ class DatabaseReader:
             number = decode_id(text).table_number
         except (InvalidId, TypeError, AttributeError):
             return None
-        return text if number == self._access.transaction.number(name) else None
+        entry = self._access.transaction.table(name)
+        return text if entry is not None and number == entry.number else None
 
     def _get(self, id_: object) -> Any:
         entry = self._entry_of(id_, "get")
@@ -133,8 +134,12 @@ class DatabaseReader:
     def _entry_of(self, id_: object, operation: str) -> TableEntry | None:
         """Return the table of an id; None if it is of no table here."""
         number = _table_number(id_, operation)
-        entry = self._access.transaction.table_by_number(number)
-        if entry is not None:
+        transaction = self._access.transaction
+        entry = transaction.table_by_number(number)
+        if entry is None:
+            # A table of that number may come, and the document with it.
+            transaction.depend_on_document(number, str(id_))
+        else:
             self._refuse_foreign(entry.name, operation)
         return entry
 

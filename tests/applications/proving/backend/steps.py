@@ -161,8 +161,7 @@ def _count(running: Running, told: dict[str, Any]) -> Any:
 def _sweep(running: Running, told: dict[str, Any]) -> Steps:
     """Change documents while the scan that finds them is open."""
     seen: list[Any] = []
-    documents = iter(_query(running.db, told))
-    for document in documents:
+    for document in _query(running.db, told):
         yield
         found = plain(document)
         seen.append(found)
@@ -172,7 +171,6 @@ def _sweep(running: Running, told: dict[str, Any]) -> Steps:
             seen.append({"error": error.code})
         if len(seen) >= told["count"]:
             break
-    documents.close()
     return seen
 
 
