@@ -36,7 +36,7 @@ from camber.runtime.processes import SERVER_PID, Role
 from camber.runtime.release import InProcessRelease
 from camber.runtime.transaction_worker import Channel, LoadedApplication, TransactionWorker
 from camber.runtime.transactions import TransactionRunner
-from camber.storage.sqlite.reading import SqliteReader
+from camber.storage.sqlite.reading import SharedSnapshots, SqliteReader
 
 #: `prctl`'s option for the signal that a process gets when its parent ends (Linux).
 _PR_SET_PDEATHSIG: Final = 1
@@ -105,10 +105,12 @@ class _Process:
         """Answer until there is nothing more to answer."""
         budget = Budget()
         reader = SqliteReader(Path(self.start.store), mapped_bytes=limits.store_mapped_bytes_max)
+        snapshots = SharedSnapshots(reader)
         loaded = LoadedApplication(self.release)
         worker = TransactionWorker(
             channel=channel,
-            engine=ReadingEngine(source=MeteredSource(reader, budget), entropy=self.host),
+            engine=ReadingEngine(source=MeteredSource(snapshots, budget), entropy=self.host),
+            snapshots=snapshots,
             runner=TransactionRunner(
                 host=self.host,
                 releases=loaded,

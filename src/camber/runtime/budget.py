@@ -3,15 +3,14 @@
 Processor time is watched by the system's interval timers. The first one interrupts user code: it
 raises `Interrupted`, which no `except Exception` catches. The second ends the process, in case that
 the function is in C code and cannot be interrupted. Both are moved on by the time that reads of the
-store take, which has a bound of its own.
+store take, which has a bound of its own. They run on until `Budget.rest`: to set a timer costs as
+much as a read of the store.
 """
 
 from __future__ import annotations
 
-import contextlib
 import resource
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from signal import ITIMER_PROF, ITIMER_VIRTUAL, setitimer
@@ -39,22 +38,32 @@ class Budget:
         self._store_s = 0.0
         self._moved_s = 0.0
         self._cpu_start = 0.0
+        self._is_watching = self._is_armed = False
         self.is_spent = False
         signal.signal(signal.SIGVTALRM, self._interrupt)
         # The default action ends the process, whatever it is doing.
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
 
-    @contextlib.contextmanager
-    def one_transaction(self) -> Iterator[None]:
-        """Watch over the block; raises `Interrupted` inside it."""
+    def __enter__(self) -> None:
+        """Watch over one transaction; raises `Interrupted` inside the block."""
         self.is_spent = False
         self._store_s = self._moved_s = 0.0
         self._cpu_start = process_time()
-        setitimer(ITIMER_VIRTUAL, limits.transaction_cpu_s_max, _AGAIN_S)
+        self._is_watching = True
+        # The first timer goes on from one transaction to the next: when it goes off too early, it is
+        # set anew. The second one must not.
+        if not self._is_armed:
+            self._is_armed = True
+            setitimer(ITIMER_VIRTUAL, limits.transaction_cpu_s_max, _AGAIN_S)
         self._move_end()
-        try:
-            yield
-        finally:
+
+    def __exit__(self, *exc: object) -> None:
+        self._is_watching = False
+
+    def rest(self) -> None:
+        """Stop the timers: nothing runs that is to be watched over, or nothing at all."""
+        if self._is_armed:
+            self._is_armed = False
             setitimer(ITIMER_VIRTUAL, 0)
             setitimer(ITIMER_PROF, 0)
 
@@ -63,6 +72,8 @@ class Budget:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         del number, frame
+        if not self._is_watching:
+            return
         user_s = process_time() - self._cpu_start - self._store_s
         if user_s < limits.transaction_cpu_s_max:
             setitimer(ITIMER_VIRTUAL, limits.transaction_cpu_s_max - user_s, _AGAIN_S)

@@ -340,19 +340,30 @@ class FrameBuffer:
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes in; return the bodies that are complete now."""
         held = self._bytes
-        held += data
-        bodies: list[bytes] = []
-        at = 0
-        while len(held) - at >= _LENGTH_BYTES:
-            size = int.from_bytes(held[at : at + _LENGTH_BYTES], "big")
-            end = at + _LENGTH_BYTES + size
-            if len(held) < end:
-                break
-            bodies.append(bytes(held[at + _LENGTH_BYTES : end]))
-            at = end
-        if at:
+        if held:
+            held += data
+            with memoryview(held) as view:
+                bodies, at = _cut(view)
             del held[:at]
+        else:
+            # Whole frames are what mostly comes, and they are not copied together first.
+            bodies, at = _cut(memoryview(data))
+            held += data[at:]
         return bodies
+
+
+def _cut(data: memoryview) -> tuple[list[bytes], int]:
+    """Return the bodies of all whole frames, and where what is left begins."""
+    bodies: list[bytes] = []
+    at, last = 0, len(data) - _LENGTH_BYTES
+    while at <= last:
+        begin = at + _LENGTH_BYTES
+        end = begin + int.from_bytes(data[at:begin], "big")
+        if end > len(data):
+            break
+        bodies.append(bytes(data[begin:end]))
+        at = end
+    return bodies, at
 
 
 # What executors answer, as messages and back.

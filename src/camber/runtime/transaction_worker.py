@@ -6,9 +6,9 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
-from typing import Final
+from time import perf_counter
+from typing import Final, Protocol
 
 from camber.engine import system_tables
 from camber.engine.reading import ReadingEngine
@@ -25,8 +25,20 @@ from camber.runtime.transactions import TransactionRunner
 _log = logging.getLogger("camber.executor")
 
 _READ_BYTES: Final = 1024 * 1024
+#: Between two looks at the socket while there is something to run, in seconds.
+_LOOK_S: Final = 0.001
+#: For how long waiting transactions share a snapshot of the store, which keeps its log from being
+#: cleared, in seconds.
+_SHARE_S: Final = 0.005
 #: Requests between two looks at how much memory is taken.
 _LOOK_REQUESTS: Final = 64
+
+
+class SharedSnapshots(Protocol):
+    """A store whose snapshots share what there is to share, until that is ended."""
+
+    def end(self, *, older_than_s: float = 0.0) -> None:
+        """End what snapshots share, if it is older and none of them is open."""
 
 
 class Channel:
@@ -34,23 +46,36 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._socket.setblocking(True)  # noqa: FBT003  # its own signature
         self._buffer = FrameBuffer()
+        self._looked_s = 0.0
 
-    def receive(self, *, timeout_s: float | None = None) -> list[ToExecutor] | None:
-        """Return what has come, waiting for it as long as may be; None if the server is gone."""
-        while True:
-            self._socket.settimeout(timeout_s)
-            try:
-                data = self._socket.recv(_READ_BYTES)
-            except (BlockingIOError, TimeoutError):
-                return []
-            except ConnectionError:
-                return None
-            if not data:
-                return None
-            bodies = self._buffer.feed(data)
-            if bodies or timeout_s is not None:
-                return [frames.to_executor.decode(body) for body in bodies]
+    def receive(self) -> list[ToExecutor] | None:
+        """Wait for what comes and return it; None if the server is gone."""
+        found: list[ToExecutor] | None = []
+        while found is not None and not found:
+            found = self._read(0)
+        return found
+
+    def poll(self) -> list[ToExecutor] | None:
+        """Return what has come, without waiting; it is looked at once a millisecond at most."""
+        if perf_counter() - self._looked_s < _LOOK_S:
+            return []
+        return self._read(socket.MSG_DONTWAIT)
+
+    def _read(self, flags: int) -> list[ToExecutor] | None:
+        try:
+            data = self._socket.recv(_READ_BYTES, flags)
+        except BlockingIOError:
+            data = None
+        except ConnectionError:
+            return None
+        self._looked_s = perf_counter()
+        if data is None:
+            return []
+        if not data:
+            return None
+        return [frames.to_executor.decode(body) for body in self._buffer.feed(data)]
 
     def send(self, data: bytes) -> None:
         """Send a frame.
@@ -58,7 +83,6 @@ class Channel:
         Raises:
             ConnectionError: the server is gone.
         """
-        self._socket.settimeout(None)
         self._socket.sendall(data)
 
 
@@ -87,6 +111,7 @@ class TransactionWorker:
         *,
         channel: Channel,
         engine: ReadingEngine,
+        snapshots: SharedSnapshots,
         runner: TransactionRunner,
         loaded: LoadedApplication,
         budget: Budget,
@@ -95,6 +120,7 @@ class TransactionWorker:
     ) -> None:
         self._channel = channel
         self._engine = engine
+        self._snapshots = snapshots
         self._runner = runner
         self._loaded = loaded
         self._budget = budget
@@ -111,7 +137,12 @@ class TransactionWorker:
 
     def _take_in(self) -> bool:
         """Take in what has come; wait for it when there is nothing to do. False: that was all."""
-        messages = self._channel.receive(timeout_s=0 if self._waiting else None)
+        if self._waiting:
+            messages = self._channel.poll()
+            self._snapshots.end(older_than_s=_SHARE_S)
+        else:
+            self._rest()
+            messages = self._channel.receive()
         if messages is None:
             return False
         for message in messages:
@@ -128,6 +159,10 @@ class TransactionWorker:
                     self._waiting.append(message)
         return True
 
+    def _rest(self) -> None:
+        self._budget.rest()
+        self._snapshots.end()
+
     def _forget(self, ids: frozenset[int]) -> None:
         self._waiting = deque(m for m in self._waiting if getattr(m, "id", None) not in ids)
 
@@ -137,11 +172,13 @@ class TransactionWorker:
             case frames.RunQuery() | frames.RunMutation():
                 answer = self._transaction(message)
             case frames.RunCheck(id=id_):
+                self._rest()
                 check = check_documents(
                     self._loaded.application, message.table, message.documents, message.numbers
                 )
                 answer = frames.CheckDone(id=id_, check=check)
             case frames.RunDescription(id=id_):
+                self._rest()
                 described = self._describe(message.function, self._loaded.application)
                 answer = frames.DescriptionDone(id=id_, value=described)
             case _:
@@ -161,8 +198,11 @@ class TransactionWorker:
             is_ahead = isinstance(message, frames.RunMutation) and message.ahead is not None
             transaction = self._begin(message.call, message.moment, is_ahead=is_ahead)
             try:
-                with closing(transaction), self._budget.one_transaction():
-                    executed = self._run(message, transaction)
+                try:
+                    with self._budget:
+                        executed = self._run(message, transaction)
+                finally:
+                    transaction.close()
             except Interrupted as error:
                 # Outside user code, where the runner catches it: while its result was packed.
                 executed = self._runner.interrupted(message.call, transaction, error)

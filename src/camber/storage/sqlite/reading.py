@@ -14,7 +14,8 @@ from contextlib import closing
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn, cast
+from time import perf_counter
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, cast
 
 import apsw
 import msgspec
@@ -87,14 +88,8 @@ class SqliteReader:
         try:
             connection.execute("BEGIN")
             newest, removed = next(connection.execute(SQL["newest"]))
-            if ts is None or ts == newest:
-                return SqliteSnapshot(self, connection, newest, _Removed(removed, removed))
-            assert ts < newest, f"{ts} is not here yet, the newest is {newest}"
-            floor = one(connection, "floor")
-            if ts < floor:
-                raise OutOfRetention(f"the snapshot at {ts} is gone: history begins at {floor}")
-            _, removed_by = next(connection.execute(SQL["removed_by"], (ts,)))
-            return SqliteSnapshot(self, connection, ts, _Removed(removed_by, removed))
+            snapshot = SqliteSnapshot(self, connection, newest, _Removed(removed, removed))
+            return snapshot if ts is None or ts == newest else snapshot.at(ts)
         except apsw.Error as error:
             connection.close()
             fail(error)
@@ -186,6 +181,63 @@ class SqliteReader:
             connection.close()
 
 
+class SharedSnapshots:
+    """Snapshots that share one read transaction for as long as it will do. For one thread.
+
+    It is what is newest when it begins, so it does until somebody asks for something newer.
+    """
+
+    def __init__(self, reader: SqliteReader) -> None:
+        self._reader = reader
+        self.recently_removed_max = reader.recently_removed_max
+        self._newest: SqliteSnapshot | None = None
+        self._began_s = 0.0
+        #: How many snapshots of it are open.
+        self._open = 0
+
+    def snapshot(self, ts: Timestamp | None = None) -> SqliteSnapshot:
+        """Return the newest snapshot, or the one at exactly `ts`.
+
+        Raises:
+            OutOfRetention: `ts` is older than the history that is kept.
+        """
+        newest = self._newest
+        if newest is None or ts is None or ts > newest.ts:
+            if self._open:
+                return self._reader.snapshot(ts)
+            self.end()
+            newest = self._newest = self._reader.snapshot()
+            self._began_s = perf_counter()
+        shared = newest.shared_by(self)
+        found = shared if ts is None or ts == newest.ts else shared.at(ts)
+        self._open += 1
+        return found
+
+    def give_back(self, connection: apsw.Connection) -> None:
+        """Note that a snapshot has ended."""
+        del connection
+        self._open -= 1
+
+    def end(self, *, older_than_s: float = 0.0) -> None:
+        """End the read transaction, if it has gone on for so long and no snapshot of it is open."""
+        newest = self._newest
+        if newest is None or self._open or perf_counter() - self._began_s < older_than_s:
+            return
+        self._newest = None
+        newest.close()
+
+
+class _Owner(Protocol):
+    """Whoever has the connection of a snapshot."""
+
+    @property
+    def recently_removed_max(self) -> int:
+        """Return up to how many removed entries all of them are looked at."""
+
+    def give_back(self, connection: apsw.Connection) -> None:
+        """Take back the connection of a snapshot that has ended."""
+
+
 class _Removed(NamedTuple):
     """How many entries had been removed at the timestamp of a snapshot, or fewer, and until now."""
 
@@ -200,15 +252,37 @@ _ANY_REMOVED: Final = _Removed(0, 1)
 class SqliteSnapshot:
     """All data of a SQLite store as of one timestamp."""
 
-    __slots__ = ("_connection", "_reader", "_removed", "ts")
+    __slots__ = ("_connection", "_owner", "_removed", "ts")
 
     def __init__(
-        self, reader: SqliteReader, connection: apsw.Connection, ts: Timestamp, removed: _Removed
+        self, owner: _Owner, connection: apsw.Connection, ts: Timestamp, removed: _Removed
     ) -> None:
         self.ts: Timestamp = ts
-        self._reader = reader
+        self._owner = owner
         self._connection: apsw.Connection | None = connection
         self._removed = removed
+
+    def shared_by(self, owner: _Owner) -> SqliteSnapshot:
+        """Return the same snapshot, whose end `owner` is told."""
+        return SqliteSnapshot(owner, self._open(), self.ts, self._removed)
+
+    def at(self, ts: Timestamp) -> SqliteSnapshot:
+        """Return the snapshot at an older timestamp, of the same read transaction.
+
+        Raises:
+            OutOfRetention: `ts` is older than the history that is kept.
+        """
+        assert ts < self.ts, f"{ts} is not here yet, the newest is {self.ts}"
+        connection = self._open()
+        try:
+            floor = one(connection, "floor")
+            _, removed_by = next(connection.execute(SQL["removed_by"], (ts,)))
+        except apsw.Error as error:
+            fail(error)
+        if ts < floor:
+            raise OutOfRetention(f"the snapshot at {ts} is gone: history begins at {floor}")
+        removed = _Removed(removed_by, self._removed.now)
+        return SqliteSnapshot(self._owner, connection, ts, removed)
 
     def get(self, table: int, id: str) -> bytes | None:
         """Return a document's packed fields, or None."""
@@ -226,7 +300,7 @@ class SqliteSnapshot:
         then, now = self._removed
         if now == then:
             query = f"scan_{order.value}"
-        elif now - then <= self._reader.recently_removed_max:
+        elif now - then <= self._owner.recently_removed_max:
             query = f"scan_recent_{order.value}"
             parameters += (then,)
         else:
@@ -258,7 +332,7 @@ class SqliteSnapshot:
         """End the read transaction: an open one keeps the log from being checkpointed."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._reader.give_back(connection)
+            self._owner.give_back(connection)
 
     def __enter__(self) -> SqliteSnapshot:
         return self
@@ -342,6 +416,9 @@ def connect(path: Path) -> apsw.Connection:
     """Open a connection to a store's file."""
     connection = apsw.Connection(str(path), statementcachesize=64)
     connection.set_busy_timeout(_BUSY_MS)
+    # Else SQLite plans a statement anew for each value that a range is bound to, which costs several
+    # times what reading a document does.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     return connection
 
 
