@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Container, Iterable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from camber import limits
 from camber.deployment.instance import Instance, open_instance, temporary_instance
@@ -296,7 +297,7 @@ class Deployment:
             with closing(self.engine.begin("clear tables")) as transaction:
                 declared = self.releases.serving(transaction).analysis.tables
                 cleared = tuple(_cleared(transaction, name, declared) for name in set(names))
-                finished = replace(transaction.finish(), staged=cleared)
+                finished = msgspec.structs.replace(transaction.finish(), staged=cleared)
             await self.engine.committer.commit(finished)
 
     async def close(self) -> None:

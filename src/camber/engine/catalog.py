@@ -57,6 +57,13 @@ class IndexEntry:
     unique: bool = False
     state: IndexState = IndexState.ENABLED
     since: Timestamp = 0
+    #: The fields of every key, tie-breaks included.
+    all_fields: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        is_built_in = self.name in {"by_id", "by_creation_time"}
+        ties = (ID_FIELD,) if is_built_in else (CREATION_TIME_FIELD, ID_FIELD)
+        object.__setattr__(self, "all_fields", (*self.fields, *ties))
 
     def key(self, document: dict[str, Value]) -> bytes:
         """Return where `document` (system fields included) stands in this index."""

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
 from sortedcontainers import SortedDict
 
 from camber import limits
@@ -53,8 +54,7 @@ class Entropy(Protocol):
         """Return `count` unpredictable bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedTransaction:
+class FinishedTransaction(msgspec.Struct, frozen=True, kw_only=True):
     """What a transaction read and wants to change, for the committer."""
 
     begin_ts: Timestamp
@@ -318,6 +318,8 @@ class Transaction:
         #: Those that have not recorded what they read yet, with what to record it under.
         self._open_scans: dict[Scan, tuple[IndexId, bytes]] = {}
         self._written_tables: set[int] = set()
+        #: What was got from the snapshot, by id.
+        self._got: dict[str, bytes | None] = {}
         # At least the snapshot's own moment, so that a document never seems older than what its
         # transaction has read (semantics 1.3).
         self._next_creation_time = max(snapshot.ts + 1, now_ns) / 1e6
@@ -379,7 +381,7 @@ class Transaction:
         self._check_intervals()
         self.depend_on_document(table.number, id)
         pending = self._pending.get(id)
-        packed = self._snapshot.get(table.number, id) if pending is None else pending.after
+        packed = self._stored(table, id) if pending is None else pending.after
         if packed is not None and not table.is_system:
             self._count_read(1, len(packed))
         return packed
@@ -485,8 +487,7 @@ class Transaction:
     def replace(self, id: str, fields: dict[str, Value]) -> None:
         """Give an existing document new fields. Equal ones are no write at all."""
         table, current = self._existing(id)
-        before = unpack(current)
-        assert isinstance(before, dict)
+        before = _unpacked(current)
         document = {
             **fields,
             ID_FIELD: id,
@@ -494,7 +495,8 @@ class Transaction:
         }
         packed = pack(document)
         if packed != current:
-            self._put(table, id, packed, document)
+            known = self._pending.get(id) or _Pending(table, current, table.keys(before), None, {})
+            self._put(table, id, packed, document, known)
 
     def delete(self, id: str) -> None:
         """Remove an existing document."""
@@ -551,11 +553,18 @@ class Transaction:
 
     # The write buffer.
 
+    def _stored(self, table: TableEntry, id_: str) -> bytes | None:
+        """Return what the snapshot has: whoever writes a document has read it before."""
+        if id_ in self._got:
+            return self._got[id_]
+        packed = self._got[id_] = self._snapshot.get(table.number, id_)
+        return packed
+
     def _existing(self, id_: str) -> tuple[TableEntry, bytes]:
         table = self.table_by_number(decode_id(id_).table_number)
         assert table is not None, f"no table has the number in {id_}"
         pending = self._pending.get(id_)
-        current = self._snapshot.get(table.number, id_) if pending is None else pending.after
+        current = self._stored(table, id_) if pending is None else pending.after
         assert current is not None, f"{id_} does not exist: callers read it first"
         return table, current
 
@@ -565,14 +574,14 @@ class Transaction:
         id_: str,
         packed: bytes | None,
         document: dict[str, Value] | None,
-        absent: _Pending | None = None,
+        known: _Pending | None = None,
     ) -> None:
         self._count_written(table, id_, document)
         self._record_indexes_of(table)
         previous = self._pending.get(id_)
-        known = previous or absent
+        known = previous or known
         if known is None:
-            before = self._snapshot.get(table.number, id_)
+            before = self._stored(table, id_)
             before_keys = {} if before is None else table.keys(_unpacked(before))
         else:
             before, before_keys = known.before, known.before_keys
@@ -729,8 +738,7 @@ class Transaction:
         ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """What a transaction has read and written of user tables."""
 
     documents_read: int

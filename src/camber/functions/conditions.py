@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, IndexEntry
+import msgspec
+
+from camber.engine.catalog import IndexEntry
 from camber.errors import DeveloperError
 from camber.occ.interval import Interval
 from camber.values.keys import encode_part, prefix_end
@@ -73,8 +75,7 @@ def any_of(*values: Any) -> Any:
     return AnyOf(values)
 
 
-@dataclass(frozen=True, slots=True)
-class SelectedKeys:
+class SelectedKeys(msgspec.Struct, frozen=True, gc=False):
     """The keys that conditions select, and the equality prefix that all of them share."""
 
     interval: Interval
@@ -96,7 +97,7 @@ def select(
         DeveloperError: the conditions are not equalities on the first fields of the index, then
             at most one range on the next.
     """
-    fields = index_fields(index)
+    fields = index.all_fields
     unknown = [path for path in conditions if path not in fields]
     if unknown:
         msg = f"{shown} has no field {unknown[0]!r}; its fields are {', '.join(fields)}"
@@ -131,10 +132,3 @@ def select(
         key = prefix + encode_part(encode(ranges[0], wanted.upper.value))
         end = prefix_end(key) if wanted.upper.inclusive else key
     return SelectedKeys(Interval(start, end), prefix)
-
-
-def index_fields(index: IndexEntry) -> tuple[str, ...]:
-    """Return the fields of every key of an index, tie-breaks included."""
-    if index.name in {"by_id", "by_creation_time"}:
-        return (*index.fields, ID_FIELD)
-    return (*index.fields, CREATION_TIME_FIELD, ID_FIELD)

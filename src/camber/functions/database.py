@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 from typing import Any, Generic, Literal, TypeVar, cast, overload
@@ -40,8 +39,7 @@ Doc = TypeVar("Doc")
 _SPLIT_PAGE_ITEMS = limits.array_length_max * limits.page_split_recommended_percent // 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseAccess:
+class DatabaseAccess(msgspec.Struct, frozen=True, kw_only=True):
     """What the database of one execution works with."""
 
     transaction: Transaction
@@ -50,7 +48,7 @@ class DatabaseAccess:
     cursors: CursorCipher
     #: Where documents are kept that a result may hand on.
     stored: StoredDocuments
-    pagination: PaginationState = field(default_factory=PaginationState)
+    pagination: PaginationState = msgspec.field(default_factory=PaginationState)
 
     def declared(self, name: str) -> DeclaredTable | None:
         """Return what is declared of a table."""
@@ -576,8 +574,7 @@ class Query(Generic[Doc]):
         return all(predicate(document) for predicate in self._filters)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(msgspec.Struct, frozen=True):
     """What a query scans."""
 
     table: TableEntry

@@ -13,8 +13,7 @@ from __future__ import annotations
 import builtins
 import contextvars
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Literal, TextIO
 
@@ -140,14 +139,19 @@ def shown(value: Any) -> str:
 _current: contextvars.ContextVar[Log | None] = contextvars.ContextVar("camber_log", default=None)
 
 
-@contextmanager
-def capturing(log: Log) -> Iterator[None]:
+class capturing:  # noqa: N801  # a statement of its own, as contextlib's are
     """Send what is printed within the block, in this context, to `log`."""
-    token = _current.set(log)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_log", "_token")
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._log)
+
+    def __exit__(self, *exc: object) -> None:
+        _current.reset(self._token)
 
 
 def _is_debugger(frame: FrameType) -> bool:

@@ -6,9 +6,10 @@ and exclude their end are all that is needed: a point is [key, key + 00).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
+
+import msgspec
 
 from camber.values.keys import prefix_end
 
@@ -23,8 +24,7 @@ class Order(Enum):
     DESC = "desc"
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(msgspec.Struct, frozen=True, gc=False):
     """All keys from `start` up to but not including `end`; no end means all that follow."""
 
     start: bytes

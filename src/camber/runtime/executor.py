@@ -8,7 +8,6 @@ the store.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -87,8 +86,7 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
 Progress: TypeAlias = Callable[[LogLine], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueryExecuted:
+class QueryExecuted(msgspec.Struct, frozen=True, kw_only=True):
     """A finished run of a query.
 
     `observed_time` says that it has read the clock, so that its result grows old by itself.
@@ -101,8 +99,7 @@ class QueryExecuted:
     run: Run = Run()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MutationExecuted:
+class MutationExecuted(msgspec.Struct, frozen=True, kw_only=True):
     """A finished run of a mutation, which has not committed.
 
     `value` is packed. `recorded_ts` is the commit of an earlier run of the same session request,

@@ -91,8 +91,8 @@ def admitted(
             are too large or no value.
     """
     function = find(application.functions, call)
-    display = FunctionPath.parse(call.path).display
     if function is None:
+        display = _display(call)
         if call.component_path and call.caller is not Caller.CLIENT:
             msg = f"No component is mounted at '{call.component_path}'"
         elif call.caller is Caller.CLIENT:
@@ -105,7 +105,7 @@ def admitted(
         raise FunctionNotFound(msg)
     if function.kind is not kind:
         msg = (
-            f"'{display}' was executed as {_article(kind)}, but it is defined as "
+            f"'{_display(call)}' was executed as {_article(kind)}, but it is defined as "
             f"{_article(function.kind)}"
         )
         raise InvalidFunctionCall(msg)
@@ -113,11 +113,15 @@ def admitted(
         raise ArgumentValidationError(call.arguments_error)
     if _is_larger(call.arguments, limits.arguments_bytes_max):
         msg = (
-            f"the arguments of {display} are larger than {limits.arguments_bytes_max} bytes, the "
+            f"the arguments of {_display(call)} are larger than {limits.arguments_bytes_max} bytes, the "
             "most for one call. Send less, or store a file"
         )
         raise ArgumentValidationError(msg)
     return function
+
+
+def _display(call: FunctionCall) -> str:
+    return FunctionPath.parse(call.path).display
 
 
 def not_admitted(texts: FailureTexts, error: DeveloperError, call: FunctionCall) -> Failure:

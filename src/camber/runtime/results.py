@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from camber.engine.transaction import NOTHING_USED, Usage
 from camber.functions.logs import LogLine
 from camber.values.packed import unpack
@@ -47,8 +49,7 @@ class Failure:
         return None if self.data is None else encode_value(unpack(self.data))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """How a run of a function went, for the operator. Callers are not told.
 
     `log_lines` are whole whether or not callers may see them. `user_s` is the processor time of

@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import msgspec
+
 from camber import limits
 from camber.engine import system_tables
 from camber.engine.catalog import TableEntry
@@ -295,13 +297,9 @@ class _Execution:
     #: A system error that user code may have swallowed: the run fails with it nevertheless.
     system_error: RequestError | None = None
     _stored: StoredDocuments = field(init=False)
-    _auth: Auth = field(init=False)
-    _env: Environment = field(init=False)
 
     def __post_init__(self) -> None:
         self._stored = StoredDocuments(self.transaction)
-        self._auth = Auth(self._user)
-        self._env = Environment(self._variable)
 
     def invoke(
         self,
@@ -346,13 +344,11 @@ class _Execution:
             pagination=pagination,
         )
         calls = _NestedCalls(self, function.kind, log, depth)
+        # Held by the context alone: what refers to itself is only found by a collection.
+        auth, env = Auth(self._user), Environment(self._variable)
         if function.kind is FunctionKind.QUERY:
-            return QueryCtx(
-                db=DatabaseReader(access), auth=self._auth, env=self._env, log=log, calls=calls
-            )
-        return MutationCtx(
-            db=DatabaseWriter(access), auth=self._auth, env=self._env, log=log, calls=calls
-        )
+            return QueryCtx(db=DatabaseReader(access), auth=auth, env=env, log=log, calls=calls)
+        return MutationCtx(db=DatabaseWriter(access), auth=auth, env=env, log=log, calls=calls)
 
     def _user(self) -> UserIdentity | None:
         self.read_identity = True
@@ -362,8 +358,7 @@ class _Execution:
         return self.variables.get(self.transaction, name)
 
 
-@dataclass(frozen=True, slots=True)
-class _NestedCalls:
+class _NestedCalls(msgspec.Struct, frozen=True):
     """The calls of one function within its transaction."""
 
     execution: _Execution

@@ -200,7 +200,8 @@ class StringPlan(Plan):
     def encode(self, value: Any, names: TableNames) -> Value:
         if not isinstance(value, str):
             raise self.refuse(value)
-        return _canonical(str.__str__(value), self)
+        text = str.__str__(value)
+        return text if text.isascii() else _canonical(text, self)
 
 
 def _canonical(value: object, plan: Plan) -> Value:

@@ -167,6 +167,7 @@ class DeclaredTable:
     handed_on: bytes = b""
     _may_hand_on: bool = False
     _wire_names: dict[str, str] = field(default_factory=dict)
+    _by_name: dict[str, FieldPlan] = field(default_factory=dict)
 
     def resolve(self, compiler: Compiler) -> None:
         """Compile the annotations and check the indexes against them.
@@ -186,6 +187,7 @@ class DeclaredTable:
         self._may_hand_on = handed_on is not None
         self.handed_on = handed_on or b""
         self._wire_names = {f.attribute: f.name for f in plan.fields}
+        self._by_name = {f.name: f for f in plan.fields}
         _check_indexes(self, plan)
 
     @property
@@ -302,10 +304,9 @@ class DeclaredTable:
             SchemaEnforcementError: the patched document would not fit the table.
         """
         found: dict[str, Value] = {}
-        by_name = {f.name: f for f in self.plan.fields}
         try:
             for name, item in patch.items():
-                known = by_name.get(name)
+                known = self._by_name.get(name)
                 found[name] = item if item is UNSET else self._encode_field(name, item, names)
                 if item is UNSET and known is not None and known.required:
                     raise self.plan.lacks(known, dict(patch))
@@ -314,7 +315,7 @@ class DeclaredTable:
         return found
 
     def _encode_field(self, name: str, item: Any, names: TableNames) -> Value:
-        known = next((f for f in self.plan.fields if f.name == name), None)
+        known = self._by_name.get(name)
         if known is None:
             if self.strict:
                 raise self.plan.has_extra({name: item})
@@ -335,7 +336,7 @@ class DeclaredTable:
         """
         if value is UNSET:
             return cast("Value", value)
-        known = next((f for f in self.plan.fields if f.name == path), None)
+        known = self._by_name.get(path)
         if known is not None:
             try:
                 return known.plan.encode(value, names)
