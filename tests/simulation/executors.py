@@ -7,9 +7,8 @@ worker, so it goes on where it was.
 
 from __future__ import annotations
 
-import contextlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,18 +45,18 @@ class _Channel:
         self.is_ended = False
         self._has_answered = False
 
-    def receive(self, *, timeout_s: float | None = None) -> list[ToExecutor] | None:
+    def receive(self) -> list[ToExecutor] | None:
+        messages = self.poll()
+        if messages == []:
+            raise Parked
+        return messages
+
+    def poll(self) -> list[ToExecutor] | None:
         if self._has_answered:
             self._has_answered = False
             raise Answered
         messages, self.messages = self.messages, []
-        if messages:
-            return messages
-        if self.is_ended:
-            return None
-        if timeout_s is None:
-            raise Parked
-        return []
+        return None if self.is_ended and not messages else messages
 
     def send(self, data: bytes) -> None:
         self._has_answered = True
@@ -69,9 +68,21 @@ class _Unbounded:
 
     is_spent = False
 
-    @contextlib.contextmanager
-    def one_transaction(self) -> Iterator[None]:
-        yield
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def rest(self) -> None:
+        pass
+
+
+class _Unshared:
+    """Snapshots that share nothing: when that ends is up to the clock."""
+
+    def end(self, *, older_than_s: float = 0.0) -> None:
+        pass
 
 
 @dataclass
@@ -131,6 +142,7 @@ class Executors:
                 test_hooks=start.test_hooks,
             ),
             loaded=loaded,
+            snapshots=_Unshared(),
             budget=_Unbounded(),  # type: ignore[arg-type]
             memory=_Memory(self.chance),  # type: ignore[arg-type]
             describe=lambda name, application: None,

@@ -113,6 +113,17 @@ class Plan(ABC):
     def encode(self, value: Any, names: TableNames) -> Value:
         """Return the wire value of what user code gave, or raise `ValidationError`."""
 
+    def encode_all(self, values: list[Any] | tuple[Any, ...], names: TableNames) -> list[Value]:
+        """Return the wire values of the items of an array, or raise `ValidationError`."""
+        encode = self.encode
+        items: list[Value] = []
+        try:
+            for item in values:
+                items.append(encode(item, names))  # the error needs the place
+        except ValidationError as error:
+            raise error.under(f"[{len(items)}]") from None
+        return items
+
     def refuse(self, value: object, reason: str = "") -> ValidationError:
         """Return the error for a value that does not match."""
         return ValidationError(reason or "Value does not match validator.", value, self)
@@ -396,14 +407,7 @@ class ArrayPlan(Plan):
     def encode(self, value: Any, names: TableNames) -> Value:
         if not isinstance(value, list | tuple):
             raise self.refuse(value)
-        encode = self.item.encode
-        items: list[Value] = []
-        try:
-            for item in value:
-                items.append(encode(item, names))
-        except ValidationError as error:
-            raise error.under(f"[{len(items)}]") from None
-        return items
+        return self.item.encode_all(value, names)
 
 
 @dataclass(frozen=True, slots=True)

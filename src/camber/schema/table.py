@@ -76,9 +76,9 @@ class StoredDocuments:
         self._documents += documents
         self._packed.update(zip(map(id, documents), packed, strict=True))
 
-    def packed(self, document: object) -> bytes | None:
-        """Return what a document was made of, if that is known."""
-        return self._packed.get(id(document))
+    def packed(self, documents: Iterable[object]) -> list[bytes | None]:
+        """Return what documents were made of, where that is known."""
+        return list(map(self._packed.get, map(id, documents)))
 
 
 class SchemaError(CamberError):
@@ -390,14 +390,29 @@ class _DocumentPlan(ObjectPlan):
     table: DeclaredTable
 
     def encode(self, value: Any, names: TableNames) -> Value:
-        if type(names) is StoredDocuments and type(value) is self.table.cls:
-            packed = names.packed(value)
-            if packed is not None and packed.startswith(self.table.handed_on):
-                return _raw(packed)
-        return super().encode(value, names)
+        handed_on = self._handed_on([value], names)
+        return super().encode(value, names) if handed_on is None else handed_on[0]
+
+    def encode_all(self, values: list[Any] | tuple[Any, ...], names: TableNames) -> list[Value]:
+        handed_on = self._handed_on(values, names)
+        return super().encode_all(values, names) if handed_on is None else handed_on
+
+    def _handed_on(
+        self, documents: list[Any] | tuple[Any, ...], names: TableNames
+    ) -> list[Value] | None:
+        """Return the documents as they are stored, if that is what they all are in a result."""
+        if type(names) is not StoredDocuments or {self.table.cls} != set(map(type, documents)):
+            return None
+        packed = names.packed(documents)
+        if None in packed:
+            return None
+        begin = self.table.handed_on
+        if begin and not all(each.startswith(begin) for each in packed if each is not None):
+            return None
+        return list(map(_raw, packed))
 
 
-_raw: Final = cast("Callable[[bytes], Value]", msgspec.Raw)
+_raw: Final = cast("Callable[[bytes | None], Value]", msgspec.Raw)
 
 
 def _is_scalar(plan: Plan) -> bool:
