@@ -125,3 +125,26 @@ async def _run(deployment, path, args, session):
     )
     assert result.failure is None, result.failure
     return result.ts
+
+
+def test_the_secret_and_the_folders_above_it_are_durable(tmp_path, monkeypatch):
+    """What SQLite does not sync, since it does not know of it."""
+    synced = []
+    fsync = os.fsync
+
+    def noting(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    data = tmp_path / "new" / "data"
+
+    async def open_and_close():
+        settings = DeploymentSettings(root=BANK, functions="backend", data=data)
+        await (await Deployment.open(settings)).close()
+
+    asyncio.run(open_and_close())
+    assert {str(tmp_path), str(tmp_path / "new"), str(data)} <= set(synced)
+    # The secret itself under the name that it had before it was whole, and then its name.
+    secret = synced.index(str(data / f"{_SECRET}.new"))
+    assert str(data) in synced[secret:]

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from camber import limits
+from camber.deployment.durable import make_folder
 from camber.deployment.instance import Instance, open_instance, temporary_instance
 from camber.deployment.issued_keys import IssuedKeys
 from camber.deployment.kept_releases import RELEASES
@@ -128,7 +129,7 @@ class Deployment:
         if settings.store == MEMORY:
             instance = temporary_instance(settings.name, host)
         else:
-            settings.data.mkdir(parents=True, exist_ok=True)
+            make_folder(settings.data)
             instance = open_instance(settings.data, settings.name, host)
         deployment = cls(
             settings=settings, host=host, store=_open_store(settings), instance=instance

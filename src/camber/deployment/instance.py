@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from camber.deployment.durable import sync
 from camber.errors import CamberError
 from camber.host import Host
 
@@ -97,3 +98,5 @@ def _write_once(file: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(file)
+    # Whoever was given a key, or keeps a variable, counts on the secret from now on.
+    sync(file.parent)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Final
 
 from camber.deployment.archive import ArchiveRefused, unpack
 from camber.deployment.dependencies import Dependencies, dependencies_of
+from camber.deployment.durable import make_folder, sync
 from camber.deployment.environments import Environments
 from camber.deployment.project import Project, load_project
 from camber.deployment.source import (
@@ -75,7 +75,7 @@ class KeptReleases:
 
     def partial(self) -> Path:
         """Return a path for something that is being written; whoever writes it removes it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         return self._folder / f"{_PARTIAL}{self._host.random_bytes(8).hex()}"
 
     def keep_archive(self, archive: Path, digest: str) -> KeptRelease:
@@ -191,9 +191,9 @@ class KeptReleases:
     def _write(self, file: Path, text: str) -> None:
         partial = self.partial()
         partial.write_text(f"{text}\n", encoding="utf-8")
-        _sync(partial)
+        sync(partial)
         partial.replace(file)
-        _sync(self._folder)
+        sync(self._folder)
 
 
 def _unpacked(archive: Path, source: Path, digest: str) -> Project:
@@ -225,16 +225,8 @@ def _files(source: Path) -> list[str]:
 
 def _make_durable(folder: Path) -> None:
     for path in folder.rglob("*"):
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)
+    sync(folder)
 
 
 def _dependencies(kept: KeptRelease) -> Dependencies | None:
