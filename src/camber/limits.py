@@ -169,6 +169,19 @@ commit_group_max: Final = 256
 #: Transactions that wait for a group before new ones are refused (`CommitterFullError`).
 commit_queue_max: Final = 10_000
 
+# The store.
+
+#: Pages of 4 KiB in the log of writes from which they are put into the file. More are written twice
+#: less often, but take longer to be found by readers, and hold up commits for longer.
+store_log_pages: Final = 4000
+#: Pages at which an append puts them in itself, if nobody else has: readers may keep the log from
+#: beginning anew for a while, but not for ever.
+store_log_pages_max: Final = 64_000
+#: How long an append waits for readers so that the log can begin anew, in seconds.
+store_log_wait_s: Final = 0.01
+#: Pages that the writer keeps in memory, in KiB: those on the way to where rows are added.
+store_cache_kib: Final = 64 * 1024
+
 # The network (protocol 3, 4).
 
 #: Body of one HTTP API call: the arguments plus their envelope.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import apsw
 import pytest
 
+from camber import limits
 from camber.errors import OutOfRetention
 from camber.occ.interval import ALL, Order
 from camber.storage.index_ids import by_id_index
@@ -161,3 +163,71 @@ def test_a_store_of_a_later_format_is_refused(tmp_path):
     other.close()
     with pytest.raises(StoreUnusable, match="has format 3; this version of Camber reads formats"):
         SqliteStore(path)
+
+
+def _inserts(first, count):
+    for ts in range(first, first + count):
+        change = DocumentChange(
+            table=10001,
+            id=encode_id(10001, ts.to_bytes(16, "big")),
+            before=None,
+            after=bytes(2000),
+            entries=(),
+        )
+        yield Commit(ts=ts, changes=(change,), source="test")
+
+
+def test_the_log_stays_small_however_long_readers_come_and_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "store_log_pages", 50)
+    path = tmp_path / "store.sqlite"
+    log = tmp_path / "store.sqlite-wal"
+    largest = []
+    with closing(SqliteStore(path)) as store:
+        reader = store.snapshot()
+        for ts in range(1, 2000, 10):
+            store.append(list(_inserts(ts, 10)))
+            if ts % 200 == 1:
+                reader.close()
+            if store.checkpoint():
+                store.finish_checkpoint()
+            if ts % 200 == 1:
+                reader = store.snapshot()
+            largest.append(log.stat().st_size)
+        reader.close()
+    # Some 2,000 pages were written.
+    assert max(largest) < 300 * 4096
+
+
+def test_a_reader_that_stays_does_not_stop_commits(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "store_log_pages", 5)
+    with closing(SqliteStore(tmp_path / "store.sqlite")) as store:
+        store.append(list(_inserts(1, 1)))
+        with store.snapshot() as snapshot:
+            store.append(list(_inserts(2, 20)))
+            assert store.checkpoint()
+            store.finish_checkpoint()
+            store.append(list(_inserts(22, 1)))
+            assert snapshot.get(10001, encode_id(10001, (22).to_bytes(16, "big"))) is None
+        with store.snapshot() as snapshot:
+            assert snapshot.get(10001, encode_id(10001, (22).to_bytes(16, "big"))) is not None
+
+
+def test_history_is_trimmed_a_bounded_number_of_rows_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "history_rows_trimmed", 3)
+    with closing(SqliteStore(tmp_path / "store.sqlite")) as store:
+        store.append([_commit(1, None, b"0")])
+        for ts in range(2, 12):
+            store.append([_commit(ts, b"%d" % (ts - 2), b"%d" % (ts - 1))])
+
+        def rows():
+            return next(store._writer.execute("SELECT count(*) FROM documents_history"))[0]
+
+        assert rows() == 10
+        left = []
+        while store.trim(before=10, commits_max=100):
+            left.append(rows())
+        # The history of the newest commit stays, and what was forgotten is never read again.
+        assert left == [7, 4, 1]
+        assert store.history_floor() == 10
+        with store.snapshot(10) as snapshot:
+            assert snapshot.get(10001, ID) == b"9"

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from camber import limits
+from camber.deployment.checkpoints import checkpoint_again_and_again
 from camber.deployment.durable import make_folder
 from camber.deployment.instance import Instance, open_instance, temporary_instance
 from camber.deployment.issued_keys import IssuedKeys
@@ -105,6 +106,7 @@ class Deployment:
         #: How late timers come.
         self.loop_lag_s = Histogram(SECONDS)
         self._lag = host.spawn("loop lag", _observe_lag(host, self.loop_lag_s))
+        self._checkpoints = host.spawn("checkpoints", checkpoint_again_and_again(self.engine))
         self._maintenance = host.spawn(
             "maintenance",
             Maintenance(
@@ -303,9 +305,10 @@ class Deployment:
 
     async def close(self) -> None:
         """End what runs, write what waits, and close the store."""
-        self._lag.cancel()
-        self._maintenance.cancel()
-        await asyncio.gather(self._lag, self._maintenance, return_exceptions=True)
+        background = (self._lag, self._checkpoints, self._maintenance)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await self.transfers.close()
         await self.pushes.close()
         await self.runtime.close()

@@ -7,8 +7,7 @@ from typing import Protocol
 
 from camber.occ.interval import IndexId, Interval, Order
 from camber.storage.index_ids import by_id_index
-from camber.storage.store import DocumentChange, Row, Snapshot
-from camber.values.keys import encode_key
+from camber.storage.store import DocumentChange, Row, Snapshot, id_key
 from camber.values.timestamp import Timestamp
 
 
@@ -32,7 +31,7 @@ class AheadSnapshot:
         after = change.after
         self._documents[change.table, change.id] = after
         by_id = self._keys.setdefault(by_id_index(change.table), {})
-        by_id[encode_key([change.id])] = after
+        by_id[id_key(change.id)] = after
         for entry in change.entries:
             keys = self._keys.setdefault(entry.index, {})
             count = self._counts.get(entry.index, 0)

@@ -26,10 +26,10 @@ from camber.storage.store import (
     StagedTwice,
     StagingLost,
     TooManyRevisions,
+    id_key,
     id_of_key,
 )
 from camber.values.ids import id_length
-from camber.values.keys import encode_key
 from camber.values.timestamp import Timestamp
 
 #: Revisions of one key, oldest first: packed fields for a document, b"" for an entry, None for
@@ -73,7 +73,7 @@ class MemoryStore:
                 assert commit.ts > self._newest
                 self._newest = commit.ts
                 for change in commit.changes:
-                    key = encode_key([change.id])
+                    key = id_key(change.id)
                     self._put(by_id_index(change.table), key, commit.ts, change.after)
                     for entry in change.entries:
                         if entry.removed == entry.added:
@@ -175,6 +175,13 @@ class MemoryStore:
                         del revisions_by_key[key]
             return len(due) > len(old)
 
+    def checkpoint(self) -> bool:
+        """Return False: everything is in its place."""
+        return False
+
+    def finish_checkpoint(self) -> None:
+        """Do nothing: see `checkpoint`."""
+
     def history_bytes(self) -> int:
         """Return about how many bytes of history are kept."""
         with self._lock:
@@ -265,7 +272,7 @@ class MemorySnapshot:
     def get(self, table: int, id: str) -> bytes | None:
         """Return a document's packed fields, or None."""
         with self._store._lock:  # noqa: SLF001  # one class in two
-            return self._store._at(by_id_index(table), encode_key([id]), self.ts)  # noqa: SLF001
+            return self._store._at(by_id_index(table), id_key(id), self.ts)  # noqa: SLF001
 
     def scan(
         self, table: int, index: IndexId, interval: Interval, order: Order, limit: int

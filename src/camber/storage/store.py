@@ -22,7 +22,6 @@ from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.write_set import EVERY_KEY, EveryKey, IndexWrites
 from camber.storage.index_ids import by_id_index
 from camber.values.ids import id_length
-from camber.values.keys import encode_key
 from camber.values.timestamp import Timestamp
 
 
@@ -123,12 +122,17 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
         What staged tables add is for the store to count.
         """
-        return sum(
-            len(change.id)
-            + len(change.before or b"")
-            + sum(len(e.removed or b"") + len(e.added or b"") for e in change.entries)
-            for change in self.changes
-        )
+        size = 0
+        for change in self.changes:
+            size += len(change.id)
+            if change.before is not None:
+                size += len(change.before)
+            for entry in change.entries:
+                if entry.removed is not None:
+                    size += len(entry.removed)
+                if entry.added is not None:
+                    size += len(entry.added)
+        return size
 
 
 def index_writes(
@@ -137,7 +141,7 @@ def index_writes(
     """Return every index key that changes touch, old and new."""
     touched: dict[IndexId, set[bytes]] = {}
     for change in changes:
-        touched.setdefault(by_id_index(change.table), set()).add(encode_key([change.id]))
+        touched.setdefault(by_id_index(change.table), set()).add(id_key(change.id))
         for entry in change.entries:
             keys = touched.setdefault(entry.index, set())
             if entry.added is not None:
@@ -176,6 +180,11 @@ class Revisions:
     rows: list[Revision]
     #: Every commit up to here is in it.
     through: Timestamp
+
+
+def id_key(id: str) -> bytes:
+    """Return the key of an id, as `encode_key` does: ids are plain letters and digits."""
+    return b"\x10" + id.encode() + b"\0"
 
 
 def id_of_key(key: bytes) -> str:
@@ -277,6 +286,15 @@ class Store(Protocol):
         Takes the oldest commits, about `commits_max` of them and never the newest, and returns
         whether there may be more to forget.
         """
+
+    def checkpoint(self) -> bool:
+        """Put what was appended into its place, if there is enough of it.
+
+        Runs beside appends, on any one thread. If it returns True, `finish_checkpoint` is due.
+        """
+
+    def finish_checkpoint(self) -> None:
+        """Put the rest into its place, and begin the log anew; takes no longer than a few groups."""
 
     def history_bytes(self) -> int:
         """Return about how many bytes of history are kept."""

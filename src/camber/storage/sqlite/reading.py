@@ -31,15 +31,15 @@ from camber.storage.store import (
     Revisions,
     Row,
     TooManyRevisions,
+    id_key,
     id_of_key,
 )
-from camber.values.keys import encode_key
 from camber.values.timestamp import Timestamp
 
 #: Above every key: no part of a key starts with this byte.
 _KEY_MAX: Final = b"\xff"
 #: How long to wait for a lock that a backup tool may hold, in milliseconds.
-_BUSY_MS: Final = 10_000
+BUSY_MS: Final = 10_000
 #: Entries removed since a snapshot up to which all of them are looked at, wherever they stood: a
 #: scan takes some 50 µs longer then. Beyond, those that were ever removed within its interval are.
 _RECENTLY_REMOVED_MAX: Final = 500
@@ -287,7 +287,7 @@ class SqliteSnapshot:
     def get(self, table: int, id: str) -> bytes | None:
         """Return a document's packed fields, or None."""
         try:
-            return _get(self._open(), by_id_index(table), encode_key([id]), self.ts, self._removed)
+            return _get(self._open(), by_id_index(table), id_key(id), self.ts, self._removed)
         except apsw.Error as error:
             fail(error)
 
@@ -414,8 +414,8 @@ def fail(error: apsw.Error) -> NoReturn:
 
 def connect(path: Path) -> apsw.Connection:
     """Open a connection to a store's file."""
-    connection = apsw.Connection(str(path), statementcachesize=64)
-    connection.set_busy_timeout(_BUSY_MS)
+    connection = apsw.Connection(str(path), statementcachesize=128)
+    connection.set_busy_timeout(BUSY_MS)
     # Else SQLite plans a statement anew for each value that a range is bound to, which costs several
     # times what reading a document does.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)

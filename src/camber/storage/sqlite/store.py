@@ -21,6 +21,7 @@ from camber.errors import CamberError, StorageFailed
 from camber.occ.interval import IndexId
 from camber.storage.index_ids import by_id_index
 from camber.storage.sqlite.reading import (
+    BUSY_MS,
     SQL,
     SqliteReader,
     SqliteSnapshot,
@@ -92,6 +93,11 @@ class SqliteStore:
             if found == 1:
                 _take_over_format_1(self._writer)
             self._writer.execute(f"PRAGMA synchronous = {durability.value}")
+            self._writer.execute(f"PRAGMA cache_size = -{limits.store_cache_kib}")
+            self._writer.wal_autocheckpoint(limits.store_log_pages_max)
+            self._checkpointer = connect(path)
+            # Before its first read a connection knows nothing of the log.
+            one(self._checkpointer, "floor")
             self._newest: Timestamp
             self._numbers: Numbers
             self._history_bytes: int
@@ -201,6 +207,33 @@ class SqliteStore:
         self._writer.execute(SQL[f"trim_{kind}_history"], (floor, limits.history_rows_trimmed))
         return self._writer.changes() == limits.history_rows_trimmed
 
+    def checkpoint(self) -> bool:
+        """Put what was appended into its place, if there is enough of it."""
+        try:
+            pages, _ = self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+            if pages < limits.store_log_pages:
+                return False
+            self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            # Somebody else does it: the writer, or a backup.
+            return False
+        except apsw.Error as error:
+            fail(error)
+        return True
+
+    def finish_checkpoint(self) -> None:
+        """Put the rest into its place, and begin the log anew if no reader keeps it from that."""
+        self._writer.set_busy_timeout(int(limits.store_log_wait_s * 1000))
+        try:
+            self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+        except apsw.BusyError:
+            # The next one will.
+            pass
+        except apsw.Error as error:
+            fail(error)
+        finally:
+            self._writer.set_busy_timeout(BUSY_MS)
+
     def history_bytes(self) -> int:
         """Return about how many bytes of history are kept."""
         return self._history_bytes
@@ -251,6 +284,7 @@ class SqliteStore:
     def close(self) -> None:
         """Close the store. Snapshots must be closed before."""
         self._reader.close()
+        self._checkpointer.close()
         self._writer.close()
         self._lock_file.close()
 

@@ -17,8 +17,7 @@ import apsw
 from camber.occ.interval import IndexId
 from camber.storage.index_ids import by_id_index
 from camber.storage.sqlite.reading import SQL
-from camber.storage.store import Commit
-from camber.values.keys import encode_key
+from camber.storage.store import Commit, id_key
 from camber.values.timestamp import Timestamp
 
 #: Rows of the largest statement: larger ones gain nothing.
@@ -93,7 +92,7 @@ class GroupRows:
             for change in commit.changes:
                 if change.before is None:
                     continue
-                places.add((by_id_index(change.table), encode_key([change.id])))
+                places.add((by_id_index(change.table), id_key(change.id)))
                 places.update(
                     (entry.index, entry.removed)
                     for entry in change.entries
@@ -105,7 +104,7 @@ class GroupRows:
     def _add(self, commit: Commit) -> None:
         ts = commit.ts
         for change in commit.changes:
-            place = (by_id_index(change.table), encode_key([change.id]))
+            place = (by_id_index(change.table), id_key(change.id))
             if change.before is None:
                 self._document += 1
                 document = self._document
