@@ -63,7 +63,7 @@ simulate: setup
 
 # The property tests, for a long while.
 soak: setup
-	$(BIN)/pytest --hypothesis-profile=soak tests/values tests/occ tests/storage tests/engine tests/sync tests/proofs
+	$(BIN)/pytest --hypothesis-profile=soak tests/values tests/occ tests/storage tests/engine tests/sync tests/proofs tests/histories
 
 # Kill -9 and the loss of power, SEEDS=20 histories of each: docs/crashes.md.
 crash: setup
