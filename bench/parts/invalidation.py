@@ -110,7 +110,7 @@ async def _prepare(subscriptions: int) -> Engine:
             caller=Caller.APPLICATION,
             request_id="",
         )
-        queries.watch(await queries.run(call, engine.newest_ts), watcher)
+        (await queries.run(call, engine.newest_ts)).watch(watcher)
     return engine
 
 

@@ -74,6 +74,9 @@ async def test_a_push_is_seen_by_subscriptions_and_by_writers(it):
         def invalidated(self, result):
             stale.set()
 
+        def renew(self, at=None):
+            """Do nothing: it is asked for below."""
+
     call = FunctionCall(
         path="code:all",
         arguments=pack({}),
@@ -83,7 +86,7 @@ async def test_a_push_is_seen_by_subscriptions_and_by_writers(it):
     )
     runtime = it.deployment.runtime
     result = await runtime.query(call)
-    runtime.queries.watch(result, Watcher())
+    result.watch(Watcher())
     await it.push(code=FUNCTIONS.replace(".collect()", ".take(0)"))
     assert stale.is_set()
     assert unpack((await runtime.query(call)).packed) == []

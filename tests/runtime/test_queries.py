@@ -206,7 +206,7 @@ def test_the_cache_is_bounded_and_keeps_what_is_watched(tmp_path, monkeypatch):
 
     async def test(engine, gate, queries):
         watched = await queries.run(call(path="q:watched"), engine.newest_ts)
-        queries.watch(watched, Watching())
+        watched.watch(Watching())
         for number in range(50):
             await queries.run(call(path=f"q:f{number}"), engine.newest_ts)
         assert queries._cached_bytes <= 5000
@@ -224,7 +224,7 @@ def test_a_result_can_be_watched_though_the_cache_is_full(tmp_path, monkeypatch)
             result = await queries.run(call(path=f"q:f{number}"), engine.newest_ts)
             # Were it gone already, its session would ask again, and again.
             assert result.valid_until is None
-            queries.watch(result, Watching())
+            result.watch(Watching())
         assert gate.runs == 10
 
     with_gate(tmp_path, test)
@@ -302,7 +302,7 @@ def test_what_read_the_clock_grows_old_for_new_requests_only(tmp_path):
         engine.host = clock = SetClock()
         first = await queries.run(call(), engine.newest_ts)
         watcher = Watching()
-        queries.watch(first, watcher)
+        first.watch(watcher)
         clock.now_s += 16.999
         assert await queries.run(call(), engine.newest_ts) is first
         clock.now_s += 0.001
@@ -353,7 +353,7 @@ def test_an_old_result_is_forgotten_with_its_last_watcher(tmp_path):
         engine.host = clock = SetClock()
         first = await queries.run(call(), engine.newest_ts)
         watcher = Watching()
-        queries.watch(first, watcher)
+        first.watch(watcher)
         clock.now_s += 17
         second = await queries.run(call(), engine.newest_ts)
         held = queries._cached_bytes

@@ -62,7 +62,8 @@ class Machine:
         self.name = name
         self.is_alive = True
         self.children: list[Machine] = []
-        self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        #: In order: what is left of them is taken down in it.
+        self.tasks: weakref.WeakKeyDictionary[asyncio.Task[Any], None] = weakref.WeakKeyDictionary()
         self._buried: list[asyncio.Task[Any]] = []
         self.context = contextvars.copy_context()
         self.context.run(_machine.set, self)
@@ -285,7 +286,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         # A name of asyncio's own making counts the tasks of all runs.
         name = name or getattr(coro, "__qualname__", "task")
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
-        context[_machine].tasks.add(task)
+        context[_machine].tasks[task] = None
         return task
 
     def run_in_executor(self, executor, func, *args) -> Any:  # type: ignore[override]

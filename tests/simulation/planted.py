@@ -12,7 +12,7 @@ from typing import Any
 from camber.engine.transaction import Transaction
 from camber.occ.read_set import ReadSet
 from camber.runtime import transactions
-from camber.runtime.queries import Queries
+from camber.runtime.results import QueryResult
 from camber.runtime.transactions import TransactionRunner
 from tests.simulation.disk import Disk
 from tests.simulation.host import SimulatedWorker
@@ -47,13 +47,13 @@ def _no_conflicts() -> AbstractContextManager[None]:
 
 def _lost_invalidation() -> AbstractContextManager[None]:
     """Every fourth result that is watched is watched by nobody."""
-    watch, count = Queries.watch, itertools.count(1)
+    watch, count = QueryResult.watch, itertools.count(1)
 
-    def forgetful(self: Queries, result: Any, watcher: Any) -> None:
+    def forgetful(self: QueryResult, watcher: Any) -> None:
         if next(count) % 4:
-            watch(self, result, watcher)
+            watch(self, watcher)
 
-    return _patched(Queries, "watch", forgetful)
+    return _patched(QueryResult, "watch", forgetful)
 
 
 def _published_early() -> AbstractContextManager[None]:

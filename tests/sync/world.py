@@ -41,6 +41,7 @@ class Result:
         self.journal = None
         self.frames = None
         self.who = who
+        self.watched: set[Any] = set()
         self.value = world.value(name, ts, who)
         self.name = name
         for later in range(ts + 1, world.newest + 1):
@@ -50,6 +51,9 @@ class Result:
 
     def holds_at(self, ts):
         return self.ts <= ts and (self.valid_until is None or ts < self.valid_until)
+
+    def watch(self, query):
+        self.watched.add(query)
 
     @property
     def comparable(self):
@@ -88,7 +92,6 @@ class World:
         self.running_mutation = None
         self.committed_ts: Any = None
         self.running_actions = []
-        self.watched = {}
         self.results: list[Result] = []
         self.verify = None
         self.closed = None
@@ -107,7 +110,7 @@ class World:
         return [name, self.states[ts].get(name, 0), who if name == "me" else None]
 
     def moment(self):
-        return Moment(self.newest, 10**18 + self.newest)
+        return Moment(self.newest, 10**18 + self.newest, 0.0)
 
     def carry_out(self, effects):
         for effect in effects:
@@ -115,9 +118,6 @@ class World:
                 case Send() | Push():
                     assert self.closed is None, "sent after closing"
                     self.outbox.append(Sent(effect))
-                    if isinstance(effect, Push):
-                        for query in effect.watched:
-                            self.watched[query.query_id] = query
                 case Close():
                     self.closed = effect
                 case RunQuery():
@@ -128,8 +128,7 @@ class World:
                 case RunAction():
                     self.running_actions.append(effect)
                 case Unwatch():
-                    if self.watched.get(effect.query.query_id) is effect.query:
-                        del self.watched[effect.query.query_id]
+                    effect.result.watched.discard(effect.query)
                 case Verify():
                     self.verify = effect.message
                 case Adopt() | Note():
@@ -150,8 +149,8 @@ class World:
         for frame in effect.frames:
             self.books.receive(frame)
         self.check()
-        if effect.is_transition:
-            self.carry_out(self.session.transition_sent(self.moment()))
+        if effect.is_transition and self.session.transition_sent():
+            self.renew()
         return True
 
     def finish_query(self, at=0):
@@ -170,9 +169,9 @@ class World:
         ended = [r for r in self.results if r.name == name and r.valid_until is None]
         for result in ended:
             result.valid_until = self.newest
-        for watched in list(self.watched.values()):
-            if watched.result in ended:
-                watched.invalidated(watched.result)
+        for result in ended:
+            for query in result.watched:
+                query.invalidated(result)
         self.renew()
 
     # What the session asks meanwhile.

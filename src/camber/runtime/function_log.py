@@ -33,7 +33,7 @@ from camber.host import Host
 from camber.identity.identity import Admin, Anonymous, Identity, User
 from camber.measures import SECONDS, Histogram
 from camber.runtime.executor import FunctionCall, Origin
-from camber.runtime.results import Failure, QueryResult, Run
+from camber.runtime.results import Failure, QueryResult, Request, Run
 from camber.tracing import Tracing
 
 if TYPE_CHECKING:
@@ -249,34 +249,34 @@ class FunctionLog:
             self._wake()
 
     def answered(
-        self, path: str, component: str, origin: Origin, identity: Identity, result: QueryResult
+        self, request: Request, origin: Origin, identity: Identity, result: QueryResult, now_ns: int
     ) -> None:
-        """Note what `hit` notes, for one of many who have nothing but the result in common.
+        """Note what `hit` notes, for one of many to whom the same result goes.
 
         Their requests have no ids but those that readers are shown.
         """
-        if path.startswith("_"):
-            return
-        self.hits += 1
-        now_ns = self.host.now_ns()
         group = self._answers
         if (
-            group is not None
-            and self._answered is result
+            self._answered is result
+            and group is not None
             and group.key == self._last_key
             and now_ns - group.now_ns < _TOGETHER_NS
             and len(group.identities) < limits.function_log_entries_max
         ):
+            self.hits += 1
             self._last_key = group.key = group.key + 1
             group.identities.append(identity)
             return
+        if request.path.startswith("_"):
+            return
+        self.hits += 1
         self._last_key = max(self._last_key + 1, now_ns // 1000)
         failure = result.failure
         group = _Answers(
             self._last_key,
             now_ns,
-            path,
-            component,
+            request.path,
+            request.component,
             origin,
             [identity],
             None if failure is None else failure.full_text,

@@ -32,22 +32,12 @@ from camber.occ.read_set import ReadSet
 from camber.occ.subscriptions import Subscriptions
 from camber.runtime.executor import Executor, FunctionCall, QueryExecuted
 from camber.runtime.function_log import FunctionLog
-from camber.runtime.results import QueryResult, Watcher
+from camber.runtime.results import QueryResult, Request, Watcher
 from camber.storage.store import Commit
 from camber.values.timestamp import Timestamp
 
 #: Cached results that are looked at for each new one while the cache is too large.
 _EVICTION_STEPS = 64
-
-
-class Request(NamedTuple):
-    """What makes two query runs the same but for who asks."""
-
-    path: str
-    arguments: bytes
-    journal: str | None
-    caller: str
-    component: str
 
 
 #: A request; with who asked, as `identity_key` tells them apart, if the run read that.
@@ -167,13 +157,6 @@ class Queries:
     def results_watched(self) -> int:
         """Return how many results hold, each watched for commits that touch it."""
         return len(self._subscriptions)
-
-    def watch(self, result: QueryResult, watcher: Watcher) -> None:
-        """Tell `watcher` when `result` stops to hold at the newest timestamp."""
-        if result.watchers:
-            result.watchers[watcher] = None
-        else:
-            result.watchers = {watcher: None}
 
     def unwatch(self, result: QueryResult, watcher: Watcher) -> None:
         """Take a watcher back. A result that nobody watches may leave the cache."""
@@ -349,7 +332,7 @@ class Queries:
 
     def _renew(self, stale: list[QueryResult]) -> Iterator[None]:
         for result in stale:
-            for watcher in result.watchers:
+            for watcher in tuple(result.watchers):
                 watcher.renew()
                 yield
                 flight = self._flights.get(result.request)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -64,6 +64,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     began_s: float = 0.0
 
 
+class Request(NamedTuple):
+    """What makes two query runs the same but for who asks."""
+
+    path: str
+    arguments: bytes
+    journal: str | None
+    caller: str
+    component: str
+
+
 class Watcher(Protocol):
     """Somebody who wants to know when a result stops to hold. Called on the loop."""
 
@@ -78,7 +88,7 @@ class Watcher(Protocol):
         """
 
 
-#: Most results are looked at by nobody, or by one.
+#: Most results are looked at by nobody.
 NOBODY: Final[dict[Watcher, None]] = {}
 
 
@@ -125,7 +135,8 @@ class QueryResult:
         self.valid_until: Timestamp | None = None
         #: When it was asked for, if its function has read the clock.
         self.observed_ns: int | None = None
-        #: Told in the order in which they came: that of a set of objects is chance's.
+        #: Told in the order in which they came: that of a set of objects is chance's, and it is how
+        #: they lie in memory.
         self.watchers = NOBODY
         #: What the cache knows it by: a request that it is the result of, and where it is kept.
         self.request: Any = None
@@ -138,6 +149,13 @@ class QueryResult:
     def holds_at(self, ts: Timestamp) -> bool:
         """Return whether this is the query's result at `ts`, the newest timestamp or an older."""
         return self.ts <= ts and (self.valid_until is None or ts < self.valid_until)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` when this does not hold at the newest timestamp any more."""
+        if self.watchers:
+            self.watchers[watcher] = None
+        else:
+            self.watchers = {watcher: None}
 
     @property
     def comparable(self) -> object:

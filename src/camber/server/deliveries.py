@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from camber.host import Host
 from camber.server.metrics import Metrics
 from camber.tracing import SpanKind, Tracing
 
@@ -22,20 +21,19 @@ class Deliveries:
     for it.
     """
 
-    __slots__ = ("_host", "_metrics", "_span", "_touched_s", "_tracing", "_unsent")
+    __slots__ = ("_metrics", "_span", "_touched_s", "_tracing", "_unsent")
 
-    def __init__(self, *, host: Host, metrics: Metrics, tracing: Tracing | None) -> None:
-        self._host = host
+    def __init__(self, *, metrics: Metrics, tracing: Tracing | None) -> None:
         self._metrics = metrics
         self._tracing = tracing
         self._touched_s: float | None = None
         self._span: Span | None = None
         self._unsent: list[tuple[float | None, Span | None]] = []
 
-    def touched(self) -> None:
+    def touched(self, now_s: float) -> None:
         """Note that a commit has touched what the client looks at."""
         if self._touched_s is None:
-            self._touched_s = self._host.monotonic()
+            self._touched_s = now_s
         if self._tracing is not None:
             self._start_span(self._tracing, "commit")
 
@@ -45,21 +43,26 @@ class Deliveries:
             return _NO_SPAN
         return self._tracing.within(self._start_span(self._tracing, "client"))
 
-    def sent(self) -> None:
+    def sent(self, now_s: float) -> None:
         """Note that the next Transition is out."""
-        self._out(self._touched_s, self._span)
-        self._touched_s = self._span = None
+        self._metrics.transition_sent(now_s, self._touched_s)
+        self._touched_s = None
+        if self._span is not None:
+            self._span.end()
+            self._span = None
 
     def queued(self) -> None:
         """Note that the next Transition is written, and waits until the client takes it in."""
         self._unsent.append((self._touched_s, self._span))
         self._touched_s = self._span = None
 
-    def all_sent(self) -> int:
+    def all_sent(self, now_s: float) -> int:
         """Note that all that waited are out; return how many those are."""
         unsent, self._unsent = self._unsent, []
         for touched_s, span in unsent:
-            self._out(touched_s, span)
+            self._metrics.transition_sent(now_s, touched_s)
+            if span is not None:
+                span.end()
         return len(unsent)
 
     def close(self) -> None:
@@ -67,11 +70,6 @@ class Deliveries:
         for _, span in (*self._unsent, (None, self._span)):
             if span is not None:
                 span.end()
-
-    def _out(self, touched_s: float | None, span: Span | None) -> None:
-        self._metrics.transition_sent(touched_s)
-        if span is not None:
-            span.end()
 
     def _start_span(self, tracing: Tracing, cause: str) -> Span:
         if self._span is None:

@@ -42,7 +42,6 @@ class Metrics:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._host = deployment.host
         #: Open WebSockets.
         self.clients_connected = 0
         #: Transitions sent; and seconds from a commit that touched a client's queries until then.
@@ -52,11 +51,11 @@ class Metrics:
         self._registry.register(_Gathered(deployment, self))
         ProcessCollector(registry=self._registry)
 
-    def transition_sent(self, stale_since_s: float | None) -> None:
+    def transition_sent(self, now_s: float, stale_since_s: float | None) -> None:
         """Count one Transition, and how long after the first commit that it shows."""
         self.transitions += 1
         if stale_since_s is not None:
-            self.transition_s.observe(self._host.monotonic() - stale_since_s)
+            self.transition_s.observe(now_s - stale_since_s)
 
     def routes(self) -> list[BaseRoute]:
         """Return the route that Prometheus asks."""

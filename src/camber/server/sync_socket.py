@@ -33,8 +33,8 @@ from camber.identity.authorization import (
 from camber.identity.identity import Admin, Anonymous, Identity, identity_key
 from camber.runtime.executor import FunctionCall, Origin, SessionRequest
 from camber.runtime.permissions import check_permission
-from camber.runtime.queries import Request, request_of
-from camber.runtime.results import ActionResult, Failure, MutationResult, QueryResult
+from camber.runtime.queries import request_of
+from camber.runtime.results import ActionResult, Failure, MutationResult, QueryResult, Request
 from camber.runtime.runtime import session_request_id
 from camber.server.client_version import ClientVersion
 from camber.server.deliveries import Deliveries
@@ -66,6 +66,7 @@ from camber.values.wire import encode_value
 
 _log = logging.getLogger("camber.sync")
 
+_ANONYMOUS: Final = Anonymous()
 #: How often sockets are looked after, in seconds.
 _BEAT_S: Final = 1.0
 
@@ -107,6 +108,10 @@ class SyncSockets:
         self.metrics = metrics
         self.owners = SessionOwners()
         self._drain = drain
+        self._committer = deployment.engine.committer
+        self._is_new_turn = True
+        #: What `moment` has returned last; for whoever is called by one who has asked.
+        self.now = Moment(0, 0, 0.0)
         self._sockets: dict[SyncSocket, None] = {}
         self._heart: asyncio.Task[None] | None = None
 
@@ -135,8 +140,18 @@ class SyncSockets:
                 socket.beat(now_s)
 
     def moment(self) -> Moment:
-        """Return when it is now."""
-        return Moment(self.runtime.newest_ts, self.host.now_ns())
+        """Return when it is now, which is one moment for all that a turn of the loop does."""
+        newest_ts = self._committer.newest_ts
+        if self._is_new_turn:
+            self._is_new_turn = False
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        elif self.now.newest_ts == newest_ts:
+            return self.now
+        self.now = Moment(newest_ts, self.host.now_ns(), self.host.monotonic())
+        return self.now
+
+    def _end_turn(self) -> None:
+        self._is_new_turn = True
 
 
 #: Official clients take this code (RFC 6455: going away) as no error, and reconnect.
@@ -156,14 +171,12 @@ class SyncSocket:
         self._sockets = sockets
         self._outlet: Outlet
         self._session = Session(
-            shell=self, anonymous=Anonymous(), understands_chunks=client.understands_chunks
+            shell=self, anonymous=_ANONYMOUS, understands_chunks=client.understands_chunks
         )
         self._session_id: str | None = None
-        self._identity: Identity = Anonymous()
+        self._identity: Identity = _ANONYMOUS
         self._who = identity_key(self._identity)
-        self._deliveries = Deliveries(
-            host=sockets.host, metrics=sockets.metrics, tracing=sockets.deployment.tracing
-        )
+        self._deliveries = Deliveries(metrics=sockets.metrics, tracing=sockets.deployment.tracing)
         #: Whether nothing was sent since the last beat, and since when nothing is.
         self._is_quiet = False
         self._quiet_since_s = sockets.host.monotonic()
@@ -241,8 +254,10 @@ class SyncSocket:
         if self._unsent >= limits.frames_unsent_max:
             self._outlet.release()
         self._unsent = 0
-        for _ in range(self._deliveries.all_sent()):
-            self._carry_out(self._session.transition_sent(self._sockets.moment()))
+        moment = self._sockets.moment()
+        for _ in range(self._deliveries.all_sent(moment.now_s)):
+            self._session.transition_sent()
+        self._carry_out(self._session.renew(moment))
 
     def _verify(self, message: Authenticate) -> None:
         try:
@@ -256,7 +271,7 @@ class SyncSocket:
 
     def _identity_of(self, message: Authenticate) -> Identity:
         if message.kind == "None":
-            return Anonymous()
+            return _ANONYMOUS
         token = message.token or ""
         if message.kind == "User":
             return identity_of_token(token)
@@ -313,14 +328,12 @@ class SyncSocket:
     def _push(self, push: Push) -> None:
         for frame in push.frames:
             self._write(frame)
-        watch = self._sockets.queries.watch
-        for query in push.watched:
-            watch(query.result, query)  # type: ignore[arg-type]  # those that `find` has given
         if self._outlet.is_full:
             self._deliveries.queued()
-        else:
-            self._deliveries.sent()
-            self._carry_out(self._session.transition_sent(self._sockets.moment()))
+            return
+        self._deliveries.sent(self._sockets.now.now_s)
+        if self._session.transition_sent():
+            self._carry_out(self._session.renew(self._sockets.moment()))
 
     def _write(self, frame: bytes) -> None:
         outlet = self._outlet
@@ -351,32 +364,29 @@ class SyncSocket:
     # Queries.
 
     def find(self, query: Subscription, ts: Timestamp) -> QueryResult | None:
-        request = self._request(query)
-        found = self._sockets.queries.find(request, self._who, ts)
+        sockets, identity = self._sockets, self._identity
+        asked = query.asked
+        if asked is None or asked[1] is not identity:
+            call = self._call(query.call, identity, "", query.journal)
+            asked = query.asked = request_of(call), identity
+        request: Request = asked[0]
+        found = sockets.queries.find(request, self._who, ts)
         if found is None:
             return None
-        identity = self._identity
+        if found.request is not request and found.request == request:
+            # The same object for all: what is looked at for each client is then in the caches.
+            query.asked = found.request, identity
         if isinstance(identity, Admin):
             try:
                 check_permission(self._call(query.call, identity, "", query.journal))
             except PermissionDenied:
                 # It is told when it is run.
                 return None
-        self._sockets.log.answered(
-            request.path, request.component, Origin.SYNC_WORKER, identity, found
-        )
+        sockets.log.answered(request, Origin.SYNC_WORKER, identity, found, sockets.now.now_ns)
         return found
 
-    def _request(self, query: Subscription) -> Request:
-        asked = query.asked
-        if asked is None or asked[1] is not self._identity:
-            call = self._call(query.call, self._identity, "", query.journal)
-            asked = query.asked = request_of(call), self._identity
-        request: Request = asked[0]
-        return request
-
     def invalidated(self) -> None:
-        self._deliveries.touched()
+        self._deliveries.touched(self._sockets.moment().now_s)
 
     def renew(self, at: Timestamp | None = None) -> None:
         self._carry_out(self._session.renew(self._sockets.moment(), at))

@@ -14,20 +14,16 @@ from camber.values.timestamp import Timestamp
 # Made many times for each message, so they are structs, given by position where that is plain.
 
 
-class Send(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Send one frame."""
 
     frame: bytes
 
 
 class Push(msgspec.Struct, frozen=True):
-    """Send a Transition, without others between its frames; report when it is out.
-
-    From now on report when the results of `watched` stop to hold.
-    """
+    """Send a Transition, without others between its frames; report when it is out."""
 
     frames: tuple[bytes, ...]
-    watched: list[Subscription]
 
 
 class RunQuery(msgspec.Struct, frozen=True, kw_only=True):

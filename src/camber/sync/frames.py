@@ -40,7 +40,7 @@ def text_of(frame: bytes) -> bytes:
 PING = framed(b'{"type":"Ping"}')
 
 
-class Version(msgspec.Struct, frozen=True):
+class Version(msgspec.Struct, frozen=True, gc=False):
     """What a client's view reflects: its query set, its identity, and the snapshot."""
 
     query_set: int

@@ -54,11 +54,13 @@ from camber.sync.subscription import SharedResult, Shell, Subscription
 from camber.values.timestamp import Timestamp
 
 
-class Moment(msgspec.Struct, frozen=True):
-    """When something happens: the newest timestamp, and the wall clock in nanoseconds."""
+class Moment(msgspec.Struct, frozen=True, gc=False):
+    """When something happens: the newest timestamp, and what the clocks say."""
 
     newest_ts: Timestamp
+    #: The wall clock in nanoseconds, and the monotonic one in seconds.
     now_ns: int
+    now_s: float
 
 
 class _Pending:
@@ -338,14 +340,16 @@ class Session:
         when they have to be run again. Yet it never goes back, and it shows what the client was
         told is done.
         """
+        if not self._due:
+            return _NO_EFFECTS
         if at is None or at < self._sent.ts or at < self._answered_ts:
             at = moment.newest_ts
         return self._advance_to(at, moment)
 
-    def transition_sent(self, moment: Moment) -> list[Effect]:
-        """Take in that a Transition has left for the client."""
+    def transition_sent(self) -> bool:
+        """Take in that a Transition has left for the client; return whether another is due."""
         self._unsent -= 1
-        return self._advance(moment)
+        return self._due
 
     def query_finished(self, run: int, result: SharedResult, moment: Moment) -> list[Effect]:
         """Take in the result of a run."""
@@ -363,9 +367,9 @@ class Session:
         return self._advance_to(moment.newest_ts, moment) if self._due else _NO_EFFECTS
 
     def _advance_to(self, ts: Timestamp, moment: Moment) -> list[Effect]:
+        """Begin the Transition that is due, if it may begin."""
         if (
-            not self._due
-            or self._closed
+            self._closed
             or self._pending is not None
             or self._mutation_visible
             or self._unsent >= limits.transitions_unsent_max
@@ -415,7 +419,6 @@ class Session:
     ) -> list[Effect]:
         """Send the Transition of which nothing is running any more."""
         changed: list[tuple[int, SharedResult]] = []
-        watched: list[Subscription] = []
         effects: list[Effect] = []
         for query, result in results:
             query_id = query.query_id
@@ -435,10 +438,10 @@ class Session:
                 query.journal, query.asked = result.journal, None
             if result.valid_until is None and end.identity == self._asked_identity:
                 self._stale.pop(query_id, None)
-                watched.append(query)
+                result.watch(query)
         if self._stale:
             self._due = True
-        effects.append(Push(self._transition(end, removed, changed, moment), watched))
+        effects.append(Push(self._transition(end, removed, changed, moment)))
         self._unsent += 1
         return [*effects, *self._advance(moment)] if self._due else effects
 
@@ -451,29 +454,25 @@ class Session:
     ) -> tuple[bytes, ...]:
         start, self._sent = self._sent, end
         if len(changed) == 1 and not removed and end.identity == start.identity:
-            return self._shared_transition(start, end, *changed[0])
+            # The same for all who take this step with this result.
+            query_id, result = changed[0]
+            shared = result.frames
+            if shared is None:
+                shared = result.frames = {}
+            step = (start, end, query_id, self._understands_chunks)
+            framed = shared.get(step)
+            if framed is None:
+                text = frames.transition(start, end, [result.modification(query_id)], None)
+                if len(shared) >= limits.frames_shared_max:
+                    shared.clear()
+                framed = shared[step] = self._framed(text)
+            return framed
         clock = None
         if end.identity > start.identity:
             clock = ClockReport(self._skew_ms, moment.now_ns)
         modifications = [frames.query_removed(query_id) for query_id in removed]
         modifications += [result.modification(query_id) for query_id, result in changed]
         return self._framed(frames.transition(start, end, modifications, clock))
-
-    def _shared_transition(
-        self, start: Version, end: Version, query_id: int, result: SharedResult
-    ) -> tuple[bytes, ...]:
-        """Return a Transition of one result, the same for all who take the same step with it."""
-        shared = result.frames
-        if shared is None:
-            shared = result.frames = {}
-        key = (start, end, query_id, self._understands_chunks)
-        framed = shared.get(key)
-        if framed is None:
-            text = frames.transition(start, end, [result.modification(query_id)], None)
-            if len(shared) >= limits.frames_shared_max:
-                shared.clear()
-            framed = shared[key] = self._framed(text)
-        return framed
 
     def _framed(self, text: bytes) -> tuple[bytes, ...]:
         texts = frames.chunks(text) if self._understands_chunks else (text,)

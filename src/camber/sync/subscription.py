@@ -19,6 +19,9 @@ class SharedResult(Protocol):
     def holds_at(self, ts: Timestamp) -> bool:
         """Return whether this is the query's result at `ts`."""
 
+    def watch(self, query: Subscription) -> None:
+        """Tell `query` when this does not hold any more."""
+
     @property
     def journal(self) -> str | None:
         """Return what pins the end of its page."""

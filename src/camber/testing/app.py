@@ -260,7 +260,7 @@ class Subscription(Generic[R]):
         self._stale.clear()
         result = await self._core.deployment.runtime.query(self._call)
         self._result = result
-        self._core.deployment.runtime.queries.watch(result, self)
+        result.watch(self)
         if result.valid_until is not None:
             self._stale.set()
         return result
