@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camber import UNSET, Id, Int64, Table
+from camber.schema.plan import ArrayPlan
 from camber.schema.table import StoredDocuments, resolve_tables
 from camber.values.ids import encode_id
-from camber.values.packed import pack, unpack
+from camber.values.packed import array_of_packed, pack, unpack
+from camber.values.value import Value
 
 NUMBER = 10_001
 
@@ -130,6 +132,30 @@ def test_what_is_handed_on_is_not_written_anew(name, data):
     encoded = TABLES[name].document_plan().encode(document, names)
     assert type(encoded) is msgspec.Raw
     assert pack(encoded) == packed
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 65_535, 65_536])
+def test_an_array_of_packed_values_is_the_packed_array(count):
+    values: list[Value] = [at % 300 for at in range(count)]
+    assert array_of_packed([pack(value) for value in values]) == pack(values)
+
+
+@given(st.data())
+def test_an_array_of_documents_has_the_bytes_of_their_fields(data):
+    """Some of them handed on, others copies, others again without a field that has a default."""
+    table = TABLES["defaulted"]
+    packed = [
+        packed_of("defaulted", **data.draw(FIELDS["defaulted"]))
+        for _ in range(data.draw(st.integers(0, 20)))
+    ]
+    names = StoredDocuments(NAMES)
+    documents = table.decode_documents(packed, NAMES, names)
+    if data.draw(st.booleans()):
+        documents = [
+            msgspec.structs.replace(each, text="copy") for each in documents[:1]
+        ] + documents
+    plan = ArrayPlan(table.document_plan())
+    assert pack(plan.encode(documents, names)) == pack(plan.encode(documents, NAMES))
 
 
 def packed_of(name, **fields):

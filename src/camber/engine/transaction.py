@@ -204,7 +204,7 @@ class Scan:
     def _count(self, rows: list[Row]) -> None:
         if not self._table.is_system:
             transaction = self._transaction
-            size = sum([len(row.packed) for row in rows])
+            size = sum([len(packed) for _, packed in rows])
             if transaction._may_read(len(rows), size):  # noqa: SLF001
                 transaction._count_read(len(rows), size)  # noqa: SLF001
             else:

@@ -555,7 +555,7 @@ class Query(Generic[Doc]):
         with closing(self._scan(source, source.keys.interval, **expected)) as scan:
             if not self._filters:
                 rows = scan.take(_ALL if most is None else most)
-                return self._access.documents(self._table, [row.packed for row in rows])
+                return self._access.documents(self._table, [packed for _, packed in rows])
             # A step at a time: what comes after the last of them is not read.
             return list(islice(filter(self.accepts, self._each(scan)), most))
 

@@ -9,12 +9,12 @@ much as a read of the store.
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 from dataclasses import dataclass
-from pathlib import Path
-from signal import ITIMER_PROF, ITIMER_VIRTUAL, setitimer
-from time import perf_counter, process_time
+from signal import ITIMER_PROF, ITIMER_VIRTUAL, getitimer, setitimer
+from time import perf_counter
 from types import FrameType
 from typing import Final
 
@@ -27,7 +27,10 @@ from camber.values.timestamp import Timestamp
 
 #: User code that swallows the interruption is interrupted again after so much processor time.
 _AGAIN_S: Final = 0.1
-_STATM: Final = Path("/proc/self/statm")
+#: When the second timer goes off, in processor time.
+_END_S: Final = limits.transaction_cpu_s_max + limits.transaction_cpu_s_overrun
+_STATM: Final = "/proc/self/statm"
+_STATM_BYTES: Final = 256
 _DATA_PAGES: Final = 5
 
 
@@ -37,7 +40,8 @@ class Budget:
     def __init__(self) -> None:
         self._store_s = 0.0
         self._moved_s = 0.0
-        self._cpu_start = 0.0
+        #: Processor time before the second timer was moved last, since the transaction began.
+        self._moved_cpu_s = 0.0
         self._is_watching = self._is_armed = False
         self.is_spent = False
         signal.signal(signal.SIGVTALRM, self._interrupt)
@@ -47,15 +51,15 @@ class Budget:
     def __enter__(self) -> None:
         """Watch over one transaction; raises `Interrupted` inside the block."""
         self.is_spent = False
-        self._store_s = self._moved_s = 0.0
-        self._cpu_start = process_time()
-        self._is_watching = True
+        self._store_s = self._moved_s = self._moved_cpu_s = 0.0
         # The first timer goes on from one transaction to the next: when it goes off too early, it is
         # set anew. The second one must not.
         if not self._is_armed:
             self._is_armed = True
             setitimer(ITIMER_VIRTUAL, limits.transaction_cpu_s_max, _AGAIN_S)
         self._move_end()
+        # Only now: what the second timer tells is of this transaction.
+        self._is_watching = True
 
     def __exit__(self, *exc: object) -> None:
         self._is_watching = False
@@ -68,13 +72,17 @@ class Budget:
             setitimer(ITIMER_PROF, 0)
 
     def _move_end(self) -> None:
-        setitimer(ITIMER_PROF, limits.transaction_cpu_s_max + limits.transaction_cpu_s_overrun)
+        setitimer(ITIMER_PROF, _END_S)
+
+    def _cpu_s(self) -> float:
+        """Return the processor time since the transaction began, as its second timer tells it."""
+        return self._moved_cpu_s + _END_S - getitimer(ITIMER_PROF)[0]
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         if not self._is_watching:
             return
-        user_s = process_time() - self._cpu_start - self._store_s
+        user_s = self._cpu_s() - self._store_s
         if user_s < limits.transaction_cpu_s_max:
             setitimer(ITIMER_VIRTUAL, limits.transaction_cpu_s_max - user_s, _AGAIN_S)
             return
@@ -94,6 +102,7 @@ class Budget:
         self._store_s += seconds
         if self._store_s - self._moved_s > limits.transaction_cpu_s_max / 2:
             self._moved_s = self._store_s
+            self._moved_cpu_s = self._cpu_s()
             self._move_end()
         if self._store_s > limits.transaction_store_s_max:
             raise RequestError(
@@ -162,7 +171,12 @@ class MemoryCeiling:
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._base = _data_bytes()
+        try:
+            # Kept open: it is read anew from its beginning each time.
+            self._statm: int | None = os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._statm = None
+        self._base = self._data_bytes()
         if self._base is not None:
             _, hard = resource.getrlimit(resource.RLIMIT_DATA)
             resource.setrlimit(resource.RLIMIT_DATA, (self._base + bytes_max, hard))
@@ -170,15 +184,13 @@ class MemoryCeiling:
     @property
     def is_near(self) -> bool:
         """Return whether more than half is taken: what is kept between runs has grown."""
-        now = _data_bytes()
+        now = self._data_bytes()
         if now is None or self._base is None:
             return False
         return now - self._base > self._bytes_max // 2
 
-
-def _data_bytes() -> int | None:
-    try:
-        fields = _STATM.read_text().split()
-    except OSError:
-        return None
-    return int(fields[_DATA_PAGES]) * resource.getpagesize()
+    def _data_bytes(self) -> int | None:
+        if self._statm is None:
+            return None
+        fields = os.pread(self._statm, _STATM_BYTES, 0).split()
+        return int(fields[_DATA_PAGES]) * resource.getpagesize()

@@ -113,8 +113,8 @@ class Plan(ABC):
     def encode(self, value: Any, names: TableNames) -> Value:
         """Return the wire value of what user code gave, or raise `ValidationError`."""
 
-    def encode_all(self, values: list[Any] | tuple[Any, ...], names: TableNames) -> list[Value]:
-        """Return the wire values of the items of an array, or raise `ValidationError`."""
+    def encode_all(self, values: list[Any] | tuple[Any, ...], names: TableNames) -> Value:
+        """Return the wire value of an array of such values, or raise `ValidationError`."""
         encode = self.encode
         items: list[Value] = []
         try:

@@ -12,9 +12,9 @@ import datetime
 import enum
 import inspect
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast, dataclass_transform
 
 import msgspec
 
@@ -39,7 +39,7 @@ from camber.schema.plan import (
     UnionPlan,
     ValidationError,
 )
-from camber.values.packed import ext_hook, pack, unpack
+from camber.values.packed import array_of_packed, as_value, ext_hook, pack, unpack
 from camber.values.paths import is_identifier
 from camber.values.value import UNSET, Value
 
@@ -76,9 +76,12 @@ class StoredDocuments:
         self._documents += documents
         self._packed.update(zip(map(id, documents), packed, strict=True))
 
-    def packed(self, documents: Iterable[object]) -> list[bytes | None]:
-        """Return what documents were made of, where that is known."""
-        return list(map(self._packed.get, map(id, documents)))
+    def packed(self, documents: Iterable[object]) -> list[bytes] | None:
+        """Return what documents were made of, if that is known of all."""
+        try:
+            return list(map(self._packed.__getitem__, map(id, documents)))
+        except KeyError:
+            return None
 
 
 class SchemaError(CamberError):
@@ -391,28 +394,27 @@ class _DocumentPlan(ObjectPlan):
 
     def encode(self, value: Any, names: TableNames) -> Value:
         handed_on = self._handed_on([value], names)
-        return super().encode(value, names) if handed_on is None else handed_on[0]
+        if handed_on is None:
+            return super().encode(value, names)
+        return as_value(handed_on[0])
 
-    def encode_all(self, values: list[Any] | tuple[Any, ...], names: TableNames) -> list[Value]:
+    def encode_all(self, values: list[Any] | tuple[Any, ...], names: TableNames) -> Value:
         handed_on = self._handed_on(values, names)
-        return super().encode_all(values, names) if handed_on is None else handed_on
+        if handed_on is None:
+            return super().encode_all(values, names)
+        return as_value(array_of_packed(handed_on))
 
     def _handed_on(
         self, documents: list[Any] | tuple[Any, ...], names: TableNames
-    ) -> list[Value] | None:
+    ) -> list[bytes] | None:
         """Return the documents as they are stored, if that is what they all are in a result."""
         if type(names) is not StoredDocuments or {self.table.cls} != set(map(type, documents)):
             return None
         packed = names.packed(documents)
-        if None in packed:
-            return None
         begin = self.table.handed_on
-        if begin and not all(each.startswith(begin) for each in packed if each is not None):
+        if packed is not None and begin and not all(each.startswith(begin) for each in packed):
             return None
-        return list(map(_raw, packed))
-
-
-_raw: Final = cast("Callable[[bytes | None], Value]", msgspec.Raw)
+        return packed
 
 
 def _is_scalar(plan: Plan) -> bool:

@@ -7,6 +7,7 @@ extension `INT64_EXT`. Object keys are sorted.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -14,6 +15,8 @@ import msgspec
 from camber.values.value import Int64, Value, canonical_float
 
 INT64_EXT: Final = 1
+#: Shorter arrays have their length in their first byte.
+_FIXED_ARRAY: Final = 16
 _INT64 = struct.Struct(">q")
 
 
@@ -33,6 +36,23 @@ _decoder = msgspec.msgpack.Decoder(ext_hook=ext_hook)
 def pack(value: Value) -> bytes:
     """Return the canonical bytes of a value that has been checked."""
     return _encoder.encode(_packable(value))
+
+
+def as_value(packed: bytes) -> Value:
+    """Return what stands for a packed value within one that is to be packed."""
+    return cast("Value", msgspec.Raw(packed))
+
+
+def array_of_packed(items: Sequence[bytes]) -> bytes:
+    """Return the packed array of packed values."""
+    count = len(items)
+    if count < _FIXED_ARRAY:
+        head = bytes((0x90 | count,))
+    elif count < 1 << 16:
+        head = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        head = b"\xdd" + count.to_bytes(4, "big")
+    return head + b"".join(items)
 
 
 def unpack(packed: bytes) -> Value:
