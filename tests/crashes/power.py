@@ -105,9 +105,7 @@ class Disk:
         self.steps = 0
         #: Those of them that were of a database file itself, not of its log: checkpoints.
         self.main_steps = 0
-        #: Bytes that all files may have together; None for as many as they like. Only logs are refused
-        #: what goes beyond: SQLite swallows it when a checkpoint that follows a commit finds no room,
-        #: but apsw would tell of it as the failure of the commit.
+        #: Bytes that all files may have together; None for as many as they like.
         self.room: int | None = None
         #: Called before each step.
         self.before_step: Callable[[], None] = lambda: None
@@ -248,8 +246,7 @@ class _VfsFile(apsw.VFSFile):
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         with self._step():
-            if not self._is_main:
-                self._disk.make_room(self._file, offset + len(data))
+            self._disk.make_room(self._file, offset + len(data))
             self._file.size = max(self._file.size, offset + len(data))
             super().xWrite(data, offset)
             self._file.since.append(_Written(offset, bytes(data)))

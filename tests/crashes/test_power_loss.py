@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import apsw
 import pytest
 
+from camber import limits
 from camber.errors import CamberError, StorageFull
 from camber.occ.interval import ALL, Interval, Order
 from camber.storage.index_ids import by_creation_time_index, by_id_index
@@ -66,6 +69,12 @@ def test_a_sync_that_is_left_out_is_caught(tmp_path, honesty):
         except (AssertionError, apsw.Error, CamberError):
             return
     raise AssertionError(f"no history of {_CAUGHT_WITHIN} has noticed")
+
+
+@pytest.fixture(autouse=True)
+def _checkpoints_are_due(monkeypatch):
+    """A log of a few pages is enough: histories are short."""
+    monkeypatch.setattr(limits, "store_log_pages", 20)
 
 
 @dataclass(slots=True)
@@ -173,52 +182,97 @@ def _live_through(tmp_path, seed, durability, honesty=Honesty.SYNCS) -> Counter[
 
 def _until_cut(disk, model, durability, dice, aim) -> tuple[_Cut, int]:
     """Write groups until the power is cut, at a step that the die chooses."""
-    acknowledged = model.newest
-    cuts: list[_Cut] = []
-    at_step = dice.randrange(aim.steps_max)
-
-    def cut() -> None:
-        step = disk.main_steps if aim.main else disk.steps
-        if not cuts and step >= at_step:
-            in_checkpoint = disk.is_unsynced(_NAME) and acknowledged > 0
-            cuts.append(_Cut(disk.image(dice), acknowledged, in_checkpoint))
-
-    disk.before_step = cut
-    full = 0
+    life = _Life(disk, model, dice, aim)
     with powered(disk):
-        store = SqliteStore(disk.folder / _NAME, durability=durability)
+        life.live(durability)
+    return life.cut or life.cut_now(), life.full
+
+
+class _Life:
+    """One life of a store: from when it is opened until its power is cut."""
+
+    def __init__(self, disk, model, dice, aim) -> None:
+        self.cut: _Cut | None = None
+        #: Times that the disk was full.
+        self.full = 0
+        self._disk = disk
+        self._model = model
+        self._dice = dice
+        self._aim = aim
+        self._at_step = dice.randrange(aim.steps_max)
+        self._acknowledged = model.newest
+        self._store: Any = None
+        self._is_checkpointing = False
+        disk.before_step = self._before_step
+
+    def live(self, durability) -> None:
+        dice = self._dice
+        self._store = SqliteStore(self._disk.folder / _NAME, durability=durability)
         try:
             for _ in range(_GROUPS_MAX):
-                if cuts:
+                if self.cut is not None:
                     break
-                if not _appended(store, disk, model, dice):
-                    full += 1
-                    continue
-                acknowledged = model.newest
+                self._append()
+                if dice.random() < 0.1:
+                    self._checkpoint()
                 if dice.random() < 0.05:
-                    store.trim(before=dice.randint(0, model.newest), commits_max=50)
+                    self._store.trim(before=dice.randint(0, self._model.newest), commits_max=50)
         finally:
-            store.close()
-    cut_ = cuts[0] if cuts else _Cut(disk.image(dice), acknowledged, False)
-    return cut_, full
+            self._store.close()
 
+    def cut_now(self) -> _Cut:
+        in_checkpoint = self._disk.is_unsynced(_NAME) and self._acknowledged > 0
+        return _Cut(self._disk.image(self._dice), self._acknowledged, in_checkpoint)
 
-def _appended(store, disk, model, dice) -> bool:
-    """Write a group, sometimes to a disk that is full; return whether it was written."""
-    before = model.newest
-    disk.room = disk.size() + dice.randrange(6_000) if dice.random() < 0.4 else None
-    try:
-        store.append(model.group(dice))
-    except StorageFull:
-        # Nothing was written, now or after any cut.
-        model.forget_after(before)
-        assert store.newest_ts() == before
-        with store.snapshot() as snapshot:
-            assert _documents(snapshot) == model.at[before]
-        return False
-    finally:
-        disk.room = None
-    return True
+    def _before_step(self) -> None:
+        step = self._disk.main_steps if self._aim.main else self._disk.steps
+        if self.cut is None and step >= self._at_step:
+            self.cut = self.cut_now()
+        if self._is_checkpointing and self._dice.random() < 0.05:
+            # Commits go on beside a checkpoint.
+            self._is_checkpointing = False
+            self._append()
+            self._is_checkpointing = True
+
+    def _append(self) -> None:
+        """Write a group, sometimes to a disk that is full."""
+        model, before = self._model, self._model.newest
+        try:
+            with self._perhaps_full(0.4):
+                self._store.append(model.group(self._dice))
+            self._acknowledged = model.newest
+        except StorageFull:
+            # Nothing was written, now or after any cut.
+            self.full += 1
+            model.forget_after(before)
+            assert self._store.newest_ts() == before
+            with self._store.snapshot() as snapshot:
+                assert _documents(snapshot) == model.at[before]
+
+    def _checkpoint(self) -> None:
+        """Put the log into the file, as the thread for that does; what it finds no room for stays."""
+        try:
+            with self._perhaps_full(0.2):
+                self._is_checkpointing = True
+                self._store.checkpoint()
+                self._is_checkpointing = False
+                if self._dice.random() < 0.5:
+                    self._append()
+                self._store.finish_checkpoint()
+        except StorageFull:
+            self.full += 1
+        finally:
+            self._is_checkpointing = False
+
+    @contextmanager
+    def _perhaps_full(self, chance):
+        room = self._disk.room
+        if self._dice.random() < chance:
+            self._disk.room = self._disk.size() + self._dice.randrange(6_000)
+        try:
+            yield
+        finally:
+            self._disk.room = room
 
 
 def _written(folder, image):
