@@ -51,30 +51,20 @@ def read_rows(store: Path) -> Rows:
         made = list(schema)
         names = [name for kind, name, _ in made if kind == "table"]
         tables = [
-            Table(name, list(connection.execute(_in_order(connection, name, names))))
-            for name in names
+            Table(name, list(connection.execute(_in_order(connection, name)))) for name in names
         ]
         return Rows([sql for _, _, sql in made], tables, connection.pragma("page_size"))
     finally:
         connection.close()
 
 
-def _in_order(connection: apsw.Connection, name: str, names: Sequence[str]) -> str:
-    """Return the query for a table's rows by the time at which they came, where the file knows it.
-
-    A table that has no time of its own has a history beside it, under the same key.
-    """
-    columns = [row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')]
-    if "ts" in columns:
-        return f'SELECT * FROM "{name}" ORDER BY ts'
-    history = f"{name}_history"
-    if history not in names:
-        return f'SELECT * FROM "{name}"'
-    key = [row[1] for row in connection.execute(f'PRAGMA table_info("{name}")') if row[5] > 0]
-    shared = ", ".join(f'"{column}"' for column in key)
-    came = f'SELECT {shared}, min(ts) AS came FROM "{history}" GROUP BY {shared}'
-    own = ", ".join(f't."{column}"' for column in columns)
-    return f'SELECT {own} FROM "{name}" t LEFT JOIN ({came}) USING ({shared}) ORDER BY came'
+def _in_order(connection: apsw.Connection, name: str) -> str:
+    """Return the query for a table's rows by the time at which they came, where the file knows it."""
+    columns = {row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')}
+    for time_of_row in ("since", "until", "ts"):
+        if time_of_row in columns:
+            return f'SELECT * FROM "{name}" ORDER BY {time_of_row}'
+    return f'SELECT * FROM "{name}"'
 
 
 def commits_per_s(rows: Rows, mutations: int, folder: Path, *, synchronous: str) -> float:

@@ -22,8 +22,8 @@ CROSS JOIN entries AS e ON e.index_id = by_id_of(o.key) AND e.key = id_key_of(o.
 WHERE o.index_id > 0;
 
 -- A group without commits: x'90' is an empty list.
-INSERT INTO groups (ts, commits, document, superseded, removed, history_bytes)
-SELECT ts, x'90', (SELECT coalesce(max(document), 0) FROM documents), 0, 0, 0
+INSERT INTO groups (ts, document, superseded, removed, history_bytes, commits)
+SELECT ts, (SELECT coalesce(max(document), 0) FROM documents), 0, 0, 0, x'90'
 FROM commits ORDER BY ts DESC LIMIT 1;
 UPDATE meta SET value = (SELECT coalesce(max(ts), 0) FROM commits) WHERE name = 'history_floor';
 

@@ -134,11 +134,7 @@ UNION SELECT key FROM entries_history WHERE index_id = ?1 AND (since = ?2 OR unt
 -- name: resume
 -- The newest group, and the newest numbers. Staged documents may be above the group's.
 SELECT coalesce(max(ts), 0), max(coalesce(document, 0), (SELECT coalesce(max(document), 0) FROM documents)),
-  coalesce(superseded, 0), coalesce(removed, 0) FROM groups
-
--- name: history_bytes
--- Read once, when the store is opened.
-SELECT coalesce(sum(history_bytes), 0) FROM groups
+  coalesce(superseded, 0), coalesce(removed, 0), coalesce(history_bytes, 0) FROM groups
 
 -- name: entries_there
 WITH asked (index_id, key) AS (VALUES (?, ?))
@@ -167,7 +163,7 @@ INSERT INTO entries_history (removed, index_id, key, document, since, until)
 VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: add_group
-INSERT INTO groups (ts, commits, document, superseded, removed, history_bytes)
+INSERT INTO groups (ts, document, superseded, removed, history_bytes, commits)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 
 -- name: build_entries
@@ -188,7 +184,7 @@ WHERE removed IN (SELECT removed FROM entries_history WHERE index_id = ?1 LIMIT 
 -- Trimming.
 
 -- name: oldest_groups
-SELECT ts, commits, superseded, removed, history_bytes FROM groups
+SELECT ts, superseded, removed, history_bytes, commits FROM groups
 WHERE ts <= ?1 AND ts < (SELECT max(ts) FROM groups) ORDER BY ts LIMIT ?2
 
 -- name: delete_groups

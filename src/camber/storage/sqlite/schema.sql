@@ -4,7 +4,8 @@
 -- insert writes no history: whoever reads at an older timestamp passes over what is younger.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES
-  ('format', 2), ('history_floor', 0), ('superseded_floor', 0), ('removed_floor', 0);
+  ('format', 2), ('history_floor', 0), ('superseded_floor', 0), ('removed_floor', 0),
+  ('history_bytes_floor', 0);
 
 -- Documents in the order in which they were inserted; an update stays in its place.
 CREATE TABLE documents (document INTEGER PRIMARY KEY, since INTEGER NOT NULL, value BLOB NOT NULL);
@@ -33,10 +34,11 @@ CREATE TABLE entries_history (
 CREATE INDEX entries_history_by_key ON entries_history (index_id, key, until);
 
 -- The log: one row for each group of commits that became durable at once, under the timestamp of
--- the last. `commits` says of each when, by which function, and which keys. The newest numbers that
--- were given up to there; history_bytes is about how much the group added to history.
+-- the last. The newest numbers that were given up to there, and about how many bytes of history
+-- were written in all. `commits` says of each when, by which function, and which keys.
 CREATE TABLE groups (
-  ts INTEGER PRIMARY KEY, commits BLOB NOT NULL,
+  ts INTEGER PRIMARY KEY,
   document INTEGER NOT NULL, superseded INTEGER NOT NULL, removed INTEGER NOT NULL,
-  history_bytes INTEGER NOT NULL
+  history_bytes INTEGER NOT NULL,
+  commits BLOB NOT NULL
 );

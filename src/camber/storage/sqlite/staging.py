@@ -67,10 +67,8 @@ class Staging:
         self._run("unstage_documents")
         self._run("unstage_entries")
 
-    def let_in(self, staged: StagedTable, ts: Timestamp, numbers: Numbers) -> tuple[Numbers, int]:
-        """Let staged rows into their table.
-
-        Returns the newest numbers, and the bytes of history that this makes.
+    def let_in(self, staged: StagedTable, ts: Timestamp, numbers: Numbers) -> Numbers:
+        """Let staged rows into their table; return the newest numbers.
 
         Raises:
             StagingLost: they are not there.
@@ -95,7 +93,8 @@ class Staging:
             self._run("clear", -index)
         (of_documents,) = next(self._run("size_of_documents", before.superseded))
         (of_entries,) = next(self._run("size_of_entries", before.removed))
-        return numbers, of_documents + of_entries
+        written = numbers.history_bytes + of_documents + of_entries
+        return numbers._replace(history_bytes=written)
 
     def _run(self, query: str, *parameters: int | bytes) -> apsw.Cursor:
         return self._connection.execute(SQL[query], parameters)

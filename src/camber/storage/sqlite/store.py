@@ -54,6 +54,8 @@ _FORMAT: Final = 2
 #: and not ours), how many there are at 28.
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
+#: What is known of the newest group that is forgotten, as `oldest_groups` tells it.
+_FLOORS: Final = ("history_floor", "superseded_floor", "removed_floor", "history_bytes_floor")
 _BUILD_ENTRIES: Final = RowsStatement("build_entries")
 
 
@@ -100,7 +102,7 @@ class SqliteStore:
             one(self._checkpointer, "floor")
             self._newest: Timestamp
             self._numbers: Numbers
-            self._history_bytes: int
+            self._forgotten_bytes: int
             self._staging = Staging(self._writer)
             self.unstage()
             self._resume()
@@ -122,7 +124,6 @@ class SqliteStore:
         ):
             assert commit.ts > previous, f"{commit.ts} after {previous}"
         numbers = self._numbers
-        added = sum(commit.history_bytes() for commit in commits)
         with _transaction(self._writer):
             first = 0
             for at, commit in enumerate(commits, 1):
@@ -130,16 +131,14 @@ class SqliteStore:
                     continue
                 numbers = GroupRows(self._writer, commits[first:at], numbers).write()
                 for staged in commit.staged:
-                    numbers, size = self._staging.let_in(staged, commit.ts, numbers)
-                    added += size
+                    numbers = self._staging.let_in(staged, commit.ts, numbers)
                 first = at
             numbers = GroupRows(self._writer, commits[first:], numbers).write()
             newest = commits[-1].ts
-            group = (newest, pack_commits(commits), *numbers, added)
+            group = (newest, *numbers, pack_commits(commits))
             self._writer.execute(SQL["add_group"], group)
         self._newest = newest
         self._numbers = numbers
-        self._history_bytes += added
 
     def newest_ts(self) -> Timestamp:
         """Return the timestamp of the newest commit; 0 if there is none."""
@@ -150,7 +149,7 @@ class SqliteStore:
         """Find out where the store stands: an append that failed may have been made durable."""
         self._newest, *numbers = next(self._writer.execute(SQL["resume"]))
         self._numbers = Numbers(*numbers)
-        self._history_bytes = one(self._writer, "history_bytes")
+        self._forgotten_bytes = self._meta("history_bytes_floor")
 
     def tail(self, since: Timestamp) -> list[LoggedCommit]:
         """Return the commits after `since`, oldest first."""
@@ -179,31 +178,39 @@ class SqliteStore:
     def trim(self, *, before: Timestamp, commits_max: int) -> bool:
         """Forget what was superseded at or before `before`, in whole groups of commits."""
         with _transaction(self._writer):
-            groups = self._raise_floor(before, commits_max)
+            raised = self._raise_floor(before, commits_max)
             # Both, and not the one or the other.
             left = [self._sweep("documents", "superseded"), self._sweep("entries", "removed")]
-        self._history_bytes -= sum(history_bytes for *_, history_bytes in groups)
-        return bool(groups) or any(left)
+            forgotten = self._meta("history_bytes_floor")
+        self._forgotten_bytes = forgotten
+        return raised or any(left)
 
-    def _raise_floor(self, before: Timestamp, commits_max: int) -> list[tuple[Any, ...]]:
-        """Forget the oldest groups; return their rows."""
+    def _meta(self, name: str) -> int:
+        (value,) = next(self._writer.execute(SQL["meta"], (name,)))
+        assert isinstance(value, int)
+        return value
+
+    def _raise_floor(self, before: Timestamp, commits_max: int) -> bool:
+        """Forget the oldest groups; return whether there were any."""
         commits = 0
-        groups: list[tuple[Any, ...]] = []
-        for row in list(self._writer.execute(SQL["oldest_groups"], (before, commits_max))):
-            commits += len(unpack_commits(row[1]))
-            if groups and commits > commits_max:
+        floor: tuple[int, ...] = ()
+        for *numbers, packed in list(
+            self._writer.execute(SQL["oldest_groups"], (before, commits_max))
+        ):
+            commits += len(unpack_commits(packed))
+            if floor and commits > commits_max:
                 break
-            groups.append(row)
-        if groups:
-            ts, _, superseded, removed, _ = groups[-1]
-            self._writer.execute(SQL["delete_groups"], (ts,))
-            for name, value in (("history", ts), ("superseded", superseded), ("removed", removed)):
-                self._writer.execute(SQL["set_meta"], (f"{name}_floor", value))
-        return groups
+            floor = tuple(numbers)
+        if not floor:
+            return False
+        self._writer.execute(SQL["delete_groups"], floor[:1])
+        for name, value in zip(_FLOORS, floor, strict=True):
+            self._writer.execute(SQL["set_meta"], (name, value))
+        return True
 
     def _sweep(self, kind: str, number: str) -> bool:
         """Delete some rows of history below the floor; return whether there may be more."""
-        (floor,) = next(self._writer.execute(SQL["meta"], (f"{number}_floor",)))
+        floor = self._meta(f"{number}_floor")
         self._writer.execute(SQL[f"trim_{kind}_history"], (floor, limits.history_rows_trimmed))
         return self._writer.changes() == limits.history_rows_trimmed
 
@@ -236,7 +243,7 @@ class SqliteStore:
 
     def history_bytes(self) -> int:
         """Return about how many bytes of history are kept."""
-        return self._history_bytes
+        return self._numbers.history_bytes - self._forgotten_bytes
 
     def history_floor(self) -> Timestamp:
         """Return the oldest timestamp that a snapshot may have."""

@@ -34,6 +34,8 @@ class Numbers(NamedTuple):
     document: int
     superseded: int
     removed: int
+    #: About how many bytes of history were written in all.
+    history_bytes: int
 
 
 class RowsStatement:
@@ -74,7 +76,7 @@ class GroupRows:
         self, connection: apsw.Connection, commits: Iterable[Commit], numbers: Numbers
     ) -> None:
         self._connection = connection
-        self._document, self._superseded, self._removed = numbers
+        self._document, self._superseded, self._removed, self._history_bytes = numbers
         self._documents: dict[int, tuple[int, Timestamp, bytes] | None] = {}
         #: Document and since, by place.
         self._entries: dict[_Place, tuple[int, Timestamp] | None] = {}
@@ -103,6 +105,7 @@ class GroupRows:
 
     def _add(self, commit: Commit) -> None:
         ts = commit.ts
+        self._history_bytes += commit.history_bytes()
         for change in commit.changes:
             place = (by_id_index(change.table), id_key(change.id))
             if change.before is None:
@@ -157,4 +160,4 @@ class GroupRows:
             DELETE_ENTRIES.run(
                 connection, [place for place, entry in entries.items() if entry is None]
             )
-        return Numbers(self._document, self._superseded, self._removed)
+        return Numbers(self._document, self._superseded, self._removed, self._history_bytes)
