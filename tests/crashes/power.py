@@ -100,6 +100,7 @@ class Disk:
         self, folder: Path, image: Image | None = None, *, honesty: Honesty = Honesty.SYNCS
     ) -> None:
         self.folder = folder.resolve()
+        self._dice = random.Random(folder.name)
         self.honesty = honesty
         #: Writes, syncs, truncations, creations and removals so far.
         self.steps = 0
@@ -107,6 +108,9 @@ class Disk:
         self.main_steps = 0
         #: Bytes that all files may have together; None for as many as they like.
         self.room: int | None = None
+        #: Syncs that fail from now on. What they should have made durable is so, or is lost for good, though
+        #: the machine still reads it: the page cache forgets that it was to be written.
+        self.failing_syncs = 0
         #: Called before each step.
         self.before_step: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
@@ -199,6 +203,16 @@ class Disk:
                     del states[:-1]
 
     def sync(self, file: _File) -> None:
+        """Make a file's bytes durable.
+
+        Raises:
+            IOError: the disk has failed to.
+        """
+        if self.failing_syncs and file.since:
+            self.failing_syncs -= 1
+            file.since = [change for change in file.since if self._dice.random() < 0.5]
+            file.sync()
+            raise apsw.IOError
         if self.honesty is not Honesty.LIES:
             file.sync()
 

@@ -17,7 +17,7 @@ import apsw
 import pytest
 
 from camber import limits
-from camber.errors import CamberError, StorageFull
+from camber.errors import CamberError, StorageFailed, StorageFull
 from camber.occ.interval import ALL, Interval, Order
 from camber.storage.index_ids import by_creation_time_index, by_id_index
 from camber.storage.sqlite.store import Durability, SqliteStore
@@ -44,6 +44,7 @@ def test_what_was_acknowledged_survives_the_loss_of_power(tmp_path, seed):
     assert seen["acknowledged"]
     assert seen["in a checkpoint"]
     assert seen["full"]
+    assert seen["failed"]
 
 
 @pytest.mark.parametrize("seed", range(_HISTORIES))
@@ -77,6 +78,13 @@ def _checkpoints_are_due(monkeypatch):
     monkeypatch.setattr(limits, "store_log_pages", 20)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ghost:
+    at: dict[int, dict[tuple[int, str], bytes]]
+    sources: dict[int, str]
+    newest: int
+
+
 @dataclass(slots=True)
 class _Model:
     """What was written, group by group: an oracle that is a dictionary for each timestamp."""
@@ -86,6 +94,8 @@ class _Model:
     newest: int = 0
     #: The last timestamp of each group that was given to the store; 0 is before the first.
     ends: list[int] = field(default_factory=lambda: [0])
+    #: The group that came last and failed, if a cut may yet bring it to light.
+    ghost: _Ghost | None = None
 
     def group(self, dice: random.Random) -> list[Commit]:
         commits = [self._commit(dice) for _ in range(dice.randint(1, 8))]
@@ -113,6 +123,24 @@ class _Model:
         self.at[self.newest] = now
         self.sources[self.newest] = f"commit {self.newest}"
         return Commit(ts=self.newest, changes=tuple(changes), source=self.sources[self.newest])
+
+    def fail_after(self, ts: int) -> None:
+        """Take back what came after `ts`, which may be there nevertheless after a cut."""
+        at = {each: documents for each, documents in self.at.items() if each > ts}
+        sources = {each: source for each, source in self.sources.items() if each > ts}
+        newest = self.newest
+        self.forget_after(ts)
+        self.ghost = _Ghost(at, sources, newest)
+
+    def believe_in_ghost(self, newest: int) -> None:
+        """Take the group that failed for written if a store says so."""
+        ghost = self.ghost
+        if ghost is not None and newest == ghost.newest:
+            self.at |= ghost.at
+            self.sources |= ghost.sources
+            self.newest = ghost.newest
+            self.ends.append(ghost.newest)
+        self.ghost = None
 
     def forget_after(self, ts: int) -> None:
         """Take what the store has for the truth: from here on it is written anew."""
@@ -165,9 +193,11 @@ def _live_through(tmp_path, seed, durability, honesty=Honesty.SYNCS) -> Counter[
         folder = tmp_path / str(number)
         folder.mkdir(parents=True)
         disk = Disk(folder, image, honesty=honesty)
-        cut, full = _until_cut(disk, model, durability, dice, _AIMS[number % len(_AIMS)])
+        life = _until_cut(disk, model, durability, dice, _AIMS[number % len(_AIMS)])
         seen["cuts"] += 1
-        seen["full"] += full
+        cut = life.cut or life.cut_now()
+        seen["full"] += life.full
+        seen["failed"] += life.failed
         seen["acknowledged"] += cut.acknowledged > 0
         seen["in a checkpoint"] += cut.in_checkpoint
         image = cut.image
@@ -180,23 +210,26 @@ def _live_through(tmp_path, seed, durability, honesty=Honesty.SYNCS) -> Counter[
     return seen
 
 
-def _until_cut(disk, model, durability, dice, aim) -> tuple[_Cut, int]:
+def _until_cut(disk, model, durability, dice, aim) -> _Life:
     """Write groups until the power is cut, at a step that the die chooses."""
-    life = _Life(disk, model, dice, aim)
+    life = _Life(disk, model, durability, dice, aim)
     with powered(disk):
-        life.live(durability)
-    return life.cut or life.cut_now(), life.full
+        life.live()
+    return life
 
 
 class _Life:
     """One life of a store: from when it is opened until its power is cut."""
 
-    def __init__(self, disk, model, dice, aim) -> None:
+    def __init__(self, disk, model, durability, dice, aim) -> None:
         self.cut: _Cut | None = None
         #: Times that the disk was full.
         self.full = 0
+        #: Times that a sync failed.
+        self.failed = 0
         self._disk = disk
         self._model = model
+        self._durability = durability
         self._dice = dice
         self._aim = aim
         self._at_step = dice.randrange(aim.steps_max)
@@ -205,9 +238,10 @@ class _Life:
         self._is_checkpointing = False
         disk.before_step = self._before_step
 
-    def live(self, durability) -> None:
+    def live(self) -> None:
         dice = self._dice
-        self._store = SqliteStore(self._disk.folder / _NAME, durability=durability)
+        path = self._disk.folder / _NAME
+        self._store = SqliteStore(path, durability=self._durability)
         try:
             for _ in range(_GROUPS_MAX):
                 if self.cut is not None:
@@ -218,6 +252,7 @@ class _Life:
                 if dice.random() < 0.05:
                     self._store.trim(before=dice.randint(0, self._model.newest), commits_max=50)
         finally:
+            self._disk.failing_syncs = 0
             self._store.close()
 
     def cut_now(self) -> _Cut:
@@ -237,17 +272,32 @@ class _Life:
     def _append(self) -> None:
         """Write a group, sometimes to a disk that is full."""
         model, before = self._model, self._model.newest
+        if self._durability is Durability.FULL:
+            self._disk.failing_syncs = self._dice.random() < 0.03
         try:
             with self._perhaps_full(0.4):
                 self._store.append(model.group(self._dice))
             self._acknowledged = model.newest
-        except StorageFull:
+            # Its place in the log is taken.
+            model.ghost = None
+        except StorageFailed as error:
+            if not isinstance(error, StorageFull):
+                self._failed(before)
+                return
             # Nothing was written, now or after any cut.
             self.full += 1
             model.forget_after(before)
             assert self._store.newest_ts() == before
             with self._store.snapshot() as snapshot:
                 assert _documents(snapshot) == model.at[before]
+
+    def _failed(self, before: int) -> None:
+        """Nobody is told that a group is there whose sync has failed, and nobody that it is not."""
+        self.failed += 1
+        newest = self._store.newest_ts()
+        assert newest in {before, self._model.newest}
+        if newest == before:
+            self._model.fail_after(before)
 
     def _checkpoint(self) -> None:
         """Put the log into the file, as the thread for that does; what it finds no room for stays."""
@@ -261,6 +311,8 @@ class _Life:
                 self._store.finish_checkpoint()
         except StorageFull:
             self.full += 1
+        except StorageFailed:
+            self.failed += 1
         finally:
             self._is_checkpointing = False
 
@@ -295,6 +347,7 @@ def _check(folder, image, model) -> int:
     store = SqliteStore(_written(folder, image))
     try:
         newest = store.newest_ts()
+        model.believe_in_ghost(newest)
         assert newest in model.ends, f"{newest} is in the middle of a group"
         floor = store.history_floor()
         logged = store.tail(floor)
