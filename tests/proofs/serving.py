@@ -27,7 +27,7 @@ from camber.values.value import canonical
 from tests.proofs.judging import Attempt, Judge, Program
 from tests.proofs.plain import plain, same
 from tests.proofs.serial import PROVING, application
-from tests.proofs.stepping import SteppedHost, settled
+from tests.proofs.stepping import ChoosingHost, SteppedHost, settled
 
 #: Turns of the loop within which something that is on its way shows itself.
 _PATIENCE = 20
@@ -54,7 +54,7 @@ class Serving:
     """A deployment under proof, and what was published and answered."""
 
     deployment: Deployment
-    host: SteppedHost
+    host: ChoosingHost
     first_ts: int
     #: The request that each commit has recorded, if it has, by timestamp.
     commits: dict[int, Request | None] = field(default_factory=dict)

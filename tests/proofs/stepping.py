@@ -17,7 +17,7 @@ from camber.host import RealHost
 
 T = TypeVar("T")
 
-_BACKGROUND = {"loop lag", "maintenance"}
+_BACKGROUND = {"loop lag", "maintenance", "heartbeat of sockets"}
 _START_NS = 1_767_225_600 * 10**9
 
 
@@ -52,12 +52,28 @@ class SteppedWorker:
         assert not self.waiting
 
 
-class SteppedHost(RealHost):
-    """Seeded chance, a clock that also stands still and goes back, and a writer that waits."""
+class ChoosingHost(RealHost):
+    """The real host, and a seed that chooses what comes next where there is a choice."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
         self._dice = Random(seed)
+
+    @property
+    def possible(self) -> list[Callable[[], None]]:
+        """Return nothing: threads go on by themselves."""
+        return []
+
+    def choose(self, possible: Sequence[T]) -> T:
+        """Return what happens next."""
+        return self._dice.choice(possible)
+
+
+class SteppedHost(ChoosingHost):
+    """Seeded chance, a clock that also stands still and goes back, and a writer that waits."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
         self._now_ns = _START_NS
         self._is_free = True
         self._workers: dict[str, SteppedWorker] = {}
@@ -94,10 +110,6 @@ class SteppedHost(RealHost):
 
     def random_bytes(self, count: int) -> bytes:
         return self._dice.randbytes(count)
-
-    def choose(self, possible: Sequence[T]) -> T:
-        """Return what happens next."""
-        return self._dice.choice(possible)
 
     async def sleep(self, seconds: float) -> None:
         task = asyncio.current_task()

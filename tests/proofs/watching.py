@@ -67,19 +67,28 @@ class Shown:
     scrolled: list[Watched]
 
 
-class Wire(Protocol):
-    """Where a client's messages go."""
+class Connection(Protocol):
+    """A connection to a server, which a client has opened."""
 
-    def send(self, message: dict[str, Any]) -> None: ...
+    def received(self, text: str) -> None:
+        """Take in a message of the client's."""
+
+    def has_room(self) -> None:
+        """Take in that the client has taken in all that lay there."""
+
+    def lost(self) -> None:
+        """Take in that the client is gone."""
 
 
 class Client:
     """One client: does what it is told, one thing after another, and takes in what it is sent."""
 
-    def __init__(self, serving: Serving, sockets: SyncSockets, commands: list[Any]) -> None:
+    def __init__(
+        self, serving: Serving, connecting: Callable[[Client], Connection], commands: list[Any]
+    ) -> None:
         self.shown: list[Shown] = []
         self._serving = serving
-        self._sockets = sockets
+        self._connecting = connecting
         self._commands = list(commands)
         self._session = str(uuid.UUID(int=len(serving.sessions) + 1, version=4))
         serving.sessions.append(self._session)
@@ -91,6 +100,7 @@ class Client:
         self._requests: dict[int, tuple[Program, list[str], int]] = {}
         self._unanswered: dict[int, dict[str, Any]] = {}
         self._journals: dict[int, str | None] = {}
+        self._sent_again: set[int] = set()
         self._newest_seen = 0
         self._connect()
 
@@ -98,13 +108,12 @@ class Client:
 
     def _connect(self) -> None:
         self.books = Books()
-        self._frames: list[bytes] = []
+        self._frames: list[str] = []
         self.is_full = False
         self._closed: str | None = None
         self._sets: dict[int, dict[int, Watched]] = {0: {}}
         self._whos: dict[int, str | None] = {0: None}
-        self._socket = SyncSocket(self._sockets, UNKNOWN)
-        self._socket.connected(self)
+        self._connection = self._connecting(self)
         self._send(
             type="Connect",
             sessionId=self._session,
@@ -116,14 +125,21 @@ class Client:
         if self._who is not None:
             self._authenticate()
         self._modify(list(self._queries.values()), [])
+        self._sent_again |= self._unanswered.keys()
         for message in self._unanswered.values():
             self._send(**message)
 
     def _send(self, **message: Any) -> None:
-        self._socket.received(json.dumps(message))
+        self._connection.received(json.dumps(message))
+
+    def arrived(self, text: str) -> None:
+        """Let a message lie until it is taken in."""
+        self._frames.append(text)
+
+    # As an outlet, for sockets that have no wire.
 
     def write(self, frame: bytes) -> None:
-        self._frames.append(frame)
+        self.arrived(text_of_frame(frame).decode())
         self.is_full = self.is_full or len(self._frames) > _ROOM
 
     def close(self, code: int, reason: str) -> None:
@@ -146,10 +162,15 @@ class Client:
 
     @property
     def is_answered(self) -> bool:
-        return not self._commands and not self._unanswered and not self._frames
+        is_shown = self.books.version["querySet"] == max(self._sets)
+        return is_shown and not self._commands and not self._unanswered and not self._frames
+
+    def look_again(self) -> None:
+        """Ask for a Transition, which is to what is newest by now."""
+        self._modify([], [])
 
     def _reconnect(self) -> None:
-        self._socket.lost()
+        self._connection.lost()
         self._connect()
 
     def _act(self) -> None:
@@ -261,18 +282,25 @@ class Client:
 
     def _take_in(self) -> None:
         before = self.books.transitions
-        self.books.receive(text_of_frame(self._frames.pop(0)))
+        self.books.receive(self._frames.pop(0))
         assert self.books.fatal is None, self.books.fatal
         assert self.books.auth_error is None, self.books.auth_error
         for request in [each for each in self._unanswered if each in self.books.responses]:
             del self._unanswered[request]
+            self._check_order(request)
             self._answered(request, self.books.responses[request])
         if self.books.transitions > before:
             self._note()
             self._swap()
         if self.is_full and not self._frames:
             self.is_full = False
-            self._socket.has_room()
+            self._connection.has_room()
+
+    def _check_order(self, request: int) -> None:
+        """A response comes before what shows its commit, unless it was sent for once more."""
+        response = self.books.responses[request]
+        if response["success"] and request not in self._sent_again:
+            assert ts_of(response["ts"]) > ts_of(self.books.version["ts"]), "shown before told"
 
     def _note(self) -> None:
         version = self.books.version
@@ -328,7 +356,7 @@ class Client:
 
     def leave(self) -> None:
         """Close the connection."""
-        self._socket.lost()
+        self._connection.lost()
 
 
 def in_json(value: Any) -> Any:
@@ -339,7 +367,13 @@ async def watch(serving: Serving, scripts: list[list[Any]]) -> list[Client]:
     """Let clients do what their scripts say, and take in all that comes of it."""
     metrics = Metrics(serving.deployment)
     sockets = SyncSockets(serving.deployment, metrics, Drain(serving.host))
-    clients = [Client(serving, sockets, script) for script in scripts]
+
+    def connecting(client: Client) -> Connection:
+        socket = SyncSocket(sockets, UNKNOWN)
+        socket.connected(client)
+        return socket
+
+    clients = [Client(serving, connecting, script) for script in scripts]
     await serving.run(clients)
     for client in clients:
         client.leave()
