@@ -27,6 +27,7 @@ from camber.occ.cursors import Cursor, CursorCipher, InvalidCursor
 from camber.occ.interval import Interval, Order
 from camber.schema.annotations import Id
 from camber.schema.table import DeclaredTable, Index, SearchIndex, StoredDocuments, Table
+from camber.storage.store import Row
 from camber.values.ids import InvalidId, decode_id
 from camber.values.packed import unpack
 from camber.values.paths import is_identifier
@@ -569,6 +570,11 @@ class Query(Generic[Doc]):
             **expected,
         )
 
+    @property
+    def has_filters(self) -> bool:
+        """Return whether documents may be left out."""
+        return bool(self._filters)
+
     def accepts(self, document: Doc) -> bool:
         """Return whether all filters accept a document."""
         return all(predicate(document) for predicate in self._filters)
@@ -640,24 +646,30 @@ class _Paginator:
     def _read(self, interval: Interval, end: Cursor | None) -> Page[Any]:
         assert self._source is not None
         items: list[Any] = []
-        keys: list[bytes] = []
+        rows: list[Row] = []
         before = self._access.transaction.usage
         stopped = exhausted = False
         with closing(self._query._scan(self._source, interval)) as scan:  # noqa: SLF001
             while True:
-                if end is None and len(items) == self._opts.num_items:
+                taken = len(items) if self._query.has_filters else len(rows)
+                if end is None and taken == self._opts.num_items:
                     break
-                if keys and self._must_stop(end, len(keys), before.bytes_read):
+                if rows and self._must_stop(end, len(rows), before.bytes_read):
                     stopped = True
                     break
                 row = next(scan, None)
                 if row is None:
                     exhausted = True
                     break
-                keys.append(row.key)
-                document = self._access.document(self._source.table.name, row.packed)
-                if self._query.accepts(document):
-                    items.append(document)
+                rows.append(row)
+                if self._query.has_filters:
+                    document = self._access.document(self._source.table.name, row.packed)
+                    if self._query.accepts(document):
+                        items.append(document)
+        if not self._query.has_filters:
+            packed = [row.packed for row in rows]
+            items = self._access.documents(self._source.table.name, packed)
+        keys = [row.key for row in rows]
         if end is not None:
             continued = end
         elif exhausted:
