@@ -190,9 +190,9 @@ def test_bytes_that_were_changed_are_refused_or_told(tmp_path, written, seed):
     for number in range(_FLIPS):
         data = bytearray(written["store.sqlite"])
         start = dice.choice((0, dice.randrange(len(data) // _PAGE) * _PAGE))
+        reach = dice.choice((100, _PAGE))
         for _ in range(dice.choice((1, 8, 64))):
-            at = start + dice.randrange(100)
-            data[at] = dice.randrange(256)
+            data[start + dice.randrange(reach)] = dice.randrange(256)
         path = _put(tmp_path / str(number), {**written, "store.sqlite": bytes(data)})
         try:
             rows, newest = _all_of(path)

@@ -422,9 +422,17 @@ def connect(path: Path) -> apsw.Connection:
     return connection
 
 
-def one(connection: apsw.Connection, query: str) -> Any:
-    """Return the only value of a query without parameters."""
-    return next(connection.execute(SQL[query]))[0]
+def one(connection: apsw.Connection, query: str, *parameters: str) -> Any:
+    """Return the only value of a query that has one in every store.
+
+    Raises:
+        StorageDamaged: it has none.
+    """
+    for (value,) in connection.execute(SQL[query], parameters):
+        return value
+    asked = " ".join((query, *parameters))
+    msg = f"what is stored is damaged (no {asked}): stop the server and restore a backup"
+    raise StorageDamaged(msg)
 
 
 def pack_commits(commits: Sequence[Commit]) -> bytes:

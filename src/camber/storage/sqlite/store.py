@@ -186,8 +186,7 @@ class SqliteStore:
         return raised or any(left)
 
     def _meta(self, name: str) -> int:
-        (value,) = next(self._writer.execute(SQL["meta"], (name,)))
-        assert isinstance(value, int)
+        value: int = one(self._writer, "meta", name)
         return value
 
     def _raise_floor(self, before: Timestamp, commits_max: int) -> bool:
@@ -431,6 +430,8 @@ def _unusable(path: Path, error: Exception) -> StoreUnusable:
             what = (
                 f"{error}. Camber writes to it and beside it: give it a --data that it may change"
             )
+        case StorageFailed():
+            what = error.sentence
         case _:
             what = (
                 f"{error}. It is damaged, was not copied whole, or is another program's: restore "
