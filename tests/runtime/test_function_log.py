@@ -24,7 +24,7 @@ from camber.runtime.function_log import (
     Outcome,
     Progress,
 )
-from camber.runtime.results import Failure, QueryResult, Run
+from camber.runtime.results import Failure, QueryResult, Request, Run
 
 _ADA = UserIdentity(token_identifier="i|ada", subject="ada", issuer="i")
 
@@ -74,8 +74,9 @@ def _entries(log: FunctionLog) -> list[Any]:
 
 _STEPS = st.lists(
     st.one_of(
-        st.sampled_from(["hit", "run", "fail"]),
+        st.sampled_from(["hit", "run", "fail", "push", "push", "push", "other"]),
         st.integers(-2000, 2000),  # the clock moves by so many nanoseconds
+        st.just(20_000_000),
     ),
     max_size=40,
 )
@@ -87,6 +88,7 @@ def test_a_cursor_finds_what_came_after_it(steps, at):
     clock = Clock()
     log = FunctionLog(clock)
     everything: list[tuple[str, str]] = []
+    results = {"push": _result(), "other": _result()}
     for step in steps:
         if isinstance(step, int):
             clock.ns += step
@@ -94,20 +96,30 @@ def test_a_cursor_finds_what_came_after_it(steps, at):
         path = f"m:f{len(everything)}"
         if step == "hit":
             log.hit(_call(path), _result())
+        elif step in results:
+            # What many sockets are sent is kept together, and read one by one.
+            path = f"m:{step}"
+            who = Anonymous() if len(everything) % 2 else User(_ADA)
+            request = Request(path, b"", None, "client", "")
+            log.answered(request, Origin.SYNC_WORKER, who, results[step], clock.ns)
         else:
             failure = _failed() if step == "fail" else None
             log.begin(_call(path), FunctionKind.QUERY).ended(Run(), failure, 1)
         everything.append((path, step))
     entries = _entries(log)
     assert [entry.path for entry in entries] == [path for path, _ in everything]
-    assert [entry.cached for entry in entries] == [step == "hit" for _, step in everything]
+    cached = {"hit", *results}
+    assert [entry.cached for entry in entries] == [step in cached for _, step in everything]
+    for number, entry in enumerate(entries):
+        if entry.path in {"m:push", "m:other"}:
+            assert entry.identity_type == ("unknown" if number % 2 else "user")
     keys = [entry.key / 1000 for entry in entries]
     assert all(one < other for one, other in itertools.pairwise(keys))
     if -1 < at < len(keys):
         following = [path for path, _ in everything[at + 1 :]]
         assert [entry.path for entry in log.after(keys[at])] == following
     assert len({log.execution_id(entry) for entry in entries}) == len(entries)
-    assert log.hits == sum(step == "hit" for _, step in everything)
+    assert log.hits == sum(step in cached for _, step in everything)
     assert sum(log.runs.values()) == len(everything) - log.hits
 
 

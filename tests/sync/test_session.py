@@ -26,6 +26,7 @@ steps = st.one_of(
     st.tuples(st.just("commit"), st.none()),
     st.tuples(st.just("deliver"), st.integers(1, 3)),
     st.tuples(st.just("know"), st.booleans()),
+    st.tuples(st.just("prompt"), st.booleans()),
     st.tuples(st.just("renew"), st.integers(0, 3)),
 )
 
@@ -62,6 +63,8 @@ def test_any_history_leads_to_what_a_fresh_client_would_see(history):
                     world.deliver()
             case "know":
                 world.knows = how
+            case "prompt":
+                world.prompt = how
             case "renew":
                 # Somebody else's run has landed, a while ago.
                 world.renew(max(0, world.newest - how))
@@ -332,6 +335,29 @@ def test_large_transitions_come_in_chunks_to_clients_that_know_them(monkeypatch)
         assert (len(send.frames) > 10) == understands
         world.deliver()
         assert len(world.books.results) == 20
+
+
+def test_a_result_that_lands_late_takes_nobody_back():
+    world = connected()
+    world.knows = True
+    world.subscribe((0, "a"))
+    for name in "bbba":
+        world.write(name)
+    world.settle()
+    assert ts_of(world.books.version["ts"]) == 4
+    world.prompt = False
+    world.write("a")
+    world.renew(3)
+    world.deliver()
+    assert ts_of(world.books.version["ts"]) == 5
+    # One that is late, but not too late, will do: the client sees that moment first.
+    world.write("a")
+    world.write("a")
+    world.renew(6)
+    world.deliver()
+    assert ts_of(world.books.version["ts"]) == 6
+    world.settle()
+    assert world.books.results[0] == ["a", 4, None]
 
 
 def test_timestamps_of_transitions_do_not_go_back():

@@ -97,6 +97,8 @@ class World:
         self.closed = None
         self.subscribed = {}
         self.knows = False
+        #: Whether a session that is told of a commit goes on at once, or when the next run lands.
+        self.prompt = True
         self.told = 0
         self.query_set = 0
         self.identity = 0
@@ -172,7 +174,8 @@ class World:
         for result in ended:
             for query in result.watched:
                 query.invalidated(result)
-        self.renew()
+        if self.prompt:
+            self.renew()
 
     # What the session asks meanwhile.
 
@@ -236,6 +239,7 @@ class World:
 
     def settle(self):
         """Let everything that can happen happen."""
+        self.renew()
         while (
             self.finish_verify() or self.finish_query() or self.finish_mutation() or self.deliver()
         ):

@@ -266,6 +266,8 @@ class FunctionLog:
             self.hits += 1
             self._last_key = group.key = group.key + 1
             group.identities.append(identity)
+            if self._waiting:
+                self._wake()
             return
         if request.path.startswith("_"):
             return

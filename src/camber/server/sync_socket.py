@@ -136,8 +136,12 @@ class SyncSockets:
         while True:
             await self.host.sleep(_BEAT_S)
             now_s = self.host.monotonic()
-            for socket in list(self._sockets):
-                socket.beat(now_s)
+            for number, socket in enumerate(list(self._sockets), start=1):
+                if socket in self._sockets:
+                    socket.beat(now_s)
+                if number % limits.watchers_told_per_turn == 0:
+                    # Whoever waits for an answer comes in between.
+                    await self.host.sleep(0)
 
     def moment(self) -> Moment:
         """Return when it is now, which is one moment for all that a turn of the loop does."""

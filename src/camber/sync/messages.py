@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, assert_never
 from uuid import UUID
 
 import msgspec
@@ -31,7 +31,7 @@ class _Wire(msgspec.Struct, frozen=True, rename="camel"):
     """A message as it is written. Unknown fields are ignored."""
 
 
-class _Connect(_Wire, frozen=True):
+class _Connect(_Wire, frozen=True, tag_field="type", tag="Connect"):
     session_id: UUID
     connection_count: U32 = 0
     last_close_reason: str | None = None
@@ -51,25 +51,37 @@ class _Remove(_Wire, frozen=True, tag_field="type", tag="Remove"):
     query_id: U32
 
 
-class _ModifyQuerySet(_Wire, frozen=True):
+class _ModifyQuerySet(_Wire, frozen=True, tag_field="type", tag="ModifyQuerySet"):
     base_version: U32
     new_version: U32
     modifications: list[_Add | _Remove]
 
 
-class _Request(_Wire, frozen=True):
+class _Request(_Wire, frozen=True, tag_field="type"):
     request_id: U32
     udf_path: str
     args: list[Any]
     component_path: str | None = None
 
 
-class _Authenticate(_Wire, frozen=True):
+class _Mutation(_Request, frozen=True, tag="Mutation"):
+    pass
+
+
+class _Action(_Request, frozen=True, tag="Action"):
+    pass
+
+
+class _Authenticate(_Wire, frozen=True, tag_field="type", tag="Authenticate"):
     base_version: U32
     token_type: Literal["User", "Admin", "None"]
     value: str | None = None
     impersonating: dict[str, Any] | None = None
     acting_as: dict[str, Any] | None = msgspec.field(default=None, name="acting_as")
+
+
+class _Event(_Wire, frozen=True, tag_field="type", tag="Event"):
+    pass
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,11 +163,11 @@ class _Typed(msgspec.Struct, frozen=True):
     type: str
 
 
+_decoder = msgspec.json.Decoder(
+    _Mutation | _ModifyQuerySet | _Action | _Authenticate | _Connect | _Event
+)
 _typed = msgspec.json.Decoder(_Typed)
-_connect = msgspec.json.Decoder(_Connect)
-_modify = msgspec.json.Decoder(_ModifyQuerySet)
-_request = msgspec.json.Decoder(_Request)
-_authenticate = msgspec.json.Decoder(_Authenticate)
+_TYPES = frozenset({"Mutation", "ModifyQuerySet", "Action", "Authenticate", "Connect", "Event"})
 
 
 def decode_message(text: str | bytes) -> ClientMessage:
@@ -176,41 +188,42 @@ def decode_message(text: str | bytes) -> ClientMessage:
 
 
 def _decode(text: str | bytes) -> ClientMessage:
-    kind = _typed.decode(text).type
-    match kind:
-        case "ModifyQuerySet":
-            modify = _modify.decode(text)
+    try:
+        wire = _decoder.decode(text)
+    except msgspec.ValidationError:
+        kind = _typed.decode(text).type
+        if kind not in _TYPES:
+            raise UnknownMessage(kind) from None
+        raise
+    match wire:
+        case _Mutation():
+            return RequestMutation(request_id=wire.request_id, call=_call(wire))
+        case _ModifyQuerySet():
             return ModifyQuerySet(
-                base_version=modify.base_version,
-                new_version=modify.new_version,
-                modifications=tuple(_modification(each) for each in modify.modifications),
+                base_version=wire.base_version,
+                new_version=wire.new_version,
+                modifications=tuple(map(_modification, wire.modifications)),
             )
-        case "Mutation":
-            request = _request.decode(text)
-            return RequestMutation(request_id=request.request_id, call=_call(request))
-        case "Action":
-            request = _request.decode(text)
-            return RequestAction(request_id=request.request_id, call=_call(request))
-        case "Authenticate":
-            auth = _authenticate.decode(text)
+        case _Action():
+            return RequestAction(request_id=wire.request_id, call=_call(wire))
+        case _Authenticate():
             return Authenticate(
-                base_version=auth.base_version,
-                kind=auth.token_type,
-                token=auth.value,
-                acting_as=auth.impersonating or auth.acting_as,
+                base_version=wire.base_version,
+                kind=wire.token_type,
+                token=wire.value,
+                acting_as=wire.impersonating or wire.acting_as,
             )
-        case "Connect":
-            connect = _connect.decode(text)
-            observed = connect.max_observed_timestamp
+        case _Connect():
+            observed = wire.max_observed_timestamp
             return Connect(
-                session_id=str(connect.session_id),
+                session_id=str(wire.session_id),
                 max_observed_ts=0 if observed is None else decode_timestamp(observed),
-                client_ms=connect.client_ts,
+                client_ms=wire.client_ts,
             )
-        case "Event":
+        case _Event():
             return Telemetry()
         case _:
-            raise UnknownMessage(kind)
+            assert_never(wire)
 
 
 def _modification(wire: _Add | _Remove) -> AddQuery | RemoveQuery:

@@ -89,7 +89,7 @@ class Session:
     """The state machine of one socket. Its methods return the effects to carry out, in order."""
 
     __slots__ = (
-        "_actions_running", "_answered_ts", "_asked_identity", "_asked_query_set", "_closed",
+        "_actions_running", "_asked_identity", "_asked_query_set", "_closed",
         "_connected", "_due", "_identity", "_mutation_running", "_mutation_visible", "_mutations",
         "_next_run", "_pending", "_queries", "_removed", "_sent", "_session_id", "_skew_ms",
         "_stale", "_told_unknown", "_understands_chunks", "_unsent", "shell",
@@ -116,7 +116,6 @@ class Session:
         self._mutations: list[RunMutation] = []
         self._mutation_running = False
         self._mutation_visible = False
-        self._answered_ts: Timestamp = 0
         self._actions_running = 0
         self._told_unknown = False
         self._closed = False
@@ -270,7 +269,6 @@ class Session:
     ) -> list[Effect]:
         """Take in that the running mutation committed."""
         frame = frames.mutation_succeeded(request_id, result, ts, log_lines)
-        self._answered_ts = ts
         return self._mutation_ended(frame, moment)
 
     def mutation_failed(
@@ -337,12 +335,12 @@ class Session:
         """Begin the Transition that is due, if it may begin.
 
         It may end at `at`, when results are known to hold, rather than at the newest timestamp,
-        when they have to be run again. Yet it never goes back, and it shows what the client was
-        told is done.
+        when they may have to be run again; but it never goes back. What follows a response is
+        not begun here: that goes to the newest timestamp, by itself.
         """
         if not self._due:
             return _NO_EFFECTS
-        if at is None or at < self._sent.ts or at < self._answered_ts:
+        if at is None or at < self._sent.ts:
             at = moment.newest_ts
         return self._advance_to(at, moment)
 
