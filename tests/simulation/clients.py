@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.simulation.loop import Machine, SimulatedLoop
 from tests.simulation.network import Connection, Network, Refused
-from tests.simulation.operations import MUTATIONS, QUERIES, Arguments
+from tests.simulation.operations import MUTATIONS, QUERIES, Arguments, Draw
 from tests.sync.client import Books, text_of, ts_of
 
 _PATH = "/api/1.27.0/sync"
@@ -64,6 +64,10 @@ class Client:
     #: Seconds between two things that it does, at most.
     pause_s: float
     duplicates: bool
+    #: How many mutations it sends at once, now and then.
+    burst: int
+    #: How many names of each kind there are: see `operations.Draw`.
+    names: int
     requests: list[Request] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     breaches: list[str] = field(default_factory=list)
@@ -100,7 +104,7 @@ class Client:
             roll = self.chance.random()
             if roll < 0.65:
                 # Some come several at once, which the server queues.
-                for _ in range(self.chance.choice((1, 1, 1, 2, 4))):
+                for _ in range(self.chance.choice((1, 1, 2, self.burst))):
                     self._mutate()
             elif roll < 0.8:
                 self._subscribe()
@@ -120,12 +124,15 @@ class Client:
         number = len(self.requests)
         names = list(MUTATIONS)
         (name,) = self.chance.choices(names, [MUTATIONS[each].weight for each in names])
-        arguments = MUTATIONS[name].draw(self.chance, f"{self.name}-{number:04}")
+        arguments = MUTATIONS[name].draw(self._draw(f"{self.name}-{number:04}"))
         request = Request(number, name, arguments)
         self.requests.append(request)
         self._unsettled[number] = request
         self._fresh.add(number)
         self._ask(request)
+
+    def _draw(self, marker: str) -> Draw:
+        return Draw(self.chance, marker, self.names)
 
     def _subscribe(self) -> None:
         if len(self.wanted) >= 6:
@@ -133,7 +140,7 @@ class Client:
         name = self.chance.choice(list(QUERIES))
         query_id = self._next_query
         self._next_query += 1
-        call = (name, QUERIES[name].draw(self.chance))
+        call = (name, QUERIES[name].draw(self._draw("")))
         self.wanted[query_id] = self._named[query_id] = call
         self._modify([_add(query_id, call)])
 

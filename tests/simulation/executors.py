@@ -99,14 +99,20 @@ class _Memory:
 class Executors:
     """Starts the processes of one server, and knows which there are."""
 
-    def __init__(self, *, disk: Disk, application: Application, chance: random.Random) -> None:
+    def __init__(
+        self, *, disk: Disk, application: Application, chance: random.Random, work_ns: int
+    ) -> None:
         self._disk = disk
         self._application = application
         self.chance = chance
         self._count = 0
         self.running: list[Executor] = []
-        #: How long one transaction takes, in nanoseconds.
-        self.work_ns: tuple[int, int] = (50_000, 3_000_000)
+        #: How long one transaction takes at most, in nanoseconds.
+        self._work_ns = work_ns
+
+    def transaction_ns(self) -> int:
+        """Return how long the next transaction takes."""
+        return self.chance.randint(50_000, self._work_ns)
 
     def start(
         self, host: SimulatedHost, arguments: Sequence[str], sockets: Sequence[SimulatedSocket]
@@ -197,8 +203,10 @@ class Executor:
         self._is_due = True
         loop = self._host.loop
         chance = self._executors.chance
-        least, most = (5_000_000, 200_000_000) if self._worker is None else self._executors.work_ns
-        delay_ns = chance.randint(least, most)
+        if self._worker is None:
+            delay_ns = chance.randint(5_000_000, 200_000_000)
+        else:
+            delay_ns = self._executors.transaction_ns()
         loop.call_in(max(delay_ns, self.stalled_until_ns - loop.now_ns), self._work)
 
     def _work(self) -> None:

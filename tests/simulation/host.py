@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -102,49 +103,27 @@ class SimulatedWorker:
     def __init__(self, loop: SimulatedLoop, latency_ns: Callable[[], int]) -> None:
         self._loop = loop
         self._latency_ns = latency_ns
-        self._calls: deque[Callable[[], Any]] = deque()
-        self._is_busy = False
+        self._calls: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         future = self._loop.create_future()
-
-        def call() -> None:
-            done = self._loop.create_future()
-            self._loop.on_thread(
-                lambda: self._once(lambda: function(*args, **kwargs)),
-                done,
-                delay_ns=self._latency_ns(),
-            )
-            done.add_done_callback(lambda _: self._tell(done, future))
-
-        self._calls.append(call)
-        if not self._is_busy:
-            self._next()
+        self._calls.append((functools.partial(function, *args, **kwargs), future))
+        if len(self._calls) == 1:
+            self._loop.call_in(self._latency_ns(), self._work)
         return future
 
-    def _once(self, function: Callable[[], Any]) -> Any:
-        try:
-            return function()
-        finally:
-            self._next()
-
-    def _next(self) -> None:
-        self._is_busy = bool(self._calls)
+    def _work(self) -> None:
+        # Closed meanwhile, it has nothing left.
         if self._calls:
-            self._calls.popleft()()
-
-    def _tell(self, done: asyncio.Future[Any], future: asyncio.Future[Any]) -> None:
-        error = done.exception()
-        if future.done():
-            return
-        if error is None:
-            future.set_result(done.result())
-        else:
-            future.set_exception(error)
+            self._loop.on_thread(*self._calls[0])
+            self._calls.popleft()
+            if self._calls:
+                self._loop.call_in(self._latency_ns(), self._work)
 
     def close(self) -> None:
-        """End the thread: whoever closes it has waited for what it runs."""
-        assert not self._is_busy, "a thread is closed while it has something to do"
+        """Let what was accepted finish: whoever closes a thread waits for it."""
+        while self._calls:
+            self._loop.on_thread(*self._calls.popleft())
 
 
 class SimulatedLoopThread:

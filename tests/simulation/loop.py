@@ -292,29 +292,24 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def run_in_executor(self, executor, func, *args) -> Any:  # type: ignore[override]
         del executor
         future = self.create_future()
-        self.on_thread(
-            lambda: func(*args), future, delay_ns=self._chance.randint(20_000, 3_000_000)
-        )
+        delay_ns = self._chance.randint(20_000, 3_000_000)
+        self.call_in(delay_ns, self.on_thread, lambda: func(*args), future)
         return future
 
-    def on_thread(self, function: Callable[[], Any], future: Any, *, delay_ns: int) -> None:
-        """Run a function that blocks, `delay_ns` from now; tell its outcome somewhat later."""
-
-        def run() -> None:
-            # A thread has no loop.
-            events._set_running_loop(None)
-            try:
-                result = function()
-            except BaseException as error:  # noqa: BLE001  # whoever waits gets it
-                tell, outcome = future.set_exception, error
-            else:
-                tell, outcome = future.set_result, result
-            finally:
-                events._set_running_loop(self)
-            later_ns = self._chance.randint(5_000, 400_000)
-            self.call_in(later_ns, lambda: None if future.done() else tell(outcome))
-
-        self.call_in(delay_ns, run)
+    def on_thread(self, function: Callable[[], Any], future: Any) -> None:
+        """Run a function that blocks as a thread would, now; tell its outcome somewhat later."""
+        running = events._get_running_loop()
+        events._set_running_loop(None)
+        try:
+            result = function()
+        except BaseException as error:  # noqa: BLE001  # whoever waits gets it
+            tell, outcome = future.set_exception, error
+        else:
+            tell, outcome = future.set_result, result
+        finally:
+            events._set_running_loop(running)
+        later_ns = self._chance.randint(5_000, 400_000)
+        self.call_in(later_ns, lambda: None if future.done() else tell(outcome))
 
     async def create_connection(self, protocol_factory, *args, sock=None, **kwargs) -> Any:
         """Connect a protocol to one end of a pair that the simulated host has made."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_ACCOUNTS = ("ann", "ben", "cat", "dan")
-_LOGS = ("x", "y")
+_ACCOUNTS = ("ann", "ben", "cat", "dan", "eve", "fay")
+_LOGS = ("x", "y", "z")
 _BOARDS = ("p", "q", "r")
 _FIRST_BALANCE = 100
 
@@ -38,10 +38,32 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """Arguments are drawn from here. `marker` is no other call's; few names are hot documents."""
+
+    chance: random.Random
+    marker: str
+    names: int
+
+    @property
+    def accounts(self) -> list[str]:
+        """Return two of them."""
+        return self.chance.sample(_ACCOUNTS[: 2 * self.names], 2)
+
+    @property
+    def log(self) -> str:
+        return self.chance.choice(_LOGS[: self.names])
+
+    @property
+    def board(self) -> str:
+        return self.chance.choice(_BOARDS[: self.names])
+
+
+@dataclass(frozen=True)
 class Mutation:
     """A function that changes the state, and returns something of it."""
 
-    draw: Callable[[random.Random, str], Arguments]
+    draw: Callable[[Draw], Arguments]
     apply: Callable[[Model, Arguments], Any]
     weight: int = 10
     always_fails: bool = False
@@ -51,7 +73,7 @@ class Mutation:
 class Query:
     """A function that returns something of the state."""
 
-    draw: Callable[[random.Random], Arguments]
+    draw: Callable[[Draw], Arguments]
     answer: Callable[[Model, Arguments], Any]
 
 
@@ -94,26 +116,23 @@ def _total(model: Model, args: Arguments) -> list[int]:
     return [len(model.accounts), sum(model.accounts.values())]
 
 
-def _draw_transfer(chance: random.Random, marker: str) -> Arguments:
-    del marker
-    source, target = chance.sample(_ACCOUNTS, 2)
-    return {"source": source, "target": target, "amount": chance.randint(1, 40)}
+def _draw_transfer(draw: Draw) -> Arguments:
+    source, target = draw.accounts
+    return {"source": source, "target": target, "amount": draw.chance.randint(1, 40)}
 
 
-def _draw_note(chance: random.Random, marker: str) -> Arguments:
-    return {"board": chance.choice(_BOARDS), "text": marker}
+def _draw_note(draw: Draw) -> Arguments:
+    return {"board": draw.board, "text": draw.marker}
 
 
 MUTATIONS: Mapping[str, Mutation] = {
     "transfer": Mutation(_draw_transfer, _transfer),
-    "append": Mutation(
-        lambda chance, marker: {"name": chance.choice(_LOGS), "item": marker}, _append
-    ),
+    "append": Mutation(lambda draw: {"name": draw.log, "item": draw.marker}, _append),
     "write": Mutation(_draw_note, _write),
     "blind": Mutation(_draw_note, _blind),
-    "wipe": Mutation(lambda chance, marker: {"board": chance.choice(_BOARDS)}, _wipe, weight=4),
+    "wipe": Mutation(lambda draw: {"board": draw.board}, _wipe, weight=4),
     "fail": Mutation(
-        lambda chance, marker: {"board": chance.choice(_BOARDS)},
+        lambda draw: {"board": draw.board},
         _fail,
         weight=2,
         always_fails=True,
@@ -122,20 +141,20 @@ MUTATIONS: Mapping[str, Mutation] = {
 
 QUERIES: Mapping[str, Query] = {
     "balance": Query(
-        lambda chance: {"name": chance.choice(_ACCOUNTS)},
+        lambda draw: {"name": draw.accounts[0]},
         lambda model, args: model.accounts.get(args["name"]),
     ),
-    "total": Query(lambda chance: {}, _total),
+    "total": Query(lambda draw: {}, _total),
     "items": Query(
-        lambda chance: {"name": chance.choice(_LOGS)},
+        lambda draw: {"name": draw.log},
         lambda model, args: list(model.logs.get(args["name"], ())),
     ),
     "board": Query(
-        lambda chance: {"name": chance.choice(_BOARDS)},
+        lambda draw: {"name": draw.board},
         lambda model, args: model.board(args["name"]),
     ),
     "first": Query(
-        lambda chance: {"name": chance.choice(_BOARDS), "count": chance.randint(1, 4)},
+        lambda draw: {"name": draw.board, "count": draw.chance.randint(1, 4)},
         lambda model, args: model.board(args["name"])[: args["count"]],
     ),
 }

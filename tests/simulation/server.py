@@ -52,6 +52,8 @@ class Server:
         disk: Disk,
         chance: random.Random,
         executors: int,
+        work_ms: float,
+        retention_s: float,
         folder: Path,
     ) -> None:
         self._loop = loop
@@ -59,8 +61,13 @@ class Server:
         self._disk = disk
         self._chance = chance
         self._settings = DeploymentSettings(
-            root=EXCHANGE, functions=_FUNCTIONS, data=folder, executors=executors
+            root=EXCHANGE,
+            functions=_FUNCTIONS,
+            data=folder,
+            executors=executors,
+            history_retention_s=retention_s,
         )
+        self._work_ns = int(work_ms * 1e6)
         self._starts = 0
         self.kills = 0
         self.skew_ns = 0
@@ -113,7 +120,10 @@ class Server:
 
     async def _open(self, machine: Machine) -> None:
         executors = self.executors = Executors(
-            disk=self._disk, application=_application(), chance=self._chance
+            disk=self._disk,
+            application=_application(),
+            chance=self._chance,
+            work_ns=self._work_ns,
         )
         host = self.host = SimulatedHost(
             loop=self._loop,
@@ -121,7 +131,10 @@ class Server:
             chance=self._chance,
             programs=executors,
             skew_ns=self.skew_ns,
-            latencies={"camber-writer": self._disk.write_ns},
+            latencies={
+                "camber-writer": self._disk.write_ns,
+                "camber-transactions": executors.transaction_ns,
+            },
         )
         deployment = Deployment(
             settings=self._settings, host=host, store=self._disk.open(), instance=_INSTANCE

@@ -8,6 +8,7 @@ import gc
 import logging
 import random
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,14 @@ class Plan:
     mutations: int
     pause_s: float
     duplicates: bool
+    burst: int
+    #: How many documents of each kind all write to.
+    names: int
+    #: How long a write to the disk takes, and a transaction in its process, in milliseconds.
+    write_ms: float
+    work_ms: float
+    #: How long history is kept, in seconds.
+    retention_s: float
     #: What befalls it, and how many seconds lie between two times on average.
     faults: dict[str, float]
     #: How long things befall it, in seconds.
@@ -44,12 +53,20 @@ class Plan:
     def of(cls, chance: random.Random) -> Plan:
         """Draw a plan. Each seed has some of the faults: too many of them hide each other."""
         kinds = chance.sample(list(FAULTS), chance.randint(0, 5))
+        if chance.random() < 0.2:
+            # What commits on what is not durable yet, while that fails and servers are killed.
+            kinds = ["failing disk", *chance.sample(["crash", "kill executor", "stop"], 1)]
         return cls(
             executors=chance.choice((0, 1, 2, 2)),
-            clients=chance.randint(2, 4),
+            clients=chance.randint(2, 5),
             mutations=chance.randint(10, 25),
-            pause_s=chance.choice((0.02, 0.1, 0.5)),
+            pause_s=chance.choice((0.005, 0.02, 0.1, 0.5)),
             duplicates=chance.random() < 0.5,
+            burst=chance.choice((2, 4, 10)),
+            names=chance.choice((1, 1, 2, 3)),
+            write_ms=chance.choice((0.2, 2.0, 2.0, 20.0, 100.0)),
+            work_ms=chance.choice((0.5, 3.0, 3.0, 15.0)),
+            retention_s=chance.choice((3600.0, 3600.0, 3600.0, 1.0)),
             faults={kind: chance.choice((0.3, 1.0, 3.0)) for kind in kinds},
             trouble_s=chance.uniform(2, 12),
         )
@@ -77,18 +94,26 @@ class _World:
         self.loop = SimulatedLoop(random.Random(f"{seed} loop"), trace)  # type: ignore[abstract]
         self.network = Network(self.loop, random.Random(f"{seed} network"))
         self.disk = Disk(random.Random(f"{seed} disk"), self.loop.note)
+        self.disk.weather.write_ns_max = self.usual_write_ns
         self.server = Server(
             loop=self.loop,
             network=self.network,
             disk=self.disk,
             chance=random.Random(f"{seed} server"),
             executors=self.plan.executors,
+            work_ms=self.plan.work_ms,
+            retention_s=self.plan.retention_s,
             folder=folder,
         )
         self._seed = seed
         self.clients: list[Client] = []
         self.failures: list[str] = []
         self.befallen = 0
+
+    @property
+    def usual_write_ns(self) -> int:
+        """Return how long a write takes at most while the disk is well."""
+        return int(self.plan.write_ms * 1e6)
 
     async def run(self) -> None:
         """Let it all happen, then let it come to rest."""
@@ -128,6 +153,8 @@ class _World:
             mutations_left=self.plan.mutations,
             pause_s=self.plan.pause_s,
             duplicates=self.plan.duplicates,
+            burst=self.plan.burst,
+            names=self.plan.names,
         )
 
     async def _settled(self) -> bool:
@@ -151,7 +178,7 @@ class _World:
     def heal(self) -> None:
         """End whatever lasts."""
         self.disk.weather.failing_permille = 0
-        self.disk.weather.write_ns_max = 2_000_000
+        self.disk.weather.write_ns_max = self.usual_write_ns
         self.disk.crash = None
         self.network.weather.frame_ns_max = 8_000_000
 
@@ -208,7 +235,7 @@ async def _slow_network(world: _World) -> None:
 async def _slow_disk(world: _World) -> None:
     world.disk.weather.write_ns_max = world.chance.choice((20_000_000, 200_000_000, NS))
     await asyncio.sleep(world.chance.uniform(0, 2))
-    world.disk.weather.write_ns_max = 2_000_000
+    world.disk.weather.write_ns_max = world.usual_write_ns
 
 
 async def _failing_disk(world: _World) -> None:
@@ -301,6 +328,9 @@ def _simulate(seed: int, trace: Trace, folder: Path) -> Outcome:
             loop.run_until_complete(world.run())
         except Stuck as error:
             failures.append(str(error))
+        # The simulation's own: told as a failure of the seed, which is replayed as any other.
+        except Exception:  # noqa: BLE001
+            failures.append(traceback.format_exc())
         failures += [f"left over at an orderly end: {name}" for name in world.server.leftovers]
         failures += [f"nobody took care of: {bug}" for bug in loop.bugs]
         failures += [
