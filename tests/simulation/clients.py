@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.simulation.loop import Machine, SimulatedLoop
 from tests.simulation.network import Connection, Network, Refused
-from tests.simulation.operations import MUTATIONS, QUERIES, Arguments, Draw
+from tests.simulation.operations import MUTATIONS, QUERIES, Arguments, Draw, drawn_mutation
 from tests.sync.client import Books, text_of, ts_of
 
 _PATH = "/api/1.27.0/sync"
@@ -122,8 +122,7 @@ class Client:
             return
         self.mutations_left -= 1
         number = len(self.requests)
-        names = list(MUTATIONS)
-        (name,) = self.chance.choices(names, [MUTATIONS[each].weight for each in names])
+        name = drawn_mutation(self.chance)
         arguments = MUTATIONS[name].draw(self._draw(f"{self.name}-{number:04}"))
         request = Request(number, name, arguments)
         self.requests.append(request)
@@ -198,6 +197,8 @@ class Client:
 
     def _open(self, connection: Connection) -> None:
         self._connection = connection
+        # What it has of each query: the same page is asked for again.
+        journals = self._books.journals
         self._books, self._version, self._floor_ts = Books(), 0, self._max_ts
         self._send(
             type="Connect",
@@ -208,7 +209,9 @@ class Client:
             clientTs=0,
         )
         self.sessions += 1
-        self._modify([_add(query_id, call) for query_id, call in self.wanted.items()])
+        self._modify(
+            [_add(query_id, call, journals.get(query_id)) for query_id, call in self.wanted.items()]
+        )
         self._fresh.clear()
         for request in self._unsettled.values():
             if not request.frames:
@@ -295,9 +298,10 @@ class Client:
             self._connection.close()
 
 
-def _add(query_id: int, call: tuple[str, Arguments]) -> dict[str, Any]:
+def _add(query_id: int, call: tuple[str, Arguments], journal: str | None = None) -> dict[str, Any]:
     name, arguments = call
     return {
+        "journal": journal,
         "type": "Add",
         "queryId": query_id,
         "udfPath": f"exchange:{name}",

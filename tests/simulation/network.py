@@ -25,6 +25,10 @@ class Refused(ConnectionError):
     """Nobody listens."""
 
 
+class Lost(ConnectionError):
+    """The connection broke before the answer came: nobody knows whether it was done."""
+
+
 class Weather:
     """How the network behaves at the moment."""
 
@@ -42,6 +46,7 @@ class Network:
         self.weather = Weather()
         self._server: tuple[Machine, Application] | None = None
         self.connections: list[Connection] = []
+        self.exchanges: list[Exchange] = []
 
     def listen(self, machine: Machine, application: Application) -> None:
         """Take connections in; those of a server that is killed break."""
@@ -56,6 +61,8 @@ class Network:
         self._server = None
         for connection in list(self.connections):
             connection.lose_server()
+        for exchange in self.exchanges:
+            exchange.lose()
 
     async def connect(self, machine: Machine, path: str) -> Connection:
         """Open a WebSocket from a client's machine.
@@ -72,6 +79,26 @@ class Network:
         self.connections.append(connection)
         server.start(connection.serve(application, path), "connection")
         return connection
+
+    async def request(self, machine: Machine, path: str, body: str) -> tuple[int, str]:
+        """Send an HTTP request with a JSON body; return the status and the body of the answer.
+
+        Raises:
+            Refused: nobody listens.
+            Lost: there is no answer.
+        """
+        await asyncio.sleep(self.frame_ns() / 1e9)
+        if self._server is None:
+            msg = "nobody listens"
+            raise Refused(msg)
+        server, application = self._server
+        exchange = Exchange(self, machine)
+        self.exchanges.append(exchange)
+        server.start(exchange.serve(application, path, body.encode()), "request")
+        try:
+            return await exchange.answer
+        finally:
+            self.exchanges.remove(exchange)
 
     def frame_ns(self) -> int:
         """Return how long a frame takes."""
@@ -261,3 +288,68 @@ class Connection:
             case other:
                 msg = f"an ASGI message of type {other}"
                 raise AssertionError(msg)
+
+
+class Exchange:
+    """One HTTP request and its answer."""
+
+    def __init__(self, network: Network, client: Machine) -> None:
+        self._network = network
+        self._client = client
+        self.answer: asyncio.Future[tuple[int, str]] = network.loop.create_future()
+        self._is_asked = False
+        self._gone: asyncio.Future[None] = network.loop.create_future()
+
+    def lose(self) -> None:
+        """Break the connection."""
+        self._arrive(lambda: self.answer.set_exception(Lost("the connection broke")))
+        _wake(self._gone)
+
+    def _arrive(self, tell: Callable[[], None]) -> None:
+        """Tell the client, unless it has heard before."""
+        loop = self._network.loop
+        loop.call_in(
+            self._network.frame_ns(),
+            lambda: None if self.answer.done() else tell(),
+            context=loop.world.context,
+        )
+
+    async def serve(self, application: Application, path: str, body: bytes) -> None:
+        """Have the application answer."""
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json")],
+            "client": ("client", 1),
+            "server": ("server", 80),
+            "state": {},
+        }
+        status = 0
+        parts: list[bytes] = []
+
+        async def receive() -> dict[str, Any]:
+            if not self._is_asked:
+                self._is_asked = True
+                return {"type": "http.request", "body": body, "more_body": False}
+            await self._gone
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                return
+            parts.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                answer = (status, b"".join(parts).decode())
+                self._network.loop.note(f"answers {self._client.name} {answer}")
+                self._arrive(lambda: self.answer.set_result(answer))
+
+        await application(scope, receive, send)

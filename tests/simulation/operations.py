@@ -6,6 +6,7 @@ applied to the model; a query is drawn, and answered from the model.
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -75,6 +76,8 @@ class Query:
 
     draw: Callable[[Draw], Arguments]
     answer: Callable[[Model, Arguments], Any]
+    #: Whether a value may be the answer. Most are compared with it.
+    fits: Callable[[Any, Any], bool] = operator.eq
 
 
 def _transfer(model: Model, args: Arguments) -> list[int]:
@@ -101,6 +104,20 @@ def _wipe(model: Model, args: Arguments) -> int:
     texts = model.board(args["board"])
     model.notes.setdefault(args["board"], set()).difference_update(texts[:3])
     return len(texts)
+
+
+def _nested(model: Model, args: Arguments) -> int:
+    """Two notes, of which the second is undone."""
+    return _write(model, args)
+
+
+def _is_page(shown: Any, board: Any) -> bool:
+    """Return whether a first page begins the board: neither a gap in it nor anything twice.
+
+    Where it ends was settled when it was first asked for.
+    """
+    page = shown["page"]
+    return bool(page == board[: len(page)]) and (not shown["isDone"] or page == board)
 
 
 def _blind(model: Model, args: Arguments) -> None:
@@ -130,6 +147,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     "append": Mutation(lambda draw: {"name": draw.log, "item": draw.marker}, _append),
     "write": Mutation(_draw_note, _write),
     "blind": Mutation(_draw_note, _blind),
+    "nested": Mutation(_draw_note, _nested),
     "wipe": Mutation(lambda draw: {"board": draw.board}, _wipe, weight=4),
     "fail": Mutation(
         lambda draw: {"board": draw.board},
@@ -153,11 +171,25 @@ QUERIES: Mapping[str, Query] = {
         lambda draw: {"name": draw.board},
         lambda model, args: model.board(args["name"]),
     ),
+    "page": Query(
+        lambda draw: {
+            "name": draw.board,
+            "paginationOpts": {"numItems": draw.chance.randint(1, 5), "cursor": None},
+        },
+        lambda model, args: model.board(args["name"]),
+        _is_page,
+    ),
     "first": Query(
         lambda draw: {"name": draw.board, "count": draw.chance.randint(1, 4)},
         lambda model, args: model.board(args["name"])[: args["count"]],
     ),
 }
+
+
+def drawn_mutation(chance: random.Random) -> str:
+    """Return the name of a mutation, some more often than others."""
+    (name,) = chance.choices(list(MUTATIONS), [each.weight for each in MUTATIONS.values()])
+    return name
 
 
 def state_of(documents: Mapping[str, list[dict[str, Any]]]) -> Any:

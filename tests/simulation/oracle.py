@@ -14,15 +14,19 @@ from camber.engine import system_tables
 from camber.storage.store import Commit
 from camber.values.packed import unpack
 from tests.simulation.clients import Client, Request, Seen
-from tests.simulation.operations import MUTATIONS, QUERIES, Model, state_of
+from tests.simulation.http_clients import HttpClient
+from tests.simulation.operations import MUTATIONS, QUERIES, Model, Query, state_of
 
 
-def verdicts(commits: Sequence[Commit], clients: Sequence[Client]) -> Iterator[str]:
+def verdicts(
+    commits: Sequence[Commit], clients: Sequence[Client], over_http: Sequence[HttpClient]
+) -> Iterator[str]:
     """Yield everything that is wrong."""
-    for client in clients:
-        yield from client.breaches
+    everybody: list[Client | HttpClient] = [*clients, *over_http]
+    for each in everybody:
+        yield from each.breaches
     history = _History()
-    seen = sorted((each for client in clients for each in client.seen), key=lambda each: each.ts)
+    seen = sorted((shown for each in everybody for shown in each.seen), key=lambda each: each.ts)
     position = 0
     newest = 0
     for commit in commits:
@@ -33,8 +37,10 @@ def verdicts(commits: Sequence[Commit], clients: Sequence[Client]) -> Iterator[s
             yield from _seen(seen[position], history.model)
             position += 1
         yield from history.take_in(commit)
-    for each in seen[position:]:
-        yield from _seen(each, history.model)
+    for shown in seen[position:]:
+        yield from _seen(shown, history.model)
+    for once in over_http:
+        yield from _tried(once, history)
     for client in clients:
         yield from _kept(client, history)
         yield from _converged(client, history.model)
@@ -98,11 +104,16 @@ class _Diverged(Exception):  # caught below: the rest would repeat it
     """What is stored is not what should be."""
 
 
-def judged(commits: Sequence[Commit], clients: Sequence[Client], most: int = 20) -> list[str]:
+def judged(
+    commits: Sequence[Commit],
+    clients: Sequence[Client],
+    over_http: Sequence[HttpClient],
+    most: int = 20,
+) -> list[str]:
     """Return what is wrong, the first few things."""
     found: list[str] = []
     try:
-        for verdict in verdicts(commits, clients):
+        for verdict in verdicts(commits, clients, over_http):
             found.append(verdict)
             if len(found) == most:
                 break
@@ -112,8 +123,9 @@ def judged(commits: Sequence[Commit], clients: Sequence[Client], most: int = 20)
 
 
 def _seen(seen: Seen, model: Model) -> Iterator[str]:
-    expected = QUERIES[seen.name].answer(model, seen.arguments)
-    if seen.value != expected and not _was_lost(seen.value):
+    query = QUERIES[seen.name]
+    expected = query.answer(model, seen.arguments)
+    if not _was_lost(seen.value) and not _fits(query, seen.value, expected):
         yield (
             f"at {seen.ts} {seen.name}({seen.arguments}) was shown as {seen.value}, and is {expected}"
         )
@@ -145,15 +157,32 @@ def _acknowledged(
         yield f"{key} ({request.name}) was answered {result} at {request.ts}, and is {done}"
 
 
+def _fits(query: Query, value: Any, expected: Any) -> bool:
+    # A query that has failed shows a tuple, which nothing that is right does.
+    return not isinstance(value, tuple) and query.fits(value, expected)
+
+
+def _tried(client: HttpClient, history: _History) -> Iterator[str]:
+    for tried in client.tried:
+        done = history.done.get((client.name, tried.number))
+        if tried.has_succeeded and (done is None or done[1] != tried.value):
+            yield f"{client.name} {tried} was acknowledged, and is {done}"
+    for ts, acknowledged in client.told:
+        done = history.done.get((client.name, acknowledged))
+        if done is not None and ts < done[0]:
+            yield f"{client.name} was told {ts} as the newest after {acknowledged} at {done[0]}"
+
+
 def _converged(client: Client, model: Model) -> Iterator[str]:
-    expected = {
-        query_id: shown
-        if _was_lost(shown := client.shown.get(query_id))
-        else QUERIES[name].answer(model, arguments)
-        for query_id, (name, arguments) in client.wanted.items()
-    }
-    if client.shown != expected:
-        yield f"in the end {client.name} shows {client.shown}, and should {expected}"
+    if client.shown.keys() != client.wanted.keys():
+        yield f"in the end {client.name} shows {client.shown.keys()}, and wants {client.wanted}"
+    for query_id, shown in client.shown.items():
+        name, arguments = client.wanted.get(query_id, (None, {}))
+        if name is None or _was_lost(shown):
+            continue
+        expected = QUERIES[name].answer(model, arguments)
+        if not _fits(QUERIES[name], shown, expected):
+            yield f"in the end {client.name} shows {name}({arguments}) as {shown}, and it is {expected}"
 
 
 def _was_lost(value: Any) -> bool:

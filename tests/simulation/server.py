@@ -76,6 +76,7 @@ class Server:
         self.deployment: Deployment | None = None
         self._machine: Machine | None = None
         self._drain: Drain | None = None
+        self._is_cut_off = False
         self._pushing: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
         self._up = asyncio.Event()
@@ -185,15 +186,17 @@ class Server:
         await self._or_gone(machine.start(self._close(deployment), "stop"))
         # What the network holds of its connections ends a moment later.
         await asyncio.sleep(0.5)
-        if machine.is_alive:
+        if machine.is_alive and not self._is_cut_off:
             self.leftovers += [f"{machine.name}: {name}" for name in machine.leftovers()]
             self.leftovers += [each.process.machine.name for each in executors.running]
-            machine.kill()
+        machine.kill()
 
     async def _close(self, deployment: Deployment) -> None:
         assert self._drain is not None
         deployment.runtime.log.close()
         await self._drain.drain(_GRACE_S)
+        # What the grace period was too short for is cut off, and ends with the process.
+        self._is_cut_off = bool(self._drain._sockets)
         if self._pushing is not None:
             # As the request that has asked for it.
             self._pushing.cancel()

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.simulation.clients import Client
 from tests.simulation.disk import Crash, Disk
+from tests.simulation.http_clients import HttpClient
 from tests.simulation.loop import NS, SimulatedLoop, Stuck, Trace
 from tests.simulation.network import Network
 from tests.simulation.oracle import judged
@@ -33,6 +34,8 @@ class Plan:
 
     executors: int
     clients: int
+    #: How many more there are that speak HTTP.
+    over_http: int
     mutations: int
     pause_s: float
     duplicates: bool
@@ -59,6 +62,7 @@ class Plan:
         return cls(
             executors=chance.choice((0, 1, 2, 2)),
             clients=chance.randint(2, 5),
+            over_http=chance.choice((0, 1, 2)),
             mutations=chance.randint(10, 25),
             pause_s=chance.choice((0.005, 0.02, 0.1, 0.5)),
             duplicates=chance.random() < 0.5,
@@ -107,6 +111,7 @@ class _World:
         )
         self._seed = seed
         self.clients: list[Client] = []
+        self.over_http: list[HttpClient] = []
         self.failures: list[str] = []
         self.befallen = 0
 
@@ -119,6 +124,7 @@ class _World:
         """Let it all happen, then let it come to rest."""
         keeping = self._spawn("keep up", self.server.keep_up())
         self.clients = [self._client(number) for number in range(self.plan.clients)]
+        self.over_http = [self._over_http(number) for number in range(self.plan.over_http)]
         faults = [
             self._spawn(kind, self._befall(kind, mean_s))
             for kind, mean_s in self.plan.faults.items()
@@ -157,10 +163,24 @@ class _World:
             names=self.plan.names,
         )
 
+    def _over_http(self, number: int) -> HttpClient:
+        name = f"requests {number}"
+        return HttpClient(
+            name=name,
+            loop=self.loop,
+            network=self.network,
+            chance=random.Random(f"{self._seed} {name}"),
+            requests_left=self.plan.mutations,
+            pause_s=self.plan.pause_s,
+            names=self.plan.names,
+        )
+
     async def _settled(self) -> bool:
         end_ns = self.loop.now_ns + int(_SETTLING_S * NS)
         while self.loop.now_ns < end_ns:
-            if all(client.is_settled for client in self.clients):
+            if all(c.is_settled for c in self.clients) and all(
+                c.is_settled for c in self.over_http
+            ):
                 return True
             await asyncio.sleep(0.5)
         return False
@@ -221,6 +241,8 @@ async def _stall_executor(world: _World) -> None:
 
 
 async def _cut(world: _World) -> None:
+    if world.network.exchanges and world.chance.random() < 0.3:
+        world.chance.choice(world.network.exchanges).lose()
     if world.network.connections:
         connection = world.chance.choice(world.network.connections)
         world.chance.choice((connection.cut, connection.cut, connection.swallow))()
@@ -338,7 +360,7 @@ def _simulate(seed: int, trace: Trace, folder: Path) -> Outcome:
             for error in log.errors
             if not any(error.startswith(f"logged by {name}:") for name in _MAY_FAIL)
         ]
-        failures += judged(world.disk.commits, world.clients)
+        failures += judged(world.disk.commits, world.clients, world.over_http)
         digest = trace.digest
         loop.bury()
     return Outcome(

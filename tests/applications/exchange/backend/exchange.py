@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from camber import AppError, MutationCtx, QueryCtx, mutation, query
+from camber import (
+    AppError,
+    MutationCtx,
+    Page,
+    PaginationOpts,
+    QueryCtx,
+    internal_mutation,
+    mutation,
+    query,
+)
 
 from .schema import Account, Done, Log, Note
 
@@ -76,6 +85,24 @@ def blind(ctx: MutationCtx, by: list[Any], board: str, text: str) -> None:
     ctx.db.insert(Note(board=board, text=text))
 
 
+@internal_mutation
+def write_and_fail(ctx: MutationCtx, board: str, text: str) -> int:
+    ctx.db.insert(Note(board=board, text=text + " undone"))
+    raise AppError(len(ctx.db.query(Note).with_index(Note.by_board, board=board).collect()))
+
+
+@mutation
+def nested(ctx: MutationCtx, by: list[Any], board: str, text: str) -> int:
+    """Put a note on a board, and another one that is undone; return how many there are."""
+    note(ctx, "nested", by, board=board, text=text)
+    ctx.db.insert(Note(board=board, text=text))
+    try:
+        ctx.run_mutation(write_and_fail, board, text)
+    except AppError as error:
+        return int(error.data) - 1
+    return -1
+
+
 @mutation
 def fail(ctx: MutationCtx, by: list[Any], board: str) -> None:
     """Write, and fail."""
@@ -108,6 +135,12 @@ def board(ctx: QueryCtx, name: str) -> list[str]:
     return [
         each.text for each in ctx.db.query(Note).with_index(Note.by_board, board=name).collect()
     ]
+
+
+@query
+def page(ctx: QueryCtx, name: str, opts: PaginationOpts) -> Page[str]:
+    notes = ctx.db.query(Note).with_index(Note.by_board, board=name).paginate(opts)
+    return notes.map(lambda each: each.text)
 
 
 @query
