@@ -35,7 +35,9 @@ def _nanoseconds(function: Callable[[], Any]) -> float:
 
 def _conditions() -> None:
     conditions = Conditions(
-        now_ns=0, seed=_host.random_bytes(limits.seed_bytes), kind=FunctionKind.QUERY
+        now_ns=0,
+        seed=lambda: _host.random_bytes(limits.seed_bytes),
+        kind=FunctionKind.QUERY,
     )
     # As a query does: once for its arguments, once for itself.
     with conditions:

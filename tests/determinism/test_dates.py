@@ -26,7 +26,7 @@ NOW_NS = 1_905_251_459_123_456_789
 
 
 def frozen():
-    return Conditions(now_ns=NOW_NS, seed=bytes(32), kind=FunctionKind.QUERY)
+    return Conditions(now_ns=NOW_NS, seed=lambda: bytes(32), kind=FunctionKind.QUERY)
 
 
 class Derived(dates.datetime):  # type: ignore[misc, valid-type]

@@ -350,10 +350,10 @@ def test_other_threads_are_not_touched_meanwhile(tmp_path):
 
 def test_the_host_is_real_within_a_run_too():
     """Ids are made by it while user code runs: nobody may guess them from a function's results."""
-    with Conditions(now_ns=0, seed=bytes(32), kind=FunctionKind.QUERY) as conditions:
+    with Conditions(now_ns=0, seed=lambda: bytes(32), kind=FunctionKind.QUERY) as conditions:
         host = RealHost()
         drawn = {host.random_bytes(8) for _ in range(2)}
-        with Conditions(now_ns=0, seed=bytes(32), kind=FunctionKind.QUERY):
+        with Conditions(now_ns=0, seed=lambda: bytes(32), kind=FunctionKind.QUERY):
             drawn.add(host.random_bytes(8))
         assert len(drawn) == 3
         assert host.now_ns() > 10**18

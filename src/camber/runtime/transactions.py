@@ -151,6 +151,9 @@ class TransactionRunner:
         outcome.user_s = self.host.thread_seconds() - started_s
         return outcome
 
+    def _seed(self) -> bytes:
+        return self.host.random_bytes(limits.seed_bytes)
+
     def _outcome(
         self,
         call: FunctionCall,
@@ -167,7 +170,7 @@ class TransactionRunner:
             transaction=transaction,
             conditions=Conditions(
                 now_ns=transaction.now_ns,
-                seed=self.host.random_bytes(limits.seed_bytes),
+                seed=self._seed,
                 kind=kind,
             ),
             application=application,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from random import Random
 
 from camber.functions.definition import FunctionKind
@@ -21,6 +22,7 @@ class Conditions:
 
     __slots__ = (
         "_draws",
+        "_new_seed",
         "_now_ns",
         "_outer",
         "_perf_start_ns",
@@ -31,12 +33,13 @@ class Conditions:
         "observed_time",
     )
 
-    def __init__(self, *, now_ns: int, seed: bytes, kind: FunctionKind) -> None:
+    def __init__(self, *, now_ns: int, seed: Callable[[], bytes], kind: FunctionKind) -> None:
         """Make the conditions of one attempt.
 
         Args:
             now_ns: what the clock shows, in nanoseconds since the Unix epoch.
-            seed: what chance is made of; as secret as what user code draws from it must be.
+            seed: tells what chance is made of, once user code draws from it: as secret as that must
+                be.
             kind: of the function that was asked for, not of those that it calls.
         """
         self.kind = kind
@@ -45,7 +48,8 @@ class Conditions:
         #: Whether a debugger has taken over: they need files, sockets and threads.
         self.is_debugged = False
         self._now_ns = now_ns
-        self._seed = seed
+        self._new_seed = seed
+        self._seed: bytes | None = None
         self._draws = 0
         self._random: Random | None = None
         self._perf_start_ns: int | None = None
@@ -80,6 +84,8 @@ class Conditions:
 
     def random_bytes(self, count: int) -> bytes:
         """Return `count` bytes that nobody can tell who has not got the seed."""
+        if self._seed is None:
+            self._seed = self._new_seed()
         self._draws += 1
         return hashlib.shake_256(self._seed + self._draws.to_bytes(8, "big")).digest(count)
 
