@@ -66,20 +66,22 @@ class FinishedTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
     def stamped(self, ts: Timestamp) -> tuple[DocumentChange, ...]:
         """Return the changes with the commit timestamp put where it was asked for."""
-        return tuple(_stamp(change, ts) for change in self.changes)
-
-
-def _stamp(change: DocumentChange, ts: Timestamp) -> DocumentChange:
-    if change.table not in system_tables.STAMPED or change.after is None:
-        return change
-    after = change.after.replace(_COMMIT_TIMESTAMP_PACKED, pack(Int64(ts)), 1)
-    return DocumentChange(
-        table=change.table,
-        id=change.id,
-        before=change.before,
-        after=after,
-        entries=change.entries,
-    )
+        packed: bytes | None = None
+        stamped: list[DocumentChange] = []
+        for change in self.changes:
+            if change.table in system_tables.STAMPED and change.after is not None:
+                if packed is None:
+                    packed = pack(Int64(ts))
+                after = change.after.replace(_COMMIT_TIMESTAMP_PACKED, packed, 1)
+                change = DocumentChange(  # the same, stamped
+                    table=change.table,
+                    id=change.id,
+                    before=change.before,
+                    after=after,
+                    entries=change.entries,
+                )
+            stamped.append(change)
+        return tuple(stamped)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from camber import limits
@@ -140,11 +140,22 @@ class _Generation:
         self.timestamps.append(ts)
         self._sources.append(source)
         size = 0
+        indexes = self._indexes
         for index, keys in writes.items():
-            written = self._indexes.get(index)
+            written = indexes.get(index)
             if written is None:
-                written = self._indexes[index] = _Written()
-            size += written.add(ts, keys)
+                written = indexes[index] = _Written()
+            written.newest = ts
+            if isinstance(keys, EveryKey):
+                written.every.append(ts)
+                continue
+            first, ordered = written.first, written.ordered
+            for key in keys:
+                size += len(key)
+                if first.setdefault(key, ts) != ts:
+                    written.again.setdefault(key, []).append(ts)
+                elif ordered is not None:
+                    insort(ordered, key)
         self.bytes += size
         return size
 
@@ -183,41 +194,25 @@ class _Generation:
 class _Written:
     """When keys of one index were written, in one generation."""
 
-    __slots__ = ("_again", "_every", "_first", "_ordered", "newest")
+    __slots__ = ("again", "every", "first", "newest", "ordered")
 
     def __init__(self) -> None:
         self.newest: Timestamp = 0
         #: When a key was written first, and when again.
-        self._first: dict[bytes, Timestamp] = {}
-        self._again: dict[bytes, list[Timestamp]] = {}
+        self.first: dict[bytes, Timestamp] = {}
+        self.again: dict[bytes, list[Timestamp]] = {}
         #: When all of them were written at once.
-        self._every: list[Timestamp] = []
+        self.every: list[Timestamp] = []
         #: The keys in order, kept from the first question on that is about more than one.
-        self._ordered: list[bytes] | None = None
-
-    def add(self, ts: Timestamp, keys: Iterable[bytes] | EveryKey) -> int:
-        """Note that a commit wrote keys; return their bytes."""
-        self.newest = ts
-        if isinstance(keys, EveryKey):
-            self._every.append(ts)
-            return 0
-        size = 0
-        first, ordered = self._first, self._ordered
-        for key in keys:
-            size += len(key)
-            if first.setdefault(key, ts) != ts:
-                self._again.setdefault(key, []).append(ts)
-            elif ordered is not None:
-                insort(ordered, key)
-        return size
+        self.ordered: list[bytes] | None = None
 
     def retract(self, after: Timestamp) -> None:
         """Take back what was written later than `after`."""
-        self._first = {key: ts for key, ts in self._first.items() if ts <= after}
-        again = ((key, [ts for ts in all_ if ts <= after]) for key, all_ in self._again.items())
-        self._again = {key: kept for key, kept in again if kept}
-        self._every = [ts for ts in self._every if ts <= after]
-        self._ordered = None
+        self.first = {key: ts for key, ts in self.first.items() if ts <= after}
+        again = ((key, [ts for ts in all_ if ts <= after]) for key, all_ in self.again.items())
+        self.again = {key: kept for key, kept in again if kept}
+        self.every = [ts for ts in self.every if ts <= after]
+        self.ordered = None
         self.newest = min(self.newest, after)
 
     def first_after(
@@ -225,8 +220,8 @@ class _Written:
     ) -> tuple[Timestamp, bytes | None] | None:
         """Return when and where an interval was first written after `since`, or None."""
         first: tuple[Timestamp, bytes | None] | None = None
-        if self._every and (at := bisect_right(self._every, since)) < len(self._every):
-            first = (self._every[at], None)
+        if self.every and (at := bisect_right(self.every, since)) < len(self.every):
+            first = (self.every[at], None)
         for key in self._within(start, end):
             ts = self._key_after(since, key)
             if ts is not None and (first is None or ts < first[0]):
@@ -236,19 +231,19 @@ class _Written:
     def _within(self, start: bytes, end: bytes | None) -> Sequence[bytes]:
         """Return the written keys of an interval."""
         if end is not None and len(end) == len(start) + 1 and end == start + b"\0":
-            return (start,) if start in self._first else ()
-        if self._ordered is None:
-            self._ordered = sorted(self._first)
-        ordered = self._ordered
+            return (start,) if start in self.first else ()
+        if self.ordered is None:
+            self.ordered = sorted(self.first)
+        ordered = self.ordered
         low = bisect_left(ordered, start)
         high = len(ordered) if end is None else bisect_left(ordered, end, low)
         return ordered[low:high]
 
     def _key_after(self, since: Timestamp, key: bytes) -> Timestamp | None:
-        ts = self._first[key]
+        ts = self.first[key]
         if ts > since:
             return ts
-        again = self._again.get(key)
+        again = self.again.get(key)
         if again is None or again[-1] <= since:
             return None
         return again[bisect_right(again, since)]

@@ -27,6 +27,7 @@ from camber.runtime.foresight import Foresight, Pattern
 from camber.runtime.function_log import Conflict, Execution, FunctionLog, ran_attributes
 from camber.runtime.results import MutationResult
 from camber.storage.store import index_writes
+from camber.tracing import Tracing
 from camber.values.timestamp import Timestamp
 
 
@@ -81,13 +82,17 @@ class Mutations:
         session: SessionRequest | None,
         visible: Callable[[], None] | None,
     ) -> MutationResult:
-        ticket = self.turns.arrive(execution.call.path)
+        ticket, tracing = self.turns.arrive(execution.call.path), self._log.tracing
         try:
             foretold = self._foretold(execution.call)
             if foretold:
                 await self._turn(ticket, foretold)
             while True:
-                executed = await self._attempt(execution, session, ticket)
+                ahead = self._ahead(ticket) if ticket.claims else None
+                if tracing is None:
+                    executed = await self._executor.mutation(execution.call, session, ahead)
+                else:
+                    executed = await self._attempt(tracing, execution, session, ahead)
                 if foretold:
                     _judge(foretold, executed.transaction)
                     foretold = {}
@@ -114,12 +119,12 @@ class Mutations:
             self._leave(ticket)
 
     async def _attempt(
-        self, execution: Execution, session: SessionRequest | None, ticket: Ticket
+        self,
+        tracing: Tracing,
+        execution: Execution,
+        session: SessionRequest | None,
+        ahead: Callable[[], Ahead | None] | None,
     ) -> MutationExecuted:
-        ahead = self._ahead(ticket) if ticket.claims else None
-        tracing = self._log.tracing
-        if tracing is None:
-            return await self._executor.mutation(execution.call, session, ahead)
         asked_s = self._engine.host.monotonic()
         with tracing.step("attempt", {"camber.attempt": execution.retries + 1}) as span:
             executed = await self._executor.mutation(execution.call, session, ahead)
@@ -138,7 +143,7 @@ class Mutations:
         visible: Callable[[], None] | None,
     ) -> Timestamp | None:
         """Return when the transaction has committed; None when it is its turn to run again."""
-        committer = self._engine.committer
+        committer, tracing = self._engine.committer, self._log.tracing
         while True:
             if not committer.is_open:
                 await committer.opened()
@@ -157,20 +162,20 @@ class Mutations:
             self.turns.stand_aside(ticket, claim)
             await self._sleep(ticket)
         try:
-            return await self._commit(ticket, transaction, visible)
+            if tracing is None:
+                return await self._submit(ticket, transaction, _told(visible))
+            return await self._commit(tracing, ticket, transaction, visible)
         except CommitConflict as lost:
             await self._lost(execution, ticket, lost.conflict)
             return None
 
     async def _commit(
         self,
+        tracing: Tracing,
         ticket: Ticket,
         transaction: FinishedTransaction,
         visible: Callable[[], None] | None,
     ) -> Timestamp:
-        tracing = self._log.tracing
-        if tracing is None:
-            return await self._submit(ticket, transaction, _told(visible))
         with tracing.step("commit", {"camber.documents": len(transaction.changes)}) as span:
 
             def seen(ts: Timestamp) -> None:

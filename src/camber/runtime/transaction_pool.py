@@ -138,8 +138,8 @@ class TransactionPool:
             self._starters.add(starter)
             starter.add_done_callback(self._starters.discard)
 
-    async def run(self, source: str, make: Make, lane: Lane, client: str) -> FromExecutor:
-        """Send a request of a client to a process when it is its turn; return the answer.
+    def run(self, source: str, make: Make, lane: Lane, client: str) -> asyncio.Future[FromExecutor]:
+        """Send a request of a client to a process when it is its turn; return its answer.
 
         Raises:
             Overloaded: too many requests wait, or this one has waited for too long.
@@ -167,7 +167,7 @@ class TransactionPool:
             # Not for a push that may fail: it needs the one process that it has.
             self.fill()
         self._pump()
-        return await job.done
+        return job.done
 
     def serve(self) -> None:
         """Start the processes that are missing: the release serves from now on."""
