@@ -129,7 +129,8 @@ SELECT commits FROM groups WHERE ts > ?1 ORDER BY ts
 SELECT key FROM entries WHERE index_id = ?1 AND since = ?2
 UNION SELECT key FROM entries_history WHERE index_id = ?1 AND (since = ?2 OR until = ?2) LIMIT ?3
 
--- Writing.
+-- Writing. OR ROLLBACK where nothing can be in the way: a statement that could fail alone keeps a copy
+-- of each page that it changes, which costs more than the change.
 
 -- name: resume
 -- The newest group, and the newest numbers. Staged documents may be above the group's.
@@ -149,17 +150,18 @@ WITH gone (document) AS (VALUES (?))
 DELETE FROM documents WHERE document IN (SELECT document FROM gone)
 
 -- name: put_entries
-INSERT OR REPLACE INTO entries (index_id, key, document, since) VALUES (?, ?, ?, ?)
+INSERT OR ROLLBACK INTO entries (index_id, key, document, since) VALUES (?, ?, ?, ?)
 
 -- name: delete_entries
 WITH gone (index_id, key) AS (VALUES (?, ?))
 DELETE FROM entries WHERE (index_id, key) IN (SELECT index_id, key FROM gone)
 
 -- name: add_documents_history
-INSERT INTO documents_history (superseded, document, until, value) VALUES (?, ?, ?, ?)
+INSERT OR ROLLBACK INTO documents_history (superseded, document, until, value)
+VALUES (?, ?, ?, ?)
 
 -- name: add_entries_history
-INSERT INTO entries_history (removed, index_id, key, document, since, until)
+INSERT OR ROLLBACK INTO entries_history (removed, index_id, key, document, since, until)
 VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: add_group

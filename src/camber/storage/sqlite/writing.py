@@ -146,18 +146,18 @@ class GroupRows:
         """Write them, within a transaction; return the newest numbers."""
         connection = self._connection
         documents, entries = self._documents, self._entries
+        if self._documents_history or self._entries_history:
+            ADD_DOCUMENTS_HISTORY.run(connection, self._documents_history)
+            ADD_ENTRIES_HISTORY.run(connection, self._entries_history)
+            gone = [(number,) for number, row in documents.items() if row is None]
+            DELETE_DOCUMENTS.run(connection, gone)
+            # Also those that are there again in the end, under another document or since another time.
+            taken = {(index, key) for _, index, key, *_ in self._entries_history}
+            DELETE_ENTRIES.run(connection, sorted(taken & self._there.keys()))
         PUT_DOCUMENTS.run(connection, [row for row in documents.values() if row is not None])
         # In the order of their places: neighbours share pages.
         PUT_ENTRIES.run(
             connection,
             sorted([(*place, *entry) for place, entry in entries.items() if entry is not None]),
         )
-        if self._documents_history or self._entries_history:
-            ADD_DOCUMENTS_HISTORY.run(connection, self._documents_history)
-            ADD_ENTRIES_HISTORY.run(connection, self._entries_history)
-            gone = [(number,) for number, row in documents.items() if row is None]
-            DELETE_DOCUMENTS.run(connection, gone)
-            DELETE_ENTRIES.run(
-                connection, [place for place, entry in entries.items() if entry is None]
-            )
         return Numbers(self._document, self._superseded, self._removed, self._history_bytes)
