@@ -14,7 +14,7 @@ from tests.acceptance.sockets import raw_client
 from tests.fuzzing.sessions import play
 from tests.servers import KITCHEN, Server
 
-_SESSIONS = int(os.environ.get("FUZZ_SESSIONS", "250"))
+_SESSIONS = int(os.environ.get("FUZZ_SESSIONS", "160"))
 #: Sessions after which caches and logs have what they may have, nearly.
 _WARM_UP = _SESSIONS // 3
 #: What all sessions after those may leave in the memory of the server.

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from camber.server.described import DESCRIBED
 from tests.servers import ADMIN_KEY, KITCHEN, Server
 
-_CASES = int(os.environ.get("FUZZ_CASES", "4"))
+_CASES = int(os.environ.get("FUZZ_CASES", "3"))
 _KEY = {"Authorization": f"Convex {ADMIN_KEY}"}
 #: Those that wait for something to happen, unless they are told not to.
 _WAITING = {"/api/stream_function_logs", "/api/stream_udf_execution"}
