@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
 from hashlib import sha256
 from itertools import islice
 from typing import Any, Final
+
+import msgspec
 
 from camber import limits
 from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, IndexEntry, IndexState, TableEntry
@@ -113,7 +115,7 @@ class StreamingImport:
                 for table in tables
                 if table is not None and not table.is_system
             )
-            await self._engine.committer.commit(replace(finished, staged=staged))
+            await self._engine.committer.commit(msgspec.structs.replace(finished, staged=staged))
 
     async def truncate(self, table: str, *, before: datetime | None, soft: bool) -> None:
         """Remove the documents that Fivetran wrote before a moment, or mark them as deleted."""
