@@ -31,17 +31,22 @@ class Gauge:
 class Histogram:
     """How often a number fell into each of a few ranges, and their sum."""
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("_range", "_seen", "bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
         #: One more than there are bounds: the last is for what lies beyond them.
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        #: The number that came last, which often comes again, and its range.
+        self._seen: float | None = None
+        self._range = 0
 
     def observe(self, number: float) -> None:
         """Count one number: in the first range whose bound it does not exceed."""
-        self.counts[bisect_left(self.bounds, number)] += 1
+        if number != self._seen:
+            self._seen, self._range = number, bisect_left(self.bounds, number)
+        self.counts[self._range] += 1
         self.total += number
 
     @property

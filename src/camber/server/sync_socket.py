@@ -393,7 +393,10 @@ class SyncSocket:
         self._deliveries.touched(self._sockets.moment().now_s)
 
     def renew(self, at: Timestamp | None = None) -> None:
-        self._carry_out(self._session.renew(self._sockets.moment(), at))
+        try:
+            self._carry_out(self._session.renew(self._sockets.moment(), at))
+        except Exception as error:  # noqa: BLE001  # this client's, and no other's of the same push
+            self._fail(error)
 
     def _run_queries(self) -> None:
         while self._queries_waiting and self._queries_running < limits.queries_concurrent_max:
@@ -423,7 +426,10 @@ class SyncSocket:
         if isinstance(result, Exception):
             self._fail(result)
             return
-        self._carry_out(self._session.query_finished(run, result, self._sockets.moment()))
+        try:
+            self._carry_out(self._session.query_finished(run, result, self._sockets.moment()))
+        except Exception as error:  # noqa: BLE001  # this client's, and no other's of the same run
+            self._fail(error)
         self._run_queries()
 
     # Mutations and actions.

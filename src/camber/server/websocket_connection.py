@@ -146,6 +146,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._heard_s = now_s
         elif now_s - self._heard_s > limits.socket_ping_frame_s + limits.socket_pong_s_max:
             # Nothing, not even an answer to a ping: whoever was there is gone.
+            self._is_closing = True
             self._transport.abort()
             return
         if now_s - self._pinged_s >= limits.socket_ping_frame_s and not self.is_full:
