@@ -558,7 +558,9 @@ def _first_answer_ms(project: Path, data: Path) -> float:
     try:
         with _connected(process, port) as connection:
             connection.sendall(request)
-            answer = connection.recv(4096)
+            answer = b""
+            while not answer.endswith(b"}") and (more := connection.recv(4096)):
+                answer += more
         took_ms = (time.perf_counter() - began) * 1000
     finally:
         stop(process)

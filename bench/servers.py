@@ -29,6 +29,8 @@ _READY = re.compile(r"ready at http://127\.0\.0\.1:(\d+)")
 _START_S_MAX = 60.0
 _STOP_S_MAX = 30.0
 _ANSWER_S_MAX = 120.0
+#: Servers close connections that are idle for longer than about this.
+_IDLE_S_MAX = 1.0
 
 
 class CouldNotMeasure(Exception):
@@ -163,6 +165,7 @@ class Http:
         self._connection = http.client.HTTPConnection(
             "127.0.0.1", server.port, timeout=_ANSWER_S_MAX
         )
+        self._used_s = time.monotonic()
 
     def __enter__(self) -> Http:
         return self
@@ -197,9 +200,12 @@ class Http:
             cursor = page["cursor"]
 
     def _send(self, method: str, path: str, body: str | None) -> Any:
+        if time.monotonic() - self._used_s > _IDLE_S_MAX:
+            self._connection.close()
         self._connection.request(method, path, body, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
         read = response.read()
+        self._used_s = time.monotonic()
         if response.status >= 300:
             raise CouldNotMeasure(f"{method} {path} answered {response.status}: {read[:200]!r}")
         return json.loads(read)

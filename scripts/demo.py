@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from camber.cli.console import Console, LogFormat, configure_logging
-from camber.cli.serve import Serve, Urls, run_dev
+from camber.cli.serve import Serve, Urls
+from camber.cli.starting import run_dev
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import load_project
 from camber.deployment.settings import DeploymentSettings

@@ -1,6 +1,6 @@
 """Counters and histograms that cost an addition: what the running server keeps for its metrics.
 
-Each is written on one thread. `camber.server.metrics` reads them when it is asked.
+Each is written on one thread. `camber.server.exposition` reads them when it is asked.
 """
 
 from __future__ import annotations

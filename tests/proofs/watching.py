@@ -365,7 +365,7 @@ def in_json(value: Any) -> Any:
 
 async def watch(serving: Serving, scripts: list[list[Any]]) -> list[Client]:
     """Let clients do what their scripts say, and take in all that comes of it."""
-    metrics = Metrics(serving.deployment)
+    metrics = Metrics()
     sockets = SyncSockets(serving.deployment, metrics, Drain(serving.host))
 
     def connecting(client: Client) -> Connection:

@@ -15,15 +15,16 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
-
-import httpx
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
 
 from camber.errors import CamberError
 from camber.version import VERSION
+
+# Imported by who calls a deployment: a server that starts would wait for them.
+if TYPE_CHECKING:
+    import httpx
+    from websockets.sync.client import ClientConnection
 
 #: How long an answer may take, in seconds: an action may take ten minutes.
 _ANSWER_S_MAX = 660.0
@@ -97,6 +98,8 @@ class Client:
     """Calls one deployment. Its connections are closed when nobody holds it any more."""
 
     def __init__(self, target: Target) -> None:
+        import httpx
+
         self._target = target
         self._http = httpx.Client(
             base_url=target.url,
@@ -192,6 +195,8 @@ class Client:
         Raises:
             CallFailed: the key is refused, or the deployment cannot be reached.
         """
+        from websockets.exceptions import WebSocketException
+
         last: Any = _NOTHING_YET
         lost_at: float | None = None
         while True:
@@ -216,6 +221,8 @@ class Client:
             time.sleep(_RECONNECT_PAUSE_S)
 
     def _socket(self) -> ClientConnection:
+        from websockets.sync.client import connect
+
         parts = urlsplit(self._target.url)
         scheme = "wss" if parts.scheme == "https" else "ws"
         url = urlunsplit((scheme, parts.netloc, f"{parts.path}/api/sync", "", ""))
@@ -241,6 +248,8 @@ class Client:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
+        import httpx
+
         try:
             yield
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import typer
 
 from camber.cli.client import Target, target_of
@@ -47,6 +46,8 @@ def _without_extension(identifier: str) -> str:
 
 
 def _query(context: typer.Context, path: str, args: dict[str, Any]) -> Any:
+    import httpx
+
     try:
         target = _target(context)
         response = httpx.post(

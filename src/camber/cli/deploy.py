@@ -12,12 +12,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-import httpx
 import typer
-from rich.console import Console as Terminal
 
 from camber.cli.client import CallFailed, Client, Target, read_env_local, target_of
 from camber.cli.console import Console
@@ -27,6 +25,9 @@ from camber.deployment.archive import pack
 from camber.deployment.project import Project, load_project
 from camber.deployment.source import digest_of, release_files
 from camber.errors import CamberError
+
+if TYPE_CHECKING:
+    import httpx
 
 _URL_NAMES = ("CAMBER_URL", "CONVEX_SELF_HOSTED_URL")
 _KEY_NAMES = ("CAMBER_DEPLOY_KEY", "CONVEX_SELF_HOSTED_ADMIN_KEY", "CAMBER_ADMIN_KEY")
@@ -247,6 +248,8 @@ def _followed(response: httpx.Response, show: Callable[[str], None]) -> _Result:
         CallFailed: it failed, with the server's code and words.
         DeployFailed: the server did not say how it ended.
     """
+    import httpx
+
     stage = last = ""
     try:
         for text in response.iter_lines():
@@ -291,6 +294,8 @@ def _left_at(stage: str) -> str:
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """Yield what shows a step: a line that moves on a terminal, lines where there is none."""
+    from rich.console import Console as Terminal
+
     terminal = Terminal(stderr=True)
     if not terminal.is_terminal:
         yield lambda text: typer.echo(text, err=True)

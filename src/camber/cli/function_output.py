@@ -21,7 +21,6 @@ from camber.cli.log_entries import LogEntry, Paper, for_machines, shown_lines
 from camber.deployment.deployment import Deployment
 from camber.host import Host
 from camber.runtime.function_log import Completion, Entry, FunctionLog, Progress
-from camber.server.log_api import entry_json
 
 #: Entries within this time, in seconds, are written together.
 _GATHER_S = 0.05
@@ -59,6 +58,8 @@ class FunctionOutput:
             self._writer = self._host.spawn("function output", self._write_all())
 
     async def _write_all(self) -> None:
+        from camber.server.log_api import entry_json
+
         await self._host.sleep(_GATHER_S)
         while self._waiting:
             entries, self._waiting = self._waiting, []

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -15,15 +15,19 @@ from camber.cli.console import Console, configure_logging
 from camber.cli.examples import epilog_of
 from camber.cli.init import init
 from camber.cli.reporting import reporting
-from camber.cli.serve import Serve, Urls, run_dev, run_start
+from camber.cli.serve import Serve, Urls
 from camber.cli.server_options import Directory, ServerOptions, StartOptions, with_options
+from camber.cli.starting import run_dev, run_start
 from camber.cli.telemetry import telemetry
 from camber.codegen.files import generated_files, stale_generated, write_generated
-from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project, load_project, project_of_server
 from camber.errors import CamberError
 from camber.functions.loading import load_application
 from camber.version import VERSION
+
+# The server is imported by who serves.
+if TYPE_CHECKING:
+    from camber.deployment.deployment import Deployment
 
 app = typer.Typer(
     name="camber",

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console as RichConsole
-from rich.table import Table
-from rich.text import Text
-
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under their columns: ruled on a terminal, aligned in a pipe."""
     rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
+        from rich.console import Console as RichConsole
+        from rich.table import Table
+        from rich.text import Text
+
         table = Table(header_style="bold")
         for column in columns:
             table.add_column(Text(column), overflow="ellipsis", no_wrap=True)

@@ -1,37 +1,23 @@
-"""Serving: what `camber dev` and `camber start` have in common, and what `dev` adds."""
+"""What `camber dev` and `camber start` serve, and what there is before the server is imported."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import uvloop
-from watchfiles import PythonFilter, awatch
+from typing import TYPE_CHECKING, TypeAlias
 
 from camber import limits
-from camber.cli.console import Console, LogFormat
-from camber.cli.function_output import printing
-from camber.cli.stopping import Stop, StoppedEarly
-from camber.codegen.files import generated_files, write_generated
-from camber.deployment.deploying import Deployer
-from camber.deployment.deployment import Deployment
+from camber.cli.console import LogFormat
+from camber.cli.stopping import Stop
 from camber.deployment.project import Project
 from camber.deployment.settings import DeploymentSettings
-from camber.errors import CamberError
-from camber.functions.loading import LoadError
-from camber.releases.failures import PushFailed
-from camber.releases.push import PushReport
-from camber.server.ports import bind_next_free_pair, bind_pair
-from camber.server.serving import serving
+from camber.host import Host
+from camber.runtime.program import Spare
 
-#: Files that make a save: those between two looks are one.
-_SETTLE_MS = 50
+# Imported later: see `camber.cli.starting`.
+if TYPE_CHECKING:
+    from camber.deployment.deployment import Deployment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,198 +52,13 @@ class Urls:
     site: str
 
 
-Ready = Callable[[Deployment, Urls], None]
+Ready: TypeAlias = "Callable[[Deployment, Urls], None]"
 
 
-def run_dev(serve: Serve, project: Project, console: Console, ready: Ready) -> None:
-    """Serve a project, and push again whenever a file of its functions folder is saved."""
-    _until_stopped(_dev(serve, project, console, ready), console)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """What there is before the server."""
 
-
-def run_start(serve: Serve, console: Console, ready: Ready) -> None:
-    """Serve the newest release: the project's folder, or what has been deployed since.
-
-    Raises:
-        LoadError: a module of the folder does not load.
-        PushFailed: stored documents do not fit its schema.
-    """
-    _until_stopped(_start(serve, console, ready), console)
-
-
-def _until_stopped(main: Coroutine[Any, Any, None], console: Console) -> None:
-    try:
-        uvloop.run(main)
-    except StoppedEarly:
-        console.say("Ended before it was ready")
-
-
-async def _dev(serve: Serve, project: Project, console: Console, ready: Ready) -> None:
-    stop = Stop()
-    async with _opened(serve) as it:
-        await stop.unless_wanted(_push(it.deployment, project, console))
-        async with serving(
-            it.deployment, api=it.api, site=it.site, static=serve.static, grace_s=serve.grace_s
-        ):
-            if serve.env_local:
-                write_env_local(project.root, it.urls.cloud, it.deployment.admin_keys.key)
-            ready(it.deployment, it.urls)
-            await _watch(it.deployment, project, console, stop.wanted)
-
-
-async def _start(serve: Serve, console: Console, ready: Ready) -> None:
-    stop = Stop()
-    async with _opened(serve) as it:
-        deployer = Deployer(it.deployment, lambda report: console.say(_summary(report)))
-        await stop.unless_wanted(_begin(deployer, serve.project, console))
-        async with serving(
-            it.deployment,
-            api=it.api,
-            site=it.site,
-            static=serve.static,
-            grace_s=serve.grace_s,
-            deployer=deployer,
-        ):
-            ready(it.deployment, it.urls)
-            await stop.wanted.wait()
-            console.say(
-                f"Ending: what runs has {serve.grace_s:g} s to finish; a second signal ends at once"
-            )
-
-
-async def _begin(deployer: Deployer, project: Project | None, console: Console) -> None:
-    """Let the newest release serve.
-
-    One that was deployed and cannot load leaves a server that waits for the next: ended, it would
-    be no help.
-    """
-    if project is not None and await deployer.is_newest(project):
-        console.say(_summary(await deployer.push_folder(project)))
-        return
-    try:
-        report = await deployer.resume()
-    except (LoadError, PushFailed, CamberError) as error:
-        console.complain(f"What was deployed last cannot serve: {error}")
-        report = None
-    if report is not None:
-        console.say(f"Serving what was deployed last: {_summary(report)}")
-    else:
-        console.say("No release serves yet: waiting for `camber deploy`")
-
-
-@contextlib.asynccontextmanager
-async def _opened(serve: Serve) -> AsyncIterator[_Opened]:
-    bind = bind_next_free_pair if serve.any_port else bind_pair
-    api, site = bind(serve.host, serve.port, serve.site_port)
-    with api, site:
-        urls = Urls(
-            cloud=serve.cloud_url or _origin(serve.host, api),
-            site=serve.site_url or _origin(serve.host, site),
-        )
-        settings = replace(serve.settings, cloud_url=urls.cloud, site_url=urls.site)
-        deployment = await Deployment.open(settings)
-        async with (
-            printing(deployment, serve.log_format) if serve.tail_logs else contextlib.nullcontext()
-        ):
-            try:
-                yield _Opened(deployment, urls, api, site)
-            finally:
-                await deployment.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    deployment: Deployment
-    urls: Urls
-    api: socket.socket
-    site: socket.socket
-
-
-def _origin(host: str, bound: socket.socket) -> str:
-    shown = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # compared only
-    return f"http://{f'[{shown}]' if ':' in shown else shown}:{bound.getsockname()[1]}"
-
-
-async def _watch(
-    deployment: Deployment, project: Project, console: Console, stop: asyncio.Event
-) -> None:
-    changes = awatch(
-        project.functions_path,
-        watch_filter=PythonFilter(),
-        stop_event=stop,
-        step=_SETTLE_MS,
-        rust_timeout=500,
-        yield_on_timeout=False,
-        raise_interrupt=False,
-    )
-    async with contextlib.AsyncExitStack() as pushing:
-        async for _ in changes:
-            # A save during a push takes its place.
-            await pushing.aclose()
-            push = deployment.host.spawn("save", _push(deployment, project, console))
-            pushing.push_async_callback(_end, push)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.result()
-
-
-async def _push(deployment: Deployment, project: Project, console: Console) -> None:
-    """Push what is there now; say why it cannot be, and let the last good release serve on."""
-    try:
-        release = await deployment.load()
-        report = await deployment.push_release(release)
-        types = await release.describe(generated_files)
-    except LoadError as error:
-        trace = f"\n{error.trace.rstrip()}" if error.trace else ""
-        console.complain(f"Not pushed: {error}{trace}", place=error.place)
-    except (PushFailed, CamberError, OSError) as error:
-        console.complain(f"Not pushed: {error}")
-    else:
-        console.say(_summary(report))
-        try:
-            write_generated(types, [project.root / folder for folder in project.generated])
-        except OSError as error:
-            console.complain(f"The generated files cannot be written: {error}")
-
-
-def _summary(report: PushReport) -> str:
-    count = len(report.analysis.functions)
-    parts = [f"Pushed {count} function{'' if count == 1 else 's'}"]
-    for what, names in (
-        ("new tables", report.tables_created),
-        ("built indexes", report.indexes_built),
-        ("staged indexes", report.indexes_staged),
-        ("enabled indexes", report.indexes_enabled),
-        ("dropped indexes", report.indexes_dropped),
-    ):
-        if names:
-            parts.append(f"{what}: {', '.join(names)}")
-    return "\n".join(["; ".join(parts), *(f"Note: {note}" for note in report.notes)])
-
-
-def write_env_local(root: Path, cloud_url: str, admin_key: str) -> None:
-    """Write where front ends and the official CLI find the deployment into `.env.local`.
-
-    Other lines of the file stay. Only its owner can read it: it holds the admin key.
-    """
-    ours = {
-        "VITE_CONVEX_URL": cloud_url,
-        "CONVEX_SELF_HOSTED_URL": cloud_url,
-        "CONVEX_SELF_HOSTED_ADMIN_KEY": admin_key,
-    }
-    file = root / ".env.local"
-    before = file.read_text(encoding="utf-8") if file.is_file() else ""
-    kept = [line for line in before.splitlines() if line.partition("=")[0].strip() not in ours]
-    # In quotes: the key has a bar in it.
-    lines = [*kept, *(f'{name}="{value}"' for name, value in ours.items())]
-    text = "\n".join(lines) + "\n"
-    if text == before:
-        return
-    partial = root / ".env.local.new"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    partial.replace(file)
+    stop: Stop
+    host: Host
+    spare: Spare | None

@@ -12,18 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import IO, Annotated, Any, Final
+from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console as Terminal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from camber import limits
 from camber.cli.client import CallFailed, Client, target_of
@@ -32,6 +23,9 @@ from camber.cli.options import AdminKey, Directory, Url
 from camber.cli.reporting import reporting
 from camber.errors import CamberError
 from camber.values.wire import encode_json, from_wire
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 #: What a listing says of a document beside its fields.
 _ROW_FIELDS: Final = frozenset({"_component", "_table", "_ts"})
@@ -381,6 +375,16 @@ def integer(value: Any) -> int:
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """Yield a progress bar on standard error; nothing is drawn where nobody looks."""
+    from rich.console import Console as Terminal
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     terminal = Terminal(stderr=True)
     with Progress(
         SpinnerColumn(),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Container, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -47,7 +45,8 @@ from camber.runtime.frames import Start
 from camber.runtime.in_process import InProcessExecutor
 from camber.runtime.process_executor import ProcessExecutor
 from camber.runtime.process_release import ProcessRelease
-from camber.runtime.processes import SERVER_PID, ExecutorEnded, Launcher
+from camber.runtime.processes import ExecutorEnded, Launcher
+from camber.runtime.program import Spare, executor_program
 from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.runtime import Runtime
 from camber.runtime.transactions import TransactionRunner
@@ -61,8 +60,6 @@ _DATABASE = "camber.sqlite"
 _LAG_PAUSE_S = 0.5
 #: Where the sources that executors load lie, under --data, unless they are kept there anyway.
 _LOADED = "loaded"
-#: What an executor process runs.
-_PROGRAM = "camber.deployment.executor"
 #: The functions folder beside the server, whose sources nobody keeps.
 _LOCAL = ReleaseOrigin(name="dev")
 
@@ -77,9 +74,16 @@ class Deployment:
     """A running deployment. Opened, used and closed on one event loop."""
 
     def __init__(
-        self, *, settings: DeploymentSettings, host: Host, store: Store, instance: Instance
+        self,
+        *,
+        settings: DeploymentSettings,
+        host: Host,
+        store: Store,
+        instance: Instance,
+        spare: Spare | None = None,
     ) -> None:
         self.settings = settings
+        self._spare = spare
         self.host = host
         self.instance_name = instance.name
         self._instance = instance
@@ -117,8 +121,12 @@ class Deployment:
         )
 
     @classmethod
-    async def open(cls, settings: DeploymentSettings, host: Host | None = None) -> Deployment:
+    async def open(
+        cls, settings: DeploymentSettings, host: Host | None = None, spare: Spare | None = None
+    ) -> Deployment:
         """Open the store and what stands on it. Nothing is served before the first `push`.
+
+        The first executor is the `spare`, where there is one that fits.
 
         Raises:
             StoreUnusable: the store's file is not one, is damaged, or is open elsewhere.
@@ -134,7 +142,11 @@ class Deployment:
             make_folder(settings.data)
             instance = open_instance(settings.data, settings.name, host)
         deployment = cls(
-            settings=settings, host=host, store=_open_store(settings), instance=instance
+            settings=settings,
+            host=host,
+            store=_open_store(settings),
+            instance=instance,
+            spare=spare,
         )
         await deployment.pushes.open()
         if settings.executors:
@@ -209,8 +221,8 @@ class Deployment:
     ) -> Launcher:
         return Launcher(
             host=self.host,
-            command=[str(source.python or sys.executable), "-P", "-m", _PROGRAM],
-            environment=_executor_environment(),
+            program=executor_program(None if source.python is None else str(source.python)),
+            spare=self._spare,
             start=Start(
                 store=str(_sqlite_path(self.settings).resolve()),
                 root=str(source.root.resolve()),
@@ -358,14 +370,3 @@ def _open_store(settings: DeploymentSettings) -> Store:
 def _sqlite_path(settings: DeploymentSettings) -> Path:
     url = settings.store
     return settings.data / _DATABASE if url is None else Path(url.removeprefix("sqlite:"))
-
-
-def _executor_environment() -> dict[str, str]:
-    """Return the server's variables, which modules may read while they load, without its keys."""
-    kept = {name: value for name, value in os.environ.items() if name not in _KEYS}
-    # Hashes of strings decide the order of sets: two runs of one transaction must agree on it.
-    ours = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", SERVER_PID: str(os.getpid())}
-    return kept | ours
-
-
-_KEYS = frozenset({"CAMBER_ADMIN_KEY", "CAMBER_DEPLOY_KEY", "CONVEX_SELF_HOSTED_ADMIN_KEY"})

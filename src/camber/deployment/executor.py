@@ -32,7 +32,7 @@ from camber.runtime import frames
 from camber.runtime.action_worker import ActionWorker, LoopWatch
 from camber.runtime.budget import Budget, MemoryCeiling, MeteredSource
 from camber.runtime.failures import FailureTexts
-from camber.runtime.processes import SERVER_PID, Role
+from camber.runtime.program import SERVER_PID, Role
 from camber.runtime.release import InProcessRelease
 from camber.runtime.transaction_worker import Channel, LoadedApplication, TransactionWorker
 from camber.runtime.transactions import TransactionRunner

@@ -21,7 +21,8 @@ from camber.runtime import frames
 from camber.runtime.actions import FunctionRunner
 from camber.runtime.executor import FunctionCall, Progress
 from camber.runtime.frames import FromExecutor, LoopStatus
-from camber.runtime.processes import ExecutorEnded, ExecutorProcess, Launcher, Output, Role, ended
+from camber.runtime.processes import ExecutorEnded, ExecutorProcess, Launcher, Output, ended
+from camber.runtime.program import Role
 from camber.runtime.results import ActionResult
 from camber.values.timestamp import Timestamp
 

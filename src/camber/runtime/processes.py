@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
@@ -22,26 +22,18 @@ from camber.functions.loading import LoadError
 from camber.host import Host, Process
 from camber.runtime import frames
 from camber.runtime.frames import FrameBuffer, FromExecutor, Start, ToExecutor
+from camber.runtime.program import Program, Role, Spare, Started
 from camber.values.timestamp import Timestamp
 
 _log = logging.getLogger("camber.executors")
 #: What processes write, beside the log lines of functions.
 _output = logging.getLogger("camber.output")
 
-#: The variable that tells a process which one started it.
-SERVER_PID: Final = "CAMBER_SERVER_PID"
 #: Lines of a process's output that are told before a pause, and that pause in seconds.
 _LINES_AT_ONCE: Final = 100
 _LINES_PAUSE_S: Final = 0.05
 #: How long the output of a process that has ended is read on, in seconds.
 _LAST_WORDS_S: Final = 1.0
-
-
-class Role(Enum):
-    """What a process runs."""
-
-    TRANSACTIONS = "transactions"
-    ACTIONS = "actions"
 
 
 class Output(Enum):
@@ -69,15 +61,17 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Launcher:
-    """Starts processes that load one release.
-
-    `command` is the program, to which the role and the numbers of its sockets are added.
-    """
+    """Starts processes that load one release. A `spare` is the first of them, if it fits."""
 
     host: Host
-    command: Sequence[str]
-    environment: Mapping[str, str]
+    program: Program
     start: Start
+    spare: Spare | None = None
+
+    async def started(self, role: Role) -> Started:
+        """Return a process that has not been told yet what to load."""
+        spare = None if self.spare is None else self.spare.taken(self.program, role)
+        return spare or await self.program.start(self.host, role)
 
     async def launch(self, role: Role, listener: Listener, output: Output) -> ExecutorProcess:
         """Start a process; return it once it has loaded the release.
@@ -133,24 +127,11 @@ class ExecutorProcess:
 
     async def connect(self, launcher: Launcher) -> None:
         """Start the process and tell it what to load."""
-        pairs = [launcher.host.socket_pair() for _ in range(2 if self.role is Role.ACTIONS else 1)]
-        theirs = [pair[1] for pair in pairs]
-        try:
-            self._process = await launcher.host.process(
-                [*launcher.command, self.role.value, *(str(each.fileno()) for each in theirs)],
-                environment=launcher.environment,
-                sockets=theirs,
-            )
-        except BaseException:
-            for ours, _ in pairs:
-                ours.close()
-            raise
-        finally:
-            for each in theirs:
-                each.close()
+        started = await launcher.started(self.role)
+        self._process = started.process
         self._reaper = launcher.host.spawn(f"executor {self.pid}", self._reap(launcher.host))
         loop = asyncio.get_running_loop()
-        for ours, _ in pairs:
+        for ours in started.sockets:
             ours.setblocking(False)  # noqa: FBT003  # its own signature
             transport, _ = await loop.create_connection(
                 lambda: _Connection(self._received, self._gone), sock=ours

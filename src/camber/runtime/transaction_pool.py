@@ -30,10 +30,10 @@ from camber.runtime.processes import (
     ExecutorProcess,
     Launcher,
     Output,
-    Role,
     ended,
     ending_of,
 )
+from camber.runtime.program import Role
 
 _log = logging.getLogger("camber.executors")
 

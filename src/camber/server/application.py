@@ -29,6 +29,7 @@ from camber.server.errors import error_response
 from camber.server.http_api import HttpApi
 from camber.server.log_api import LogApi
 from camber.server.metrics import Metrics
+from camber.server.metrics_api import MetricsApi
 from camber.server.openapi import OpenApi
 from camber.server.request_spans import RequestSpans
 from camber.server.static_files import StaticFiles
@@ -51,14 +52,14 @@ def api_application(
     Whoever ends the server gives the `drain` that it will use; one without a `deployer` takes no
     releases.
     """
-    metrics = Metrics(deployment)
+    metrics = Metrics()
     drain = drain or Drain(deployment.host)
     sockets = _Sockets(deployment, metrics, drain)
     routes: list[BaseRoute] = [
         Route(HEALTH_PATH, _health(deployment, drain)),
         *HttpApi(deployment).routes(),
         *DeployApi(deployment, deployer).routes(),
-        *metrics.routes(),
+        *MetricsApi(deployment, metrics).routes(),
         *AdminApi(deployment, metrics).routes(),
         *TransferApi(deployment).routes(),
         *StreamingExportApi(deployment).routes(),

@@ -272,7 +272,7 @@ def _plain_json(nesting: int) -> Any:
     return nested
 
 
-_packed_decoder = msgspec.msgpack.Decoder(_plain_json(8))
+_packed_decoder = msgspec.msgpack.Decoder(_plain_json(5))
 #: Members of packed objects are sorted already.
 _packed_encoder = msgspec.json.Encoder()
 #: Of a float64 in msgpack, all that follows its tag.
