@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 AIRBYTE := .venv-airbyte
 PEERS := .venv-bench
 
-.PHONY: demo demo-reset test setup check-tools check format unit soak simulate crash fuzz bench lock
+.PHONY: demo demo-reset test setup check-tools check format unit soak simulate crash fuzz bench lock faults
 
 demo: setup
 	@$(BIN)/python scripts/demo.py
@@ -64,6 +64,10 @@ simulate: setup
 # The property tests, for a long while.
 soak: setup
 	$(BIN)/pytest --hypothesis-profile=soak tests/values tests/occ tests/storage tests/engine tests/sync tests/proofs tests/histories
+
+# Each planted fault, and the proof that finds it: docs/faults.md. ONLY=part of a name for some of them.
+faults: setup
+	$(BIN)/python -m tests.faults $(ONLY)
 
 # Kill -9 and the loss of power, SEEDS=20 histories of each: docs/crashes.md.
 crash: setup

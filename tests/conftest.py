@@ -14,7 +14,7 @@ settings.register_profile("ours", _PATIENT, max_examples=300)
 settings.register_profile("soak", _PATIENT, max_examples=3000)
 # A planted fault has to be found, not made smaller.
 _FINDING = settings(_PATIENT, phases=[Phase.generate], database=None)
-settings.register_profile("faults", _FINDING, max_examples=1000, print_blob=False)
+settings.register_profile("faults", _FINDING, max_examples=5000, print_blob=False)
 settings.load_profile("ours")
 
 

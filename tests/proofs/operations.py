@@ -71,7 +71,7 @@ VALUES = [
     None, Int64(-1), Int64(0), Int64(300), 0.0, -0.0, 1.0, -2.5, float("inf"), float("nan"),
     False, True, "", "a", "a\0", "b", b"", b"\0", [], ["a"], [["a"], None], {"x": 1.0}, {},
 ]  # fmt: skip
-_common = st.sampled_from([0.0, 1.0, "a", "b", None])
+_common = st.sampled_from([0.0, 1.0, "a", "a\0", "b", None])
 _value = st.one_of(_common, _common, st.sampled_from(VALUES))
 _unique = st.sampled_from([None, "a", "b", 1.0, Int64(1)])
 _loose = st.fixed_dictionaries(
@@ -130,7 +130,9 @@ def _queries(draw: Any) -> dict[str, Any]:
 
 
 queries = _queries()
-_counted = st.tuples(queries, st.integers(0, 3)).map(lambda both: {**both[0], "count": both[1]})
+_counted = st.tuples(queries, st.sampled_from([0, 1, 2, 2, 3])).map(
+    lambda both: {**both[0], "count": both[1]}
+)
 #: Pages are of few queries, so that cursors meet again.
 PAGED: list[dict[str, Any]] = [
     {"table": "docs", "index": "by_a", "where": [], "order": "asc"},
@@ -151,12 +153,11 @@ _pages = st.fixed_dictionaries(
         "rows_max": st.sampled_from([None, None, None, 1, 2, 4]),
     }
 )
-_inserted = st.one_of(
-    st.fixed_dictionaries({"table": st.just("docs"), "fields": _loose}),
-    st.fixed_dictionaries({"table": st.just("docs"), "fields": _loose}),
-    st.fixed_dictionaries({"table": st.just("rows"), "fields": _declared}),
-    st.fixed_dictionaries({"table": st.just("late"), "fields": _loose}),
+_in_docs, _in_late = (
+    st.fixed_dictionaries({"table": st.just(table), "fields": _loose}) for table in ("docs", "late")
 )
+_in_rows = st.fixed_dictionaries({"table": st.just("rows"), "fields": _declared})
+_inserted = st.one_of(_in_docs, _in_docs, _in_rows, _in_late)
 
 
 # What they do to the model.
@@ -392,8 +393,10 @@ def _named(name: str, operation: Operation) -> st.SearchStrategy[dict[str, Any]]
     return operation.told.map(lambda told: {"op": name, **told})
 
 
+# Scans that end early are what read sets are most easily wrong about.
 _reading_steps = st.one_of(
     [_named(name, each) for name, each in _plain_steps.items() if not each.writes]
+    + [_named("take", _plain_steps["take"])] * 3
 )
 _writing_steps = st.one_of(
     [_named(name, each) for name, each in _plain_steps.items() if each.writes]
@@ -420,8 +423,16 @@ for _name, _operation in OPERATIONS.items():
 
 steps = st.one_of(_reading_steps, _writing_steps, _writing_steps, _nest(_nest(_flat)))
 _paging = _named("page", _plain_steps["page"])
+#: The same read before something is written, and after.
+_around = st.tuples(_reading_steps, st.one_of(_writing_steps, _nest(_flat))).map(
+    lambda both: [both[0], both[1], both[0]]
+)
+#: What a sub-transaction has failed to do is done after all.
+_again = _writing_steps.map(lambda step: [{"op": "nested", "steps": [step], "fails": True}, step])
 #: Programs that write, and programs that only read; some of each go from page to page.
 writing = st.one_of(
+    _around,
+    _again,
     st.lists(steps, min_size=1, max_size=4),
     st.lists(steps, min_size=1, max_size=4),
     st.lists(st.one_of(_paging, _paging, _writing_steps), min_size=2, max_size=6),
@@ -431,7 +442,11 @@ reading = st.one_of(
     st.lists(_paging, min_size=1, max_size=4),
 )
 #: A program that makes documents.
-inserting = st.lists(_named("insert", _plain_steps["insert"]), min_size=1, max_size=6)
+inserting = st.lists(
+    st.one_of(_in_docs, _in_docs, _in_rows).map(lambda told: {"op": "insert", **told}),
+    min_size=1,
+    max_size=6,
+)
 #: A program that only reads, and may be told who has asked.
 asking = st.tuples(reading, st.sampled_from([[], [], [{"op": "who"}]])).map(
     lambda both: [*both[0], *both[1]]

@@ -11,13 +11,14 @@ from typing import Any
 from camber.engine.catalog import IndexState
 from camber.engine.committer import CommitConflict
 from camber.engine.engine import Engine
-from camber.engine.transaction import Transaction
+from camber.engine.transaction import FinishedTransaction, Transaction
 from camber.errors import OutOfRetention, RequestError
 from camber.functions.analysis import AnalysedIndex
 from camber.functions.database import DatabaseAccess, DatabaseReader, DatabaseWriter
 from camber.functions.loading import Application, load_application
 from camber.functions.pagination import PaginationState
 from camber.occ.cursors import CursorCipher, cursor_key
+from camber.occ.write_log import Conflict
 from camber.releases.indexes import add_index
 from camber.schema.table import StoredDocuments
 from camber.storage.store import Commit, Store
@@ -119,6 +120,8 @@ class Driver:
 
     def begin(self, source: str, program: Program) -> Transaction | None:
         """Begin where the program wants to look; None if that is rightly gone."""
+        if program.ahead:
+            return self.engine.begin(source, ahead=self.engine.committer.ahead())
         if program.writes or not program.age:
             return self.engine.begin(source)
         ts = self.timestamps[max(0, len(self.timestamps) - 1 - program.age)]
@@ -201,8 +204,13 @@ class _Client:
         if self._program.raises:
             self.is_done = True
             return
-        committing = self._driver.engine.committer.commit(finished)
-        self._commit = asyncio.ensure_future(committing)
+        self._commit = asyncio.ensure_future(self._committing(finished))
+
+    async def _committing(self, finished: FinishedTransaction) -> int:
+        committer = self._driver.engine.committer
+        if not finished.changes and not await committer.settled(finished.begin_ts):
+            raise CommitConflict(Conflict(ts=finished.begin_ts, source="a write that failed"))
+        return await committer.commit(finished)
 
     def _ended(self, commit: asyncio.Task[int]) -> None:
         attempt = self._attempt

@@ -31,6 +31,8 @@ from tests.proofs.stepping import ChoosingHost, SteppedHost, settled
 
 #: Turns of the loop within which something that is on its way shows itself.
 _PATIENCE = 20
+#: More steps than any history of a few clients takes.
+_STEPS_MAX = 20_000
 
 
 #: A session, and the number of a request in it.
@@ -67,13 +69,9 @@ class Serving:
     def call(self, program: Program, ids: list[str], who: str | None) -> FunctionCall:
         """Return the call that runs a program."""
         path = "programs:write" if program.writes else "programs:read"
-        arguments = {"steps": program.steps, "ids": ids, "pages": []}
-        return self.calling("programs:write_and_fail" if program.raises else path, arguments, who)
-
-    def calling(self, path: str, arguments: Any, who: str | None) -> FunctionCall:
         return FunctionCall(
-            path=path,
-            arguments=pack(canonical(arguments)),
+            path="programs:write_and_fail" if program.raises else path,
+            arguments=pack(canonical({"steps": program.steps, "ids": ids, "pages": []})),
             identity=identity_of(who),
             caller=Caller.CLIENT,
             request_id="0" * 16,
@@ -81,8 +79,10 @@ class Serving:
 
     async def run(self, actors: Iterable[Actor]) -> None:
         """Let actors and threads take their steps until nobody wants anything more."""
-        idle, actors = 0, list(actors)
+        idle, steps, actors = 0, 0, list(actors)
         while idle < _PATIENCE:
+            steps += 1
+            assert steps < _STEPS_MAX, "it goes round and round"
             possible = [step for actor in actors for step in actor.possible] + self.host.possible
             if possible:
                 self.host.choose(possible)()
@@ -129,7 +129,9 @@ class Serving:
                 assert any(judge.explains(answer.attempt, state) for state in states), (
                     f"no moment explains what {answer.attempt} has seen"
                 )
-            elif answer.request is None and committed.get(answer.ts) is not answer:
+            elif answer.request is not None:
+                assert self.commits.get(answer.ts) == answer.request, "told of another's commit"
+            elif committed.get(answer.ts) is not answer:
                 state = judge.at(answer.ts)
                 left = judge.replay(answer.attempt, state)
                 assert same(left, state), "changes that nobody ever saw"

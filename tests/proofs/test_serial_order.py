@@ -25,7 +25,7 @@ from tests.storage.stores import STORES
 programs = st.lists(
     st.one_of(
         st.builds(Program, steps=writing, writes=st.just(True)),
-        st.builds(Program, steps=writing, writes=st.just(True)),
+        st.builds(Program, steps=writing, writes=st.just(True), ahead=st.just(True)),
         st.builds(Program, steps=writing, writes=st.just(True), raises=st.booleans()),
         st.builds(Program, steps=reading, writes=st.just(False), age=st.integers(0, 4)),
     ),

@@ -1,0 +1,363 @@
+"""The faults: where each is planted, and which proof finds it.
+
+A fault replaces a piece of a source that is there exactly once. Where code has changed so that a
+fault does not fit any more, the fault changes with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_SERIAL = "tests/proofs/test_serial_order.py"
+_IN_MEMORY = (_SERIAL, "-k", "memory and explains")
+_FAILING = (_SERIAL, "-k", "memory and fails")
+_ON_DISK = (_SERIAL, "-k", "sqlite and explains")
+_FUNCTIONS = ("tests/proofs/test_functions_in_order.py", "-k", "memory")
+_WATCHING = ("tests/proofs/test_subscriptions.py", "-k", "memory")
+_POWER = ("tests/crashes/test_power_loss.py",)
+_SESSION = ("tests/sync/test_session.py",)
+_HISTORIES = ("tests/histories/test_histories.py",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Something that is wrong: `old` became `new` in a file of `src/camber`.
+
+    `caught_by` is the proof that finds it, as pytest is told.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    caught_by: tuple[str, ...]
+
+    def text(self, sources: Path) -> str:
+        """Return the file with the fault in it.
+
+        Raises:
+            DoesNotFit: it has no such place, or several.
+        """
+        text = (sources / "camber" / self.file).read_text()
+        if text.count(self.old) != 1:
+            raise DoesNotFit(self)
+        return text.replace(self.old, self.new)
+
+
+class DoesNotFit(Exception):
+    """A fault whose place has changed."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(f"{fault.name!r} does not fit {fault.file} any more: plant it anew")
+
+
+_COMMITTER = "engine/committer.py"
+_TRANSACTION = "engine/transaction.py"
+_DATABASE = "functions/database.py"
+_QUERIES = "runtime/queries.py"
+
+FAULTS = (
+    # Which transactions commit.
+    Fault(
+        name="commits are not checked for conflicts",
+        file=_COMMITTER,
+        old="        if conflict is not None:\n            self.conflicts += 1\n",
+        new="        if conflict is not None and not transaction.changes:\n"
+        "            self.conflicts += 1\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="commits are not checked for conflicts, over the network",
+        file=_COMMITTER,
+        old="        if conflict is not None:\n            self.conflicts += 1\n",
+        new="        if conflict is not None and not transaction.changes:\n"
+        "            self.conflicts += 1\n",
+        caught_by=_HISTORIES,
+    ),
+    Fault(
+        name="commits that wait to be written are not checked",
+        file=_COMMITTER,
+        old="            transaction.reads, since=transaction.begin_ts\n",
+        new="            transaction.reads, since=transaction.begin_ts, upto=self._newest\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="what has read a commit that failed is kept",
+        file=_COMMITTER,
+        old="            if failed.after < ts <= failed.upto:\n",
+        new="            if failed.after < ts < failed.upto:\n",
+        caught_by=_FUNCTIONS,
+    ),
+    Fault(
+        name="a group that failed is published",
+        file=_COMMITTER,
+        old="        self._make_visible([waiting for waiting in group if waiting.commit.ts <= newest])\n",
+        new="        self._make_visible(group)\n",
+        caught_by=_FAILING,
+    ),
+    Fault(
+        name="what has landed in spite of a failure is not published",
+        file=_COMMITTER,
+        old="        self._make_visible([waiting for waiting in group if waiting.commit.ts <= newest])\n",
+        new="        self._make_visible([])\n",
+        caught_by=_FAILING,
+    ),
+    Fault(
+        name="a group is the newest before it is written",
+        file=_COMMITTER,
+        old="                await self._flush_one(self._writing)\n",
+        new="                self._newest = self._writing[-1].commit.ts\n"
+        "                await self._flush_one(self._writing)\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a table is not known at the timestamp that made it",
+        file="engine/engine.py",
+        old="            if dated.since <= ts:\n",
+        new="            if dated.since < ts:\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="timestamps follow the clock alone",
+        file=_COMMITTER,
+        old="        ts = max(self._assigned + 1, self._host.now_ns())\n",
+        new="        ts = self._host.now_ns()\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="timestamps do not go on from those of before a restart",
+        file=_COMMITTER,
+        old="        self._assigned: Timestamp = self._newest\n",
+        new="        self._assigned: Timestamp = 0\n",
+        caught_by=_ON_DISK,
+    ),
+    # What transactions depend on.
+    Fault(
+        name="a scan depends on what it found, and not on what lies between",
+        file=_TRANSACTION,
+        old='            return Interval(self._interval.start, self._last + b"\\0")\n'
+        "        return Interval(self._last, self._interval.end)\n",
+        new='            return Interval(self._last, self._last + b"\\0")\n'
+        "        return Interval(self._last, self._interval.end)\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a scan that came to its end depends on what it found alone",
+        file=_TRANSACTION,
+        old="            self._end(self._interval)\n",
+        new="            self._end(self.consumed())\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a descending scan does not depend on its last row",
+        file=_TRANSACTION,
+        old="        return Interval(self._last, self._interval.end)\n",
+        new='        return Interval(self._last + b"\\0", self._interval.end)\n',
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="scans that were left open are not recorded",
+        file=_TRANSACTION,
+        old="            self._record_scan(scan, scan.consumed())\n",
+        new="            self._record_scan(scan, None)\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="looking for a document that is not there is not recorded",
+        file=_TRANSACTION,
+        old="        self.depend_on_document(table.number, id)\n        pending",
+        new="        if id in self._pending or self._stored(table, id) is not None:\n"
+        "            self.depend_on_document(table.number, id)\n"
+        "        pending",
+        caught_by=_FUNCTIONS,
+    ),
+    Fault(
+        name="looking for a table that is not there is not recorded",
+        file=_TRANSACTION,
+        old="        if table is None:\n            self._record_absent_table(name)\n",
+        new="",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a commit tells of the keys that it added, and not of those that it removed",
+        file="storage/store.py",
+        old="            if entry.removed is not None:\n                keys.add(entry.removed)\n",
+        new="",
+        caught_by=_IN_MEMORY,
+    ),
+    # What transactions see.
+    Fault(
+        name="own writes come after what is stored under the same key",
+        file=_TRANSACTION,
+        old="        return written <= stored if self._order is Order.ASC else written >= stored\n",
+        new="        return written < stored if self._order is Order.ASC else written > stored\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="what a sub-transaction wrote stays in indexes when it fails",
+        file=_TRANSACTION,
+        old="                previous.take_off(index, overlay)\n",
+        new="                pass\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a table that a failed sub-transaction made stays",
+        file=_TRANSACTION,
+        old="            self._created_tables = tables\n            raise\n",
+        new="            raise\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a change leaves the old entry in an index",
+        file=_TRANSACTION,
+        old="        removed = pending.before_keys.get(index.id)\n",
+        new="        removed = None if pending.after else pending.before_keys.get(index.id)\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a write that changes nothing is one",
+        file=_TRANSACTION,
+        old="                if pending.before != pending.after\n",
+        new="",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a unique index is not looked at when a document changes",
+        file=_DATABASE,
+        old="        self._check_unique(entry, fields, id_)\n        self._access.transaction.replace",
+        new="        self._access.transaction.replace",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a string is taken for those that go on after it",
+        file="values/keys.py",
+        old="    return prefix + GOES_ON if prefix else None\n",
+        new='    end = prefix.rstrip(b"\\xff")\n'
+        "    return end[:-1] + bytes([end[-1] + 1]) if end else None\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a commit that is not written yet hides nothing",
+        file="storage/ahead.py",
+        old="                keys[entry.removed] = None\n",
+        new="                pass\n",
+        caught_by=_IN_MEMORY,
+    ),
+    # What is kept.
+    Fault(
+        name="history begins one timestamp too late",
+        file="storage/memory.py",
+        old="            self._floor = old[-1].ts\n",
+        new="            self._floor = old[-1].ts + 1\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="nothing is waited for until it is on the disk",
+        file="storage/sqlite/store.py",
+        old='f"PRAGMA synchronous = {durability.value}"',
+        new='"PRAGMA synchronous = OFF"',
+        caught_by=_POWER,
+    ),
+    Fault(
+        name="the record of a request is not part of its commit",
+        file="runtime/transactions.py",
+        old="            _record(transaction, session, record_id, outcome.value, log_lines)\n",
+        new="            pass\n",
+        caught_by=_FUNCTIONS,
+    ),
+    Fault(
+        name="the record of a request is not looked up",
+        file="runtime/transactions.py",
+        old="            recorded = _recorded(transaction, record_id)\n",
+        new="            recorded = None\n",
+        caught_by=_FUNCTIONS,
+    ),
+    # Pages.
+    Fault(
+        name="a page begins with the last document of the one before",
+        file=_DATABASE,
+        old='            return Interval(position + b"\\0", None)\n        return Interval(b"", position)\n',
+        new='            return Interval(position, None)\n        return Interval(b"", position)\n',
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a page that is pinned ends before its last document",
+        file=_DATABASE,
+        old='            return Interval(b"", position + b"\\0")\n        return Interval(position, None)\n',
+        new='            return Interval(b"", position)\n        return Interval(position, None)\n',
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="journals are ignored",
+        file=_DATABASE,
+        old="        return None if journal is None else self._mine(self._access.cursors.open_journal(journal))\n",
+        new="        return None\n",
+        caught_by=_WATCHING,
+    ),
+    # What clients are shown.
+    Fault(
+        name="of the results that a commit touches one is forgotten",
+        file=_QUERIES,
+        old="            for result in results:\n                self._expire(result, commit.ts)\n",
+        new="            for result in results[1:]:\n                self._expire(result, commit.ts)\n",
+        caught_by=_WATCHING,
+    ),
+    Fault(
+        name="those who watch are not told",
+        file=_QUERIES,
+        old="        watched = [result for result in stale if result.watchers]\n",
+        new="        watched = [result for result in stale[1:] if result.watchers]\n",
+        caught_by=_WATCHING,
+    ),
+    Fault(
+        name="a result holds one timestamp too long",
+        file=_QUERIES,
+        old="                self._expire(result, commit.ts)\n",
+        new="                self._expire(result, commit.ts + 1)\n",
+        caught_by=_WATCHING,
+    ),
+    Fault(
+        name="a result that a commit has touched meanwhile is kept",
+        file=_QUERIES,
+        old="        if conflict is not None:\n            result.valid_until = conflict.ts\n",
+        new="        if conflict is not None and result.failure is not None:\n"
+        "            result.valid_until = conflict.ts\n",
+        caught_by=_WATCHING,
+    ),
+    Fault(
+        name="results are shared whoever asks",
+        file=_QUERIES,
+        old="        key: _Key = request if who is None else (request, who)\n        previous",
+        new="        key: _Key = request\n        previous",
+        caught_by=_WATCHING,
+    ),
+    Fault(
+        name="who waits for a run gets its result whoever asks",
+        file=_QUERIES,
+        old="            elif who in {None, asked.who} and landed.holds_at(asked.ts):\n",
+        new="            elif landed.holds_at(asked.ts):\n",
+        caught_by=_FUNCTIONS,
+    ),
+    Fault(
+        name="who waits for a run gets its result for any timestamp",
+        file=_QUERIES,
+        old="            elif who in {None, asked.who} and landed.holds_at(asked.ts):\n",
+        new="            elif who in {None, asked.who}:\n",
+        caught_by=_FUNCTIONS,
+    ),
+    Fault(
+        name="a Transition shows a commit before its response is sent",
+        file="sync/session.py",
+        old="            or self._mutation_visible\n",
+        new="",
+        caught_by=_SESSION,
+    ),
+    Fault(
+        name="a Transition goes back in time",
+        file="sync/session.py",
+        old="        if at is None or at < self._sent.ts:\n",
+        new="        if at is None:\n",
+        caught_by=_SESSION,
+    ),
+)
