@@ -188,6 +188,9 @@ store_cache_kib: Final = 64 * 1024
 http_body_bytes_max: Final = 16 * 1024 * 1024 + 2000
 #: One WebSocket message.
 socket_message_bytes_max: Final = 64 * 1024 * 1024
+#: Objects that come to be in a server before it looks for cycles among them; Python's own 700 is
+#: met by every twentieth request.
+new_objects_per_collection: Final = 50_000
 #: Silence after which a JSON Ping goes to a client; npm gives up after 60 s, PyPI after 30 s.
 socket_ping_s: Final = 15.0
 #: Pause between WebSocket pings, and how long a pong may take.

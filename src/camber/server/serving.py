@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -76,6 +77,7 @@ async def serving(
                 if task.done():
                     task.result()
             await deployment.host.sleep(0.005)
+        _collect_seldom()
         yield
     finally:
         # Its readers wait for long, and would be waited for.
@@ -84,6 +86,17 @@ async def serving(
         for server, _ in servers:
             server.should_exit = True
         await asyncio.gather(*tasks)
+
+
+def _collect_seldom() -> None:
+    """Have cycles of objects looked for once in tens of thousands of new ones, not in hundreds.
+
+    What serves makes next to none, and a look at all that sessions and cached results hold stops
+    the loop. What is there by now stays, and is not looked at again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(limits.new_objects_per_collection)
 
 
 def _config(application: ASGIApp) -> uvicorn.Config:
