@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import hashlib
 import multiprocessing
 import os
 import sys
+import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.simulation.planted import PLANTED
+from tests.simulation.server import releases
 from tests.simulation.simulation import Outcome, simulate
 
 #: Strings order sets by it: the same one in every run, or no seed is replayed.
@@ -26,9 +30,10 @@ def main() -> int:
             [sys.executable, "-m", "tests.simulation", *sys.argv[1:]],
             {**os.environ, "PYTHONHASHSEED": _HASH_SEED},
         )
-    if arguments.seed is not None:
-        return _one(arguments.seed, arguments.plant, arguments.trace)
-    return _many(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        first = arguments.first if arguments.seed is None else arguments.seed
+        work = _Work(first, arguments.plant, releases(Path(folder)), arguments.trace)
+        return _many(arguments, work) if arguments.seed is None else _one(work)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,11 +49,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _one(seed: int, plant: str | None, trace: Path | None) -> int:
-    outcome = _run((seed, plant, trace is not None))
-    if trace is not None:
-        assert outcome.lines is not None
-        trace.write_text("".join(outcome.lines))
+@dataclass(frozen=True)
+class _Work:
+    """What one process is asked for."""
+
+    seed: int
+    plant: str | None
+    releases: tuple[Path, ...]
+    trace: Path | None
+
+    def outcome(self) -> Outcome:
+        """Run it."""
+        planted = contextlib.nullcontext() if self.plant is None else PLANTED[self.plant]()
+        with planted:
+            outcome = simulate(self.seed, self.releases, keep_trace=self.trace is not None)
+        if self.trace is not None:
+            assert outcome.lines is not None
+            self.trace.write_text("".join(outcome.lines))
+        return outcome
+
+
+def _one(work: _Work) -> int:
+    outcome = work.outcome()
     print(outcome.plan)
     print(outcome.counts)
     print(f"trace {outcome.digest}")
@@ -57,14 +79,14 @@ def _one(seed: int, plant: str | None, trace: Path | None) -> int:
     return 1 if outcome.failures else 0
 
 
-def _many(arguments: argparse.Namespace) -> int:
+def _many(arguments: argparse.Namespace, pattern: _Work) -> int:
     seeds = range(arguments.first, arguments.first + arguments.seeds)
-    work = [(seed, arguments.plant, False) for seed in seeds]
+    work = [dataclasses.replace(pattern, seed=seed, trace=None) for seed in seeds]
     failed: list[int] = []
     totals: Counter[str] = Counter()
     digest = hashlib.blake2b(digest_size=16)
     with multiprocessing.Pool(arguments.jobs) as pool:
-        for outcome in pool.imap(_run, work):
+        for outcome in pool.imap(_Work.outcome, work):
             totals.update(outcome.counts)
             digest.update(outcome.digest.encode())
             if outcome.failures:
@@ -77,13 +99,6 @@ def _many(arguments: argparse.Namespace) -> int:
     told = ", ".join(f"{count} {what}" for what, count in totals.items())
     print(f"{len(seeds)} seeds, {len(failed)} failed; {told}; traces {digest.hexdigest()}")
     return 1 if failed else 0
-
-
-def _run(work: tuple[int, str | None, bool]) -> Outcome:
-    seed, plant, keep_trace = work
-    planted = contextlib.nullcontext() if plant is None else PLANTED[plant]()
-    with planted:
-        return simulate(seed, keep_trace=keep_trace)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,12 @@ class Executors:
     """Starts the processes of one server, and knows which there are."""
 
     def __init__(
-        self, *, disk: Disk, application: Application, chance: random.Random, work_ns: int
+        self,
+        *,
+        disk: Disk,
+        application: Callable[[Path], Application],
+        chance: random.Random,
+        work_ns: int,
     ) -> None:
         self._disk = disk
         self._application = application
@@ -128,9 +133,9 @@ class Executors:
         machine.on_killed.append(lambda: self.running.remove(executor))
         return process
 
-    def loaded(self) -> LoadedApplication:
+    def loaded(self, start: frames.Start) -> LoadedApplication:
         """Return a release as a process has it that has just loaded it."""
-        return LoadedApplication(InProcessRelease(self._application))
+        return LoadedApplication(InProcessRelease(self._application(Path(start.root))))
 
     def worker(
         self, start: frames.Start, loaded: LoadedApplication, host: SimulatedHost, channel: Any
@@ -233,7 +238,7 @@ class Executor:
             return
         start = self._channel.messages.pop(0)
         assert isinstance(start, frames.Start)
-        loaded = self._executors.loaded()
+        loaded = self._executors.loaded(start)
         self._worker = self._executors.worker(start, loaded, self._host, self._channel)
         self._socket.send(frames.frame(frames.Loaded(analysis=loaded.release.analysis)))
         if self._channel.messages:

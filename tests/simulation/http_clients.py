@@ -96,6 +96,9 @@ class HttpClient:
             )
             if shown is not None and shown["status"] == "success":
                 self.seen.append(Seen(ts, name, arguments, shown["value"]))
+            elif shown is not None and _is_of_another_release(shown["errorMessage"]):
+                # From before a restart: the code of that time is gone, and the newest has run.
+                continue
             elif shown is not None:
                 failed = ("failed", shown["errorMessage"], shown.get("errorData"))
                 self.seen.append(Seen(ts, name, arguments, failed))
@@ -117,3 +120,7 @@ class HttpClient:
             return None
         found: dict[str, Any] = json.loads(answer)
         return found
+
+
+def _is_of_another_release(message: str) -> bool:
+    return "IndexNotFoundError" in message or "IndexBackfillingError" in message

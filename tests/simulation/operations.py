@@ -171,6 +171,10 @@ QUERIES: Mapping[str, Query] = {
         lambda draw: {"name": draw.board},
         lambda model, args: model.board(args["name"]),
     ),
+    "texts": Query(
+        lambda draw: {},
+        lambda model, args: sorted(text for texts in model.notes.values() for text in texts),
+    ),
     "page": Query(
         lambda draw: {
             "name": draw.board,

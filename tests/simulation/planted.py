@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
+
+from msgspec.structs import replace
 
 from camber.engine.transaction import Transaction
 from camber.occ.read_set import ReadSet
 from camber.runtime import transactions
 from camber.runtime.results import QueryResult
 from camber.runtime.transactions import TransactionRunner
+from camber.storage.memory import MemoryStore
 from tests.simulation.disk import Disk
 from tests.simulation.host import SimulatedWorker
 
@@ -39,8 +41,8 @@ def _no_conflicts() -> AbstractContextManager[None]:
 
     def blind(self: TransactionRunner, call: Any, session: Any, transaction: Transaction) -> Any:
         executed = mutation(self, call, session, transaction)
-        finished = dataclasses.replace(executed.transaction, reads=ReadSet())
-        return dataclasses.replace(executed, transaction=finished)
+        finished = replace(executed.transaction, reads=ReadSet())
+        return replace(executed, transaction=finished)
 
     return _patched(TransactionRunner, "mutation", blind)
 
@@ -83,6 +85,16 @@ def _not_synced() -> AbstractContextManager[None]:
     return _patched(Disk, "sync", lazy)
 
 
+def _short_index() -> AbstractContextManager[None]:
+    """An index that is built while the system serves lacks the last document of each bit."""
+    build: Any = MemoryStore.build_index
+
+    def short(self: MemoryStore, *of: Any) -> None:
+        build(self, *of[:-1], list(of[-1])[:-1])
+
+    return _patched(MemoryStore, "build_index", short)
+
+
 #: By name, what plants it.
 PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "no-record": _no_record,
@@ -90,4 +102,5 @@ PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "lost-invalidation": _lost_invalidation,
     "published-early": _published_early,
     "not-synced": _not_synced,
+    "short-index": _short_index,
 }

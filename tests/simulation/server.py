@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import random
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +14,12 @@ from camber.deployment.deployment import Deployment
 from camber.deployment.instance import Instance
 from camber.deployment.settings import DeploymentSettings
 from camber.deployment.source import ReleaseSource, folder_source
+from camber.errors import CamberError
 from camber.functions.loading import Application, load_application
 from camber.runtime.release import InProcessRelease
 from camber.server.application import api_application
 from camber.server.draining import Drain
-from tests.simulation.disk import Disk
+from tests.simulation.disk import Disk, DiskFailure
 from tests.simulation.executors import Executors
 from tests.simulation.host import SimulatedHost
 from tests.simulation.loop import Machine, SimulatedLoop
@@ -31,14 +32,31 @@ _INSTANCE: Final = Instance("simulated", b"\x07" * 32)
 _GRACE_S: Final = 2.0
 
 
-@functools.cache
-def _application() -> Application:
-    return load_application(EXCHANGE, _FUNCTIONS)
+#: Where the schema has one more index in the other release.
+_INDEX: Final = '    by_board = Index("board", "text")\n'
+_ONE_MORE: Final = '    by_text = Index("text")\n'
+
+
+def releases(folder: Path) -> tuple[Path, Path]:
+    """Return the folders of two releases, which differ in an index; the second is made here."""
+    indexed = folder / "indexed"
+    if not indexed.exists():
+        shutil.copytree(EXCHANGE, indexed)
+        schema = indexed / _FUNCTIONS / "schema.py"
+        text = schema.read_text()
+        assert _INDEX in text
+        schema.write_text(text.replace(_INDEX, _INDEX + _ONE_MORE))
+    return EXCHANGE, indexed
 
 
 @functools.cache
-def _source() -> ReleaseSource:
-    return folder_source(EXCHANGE, _FUNCTIONS)
+def _application(root: Path) -> Application:
+    return load_application(root, _FUNCTIONS)
+
+
+@functools.cache
+def _source(root: Path) -> ReleaseSource:
+    return folder_source(root, _FUNCTIONS)
 
 
 class Server:
@@ -54,9 +72,11 @@ class Server:
         executors: int,
         work_ms: float,
         retention_s: float,
+        releases: Sequence[Path],
         folder: Path,
     ) -> None:
         self._loop = loop
+        self._releases = releases
         self._network = network
         self._disk = disk
         self._chance = chance
@@ -97,6 +117,7 @@ class Server:
             if machine.is_alive and opening.exception() is not None:
                 # As a process that could not start: whoever supervises it tries again.
                 self._loop.note(f"not started: {opening.exception()!r}")
+                self._expect(opening.exception())
                 machine.kill()
             elif machine.is_alive:
                 self._up.set()
@@ -122,7 +143,7 @@ class Server:
     async def _open(self, machine: Machine) -> None:
         executors = self.executors = Executors(
             disk=self._disk,
-            application=_application(),
+            application=_application,
             chance=self._chance,
             work_ns=self._work_ns,
         )
@@ -149,10 +170,12 @@ class Server:
         self._network.listen(machine, application)
 
     async def _push(self, deployment: Deployment) -> None:
+        # As whoever develops it left the folder.
+        root = self._chance.choice(self._releases)
         if self._settings.executors:
-            release = await deployment.load(_source())
+            release = await deployment.load(_source(root))
         else:
-            release = InProcessRelease(_application())
+            release = InProcessRelease(_application(root))
         await deployment.push_release(release)
 
     # What befalls it.
@@ -164,16 +187,22 @@ class Server:
             self._machine.kill()
 
     async def push(self) -> None:
-        """Push the release again, which is another one to everybody who runs on it."""
+        """Push a release: the same again, or with one index more or less."""
         deployment, machine = self.deployment, self._machine
         if deployment is not None and machine is not None and self.is_up:
             self._pushing = machine.start(self._tried(self._push, deployment), "push")
             await self._or_gone(self._pushing)
 
     async def _tried(self, push: Callable[[Deployment], object], deployment: Deployment) -> None:
-        # The disk may fail, or the server end meanwhile: the push is told so, and nothing is done.
-        with contextlib.suppress(Exception):
+        try:
             await push(deployment)  # type: ignore[misc]
+        except Exception as error:  # noqa: BLE001  # what may not come is told
+            self._expect(error)
+
+    def _expect(self, error: BaseException | None) -> None:
+        """Take in that something failed: for a disk that does, or for an end or a newer push."""
+        if not isinstance(error, CamberError | DiskFailure):
+            self._loop.call_exception_handler({"message": "a push", "exception": error})
 
     async def stop(self) -> None:
         """End it in order; everything that it has begun has ended then."""

@@ -9,7 +9,7 @@ import logging
 import random
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from tests.simulation.server import Server
 
 #: How long what was asked for may take once nothing befalls the system any more, in seconds.
 _SETTLING_S = 400.0
-#: Longer than a client or a server needs to see that a connection is dead.
-_QUIET_S = 130.0
+#: Longer than a client needs to see that its connection is dead, and to open another.
+_QUIET_S = 45.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class Outcome:
 class _World:
     """The world of one run."""
 
-    def __init__(self, seed: int, trace: Trace, folder: Path) -> None:
+    def __init__(self, seed: int, trace: Trace, folder: Path, releases: Sequence[Path]) -> None:
         self.plan = Plan.of(random.Random(f"{seed} plan"))
         self.chance = random.Random(f"{seed} faults")
         # Most of what a loop can do reaches outside, and is not simulated.
@@ -107,9 +107,10 @@ class _World:
             executors=self.plan.executors,
             work_ms=self.plan.work_ms,
             retention_s=self.plan.retention_s,
+            releases=releases,
             folder=folder,
         )
-        self._seed = seed
+        self.seed = seed
         self.clients: list[Client] = []
         self.over_http: list[HttpClient] = []
         self.failures: list[str] = []
@@ -155,7 +156,7 @@ class _World:
             name=name,
             loop=self.loop,
             network=self.network,
-            chance=random.Random(f"{self._seed} {name}"),
+            chance=random.Random(f"{self.seed} {name}"),
             mutations_left=self.plan.mutations,
             pause_s=self.plan.pause_s,
             duplicates=self.plan.duplicates,
@@ -169,7 +170,7 @@ class _World:
             name=name,
             loop=self.loop,
             network=self.network,
-            chance=random.Random(f"{self._seed} {name}"),
+            chance=random.Random(f"{self.seed} {name}"),
             requests_left=self.plan.mutations,
             pause_s=self.plan.pause_s,
             names=self.plan.names,
@@ -328,21 +329,20 @@ def _listening(loop: SimulatedLoop) -> Iterator[_Listening]:
             logger.propagate = propagate
 
 
-def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
-    """Run the world of a seed, and judge it."""
+def simulate(seed: int, releases: Sequence[Path], *, keep_trace: bool = False) -> Outcome:
+    """Run the world of a seed, and judge it; `releases` are those of `server.releases`."""
     trace = Trace(keep=keep_trace)
     # Weak references end when the collector runs, which is no part of the seed.
     gc.collect()
     gc.disable()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return _simulate(seed, trace, Path(folder) / "data")
+            return _judged(_World(seed, trace, Path(folder) / "data", releases), trace)
     finally:
         gc.enable()
 
 
-def _simulate(seed: int, trace: Trace, folder: Path) -> Outcome:
-    world = _World(seed, trace, folder)
+def _judged(world: _World, trace: Trace) -> Outcome:
     loop = world.loop
     failures = world.failures
     with _listening(loop) as log:
@@ -364,7 +364,7 @@ def _simulate(seed: int, trace: Trace, folder: Path) -> Outcome:
         digest = trace.digest
         loop.bury()
     return Outcome(
-        seed=seed,
+        seed=world.seed,
         plan=world.plan,
         digest=digest,
         failures=failures,
