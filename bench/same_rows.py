@@ -59,12 +59,13 @@ def read_rows(store: Path) -> Rows:
 
 
 def _in_order(connection: apsw.Connection, name: str) -> str:
-    """Return the query for a table's rows by the time at which they came, where the file knows it."""
-    columns = {row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')}
-    for time_of_row in ("since", "until", "ts"):
-        if time_of_row in columns:
-            return f'SELECT * FROM "{name}" ORDER BY {time_of_row}'
-    return f'SELECT * FROM "{name}"'
+    """Return the query for a table's rows in the order in which they came.
+
+    A row says since when it is there, or until when it was; else its number says it.
+    """
+    columns = [row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')]
+    came = next((column for column in ("ts", "since", "until") if column in columns), None)
+    return f'SELECT * FROM "{name}"' + (f' ORDER BY "{came}"' if came else "")
 
 
 def commits_per_s(rows: Rows, mutations: int, folder: Path, *, synchronous: str) -> float:

@@ -173,10 +173,10 @@ def last_client(turns: Turns) -> Series:
     clients, rate = turns.scale.of(1000), 10.0
     for _ in turns.pairs():
         with alone(), camber() as server, Http(server) as http:
-            load = _fanout_load(http, clients, rate=rate)
+            load = fanout_load(http, clients, rate=rate)
             _note_last(turns, "camber", _FULL, load, load.run(server, turns.scale))
         with alone(), pocketbase() as server:
-            peer = _pb_fanout_load(load, clients, rate=rate)
+            peer = _pbfanout_load(load, clients, rate=rate)
             _note_last(turns, "pocketbase", _SHIPPED, peer, peer.run(server, turns.scale))
 
     def against(name: str) -> list[float]:
@@ -426,13 +426,13 @@ def _seed(turns: Turns, ours: Server, theirs: Server) -> None:
 def _fan_out(turns: Turns, clients: int) -> None:
     for _ in turns.pairs():
         with alone(), camber() as server, Http(server) as http:
-            load = _fanout_load(http, clients)
+            load = fanout_load(http, clients)
             _note_fanout(turns, "camber", _FULL, load, load.run(server, turns.scale))
             size = _result_bytes(http, "c1")
         if abs(size - _RESULT_BYTES) > _RESULT_BYTES_OFF_MAX:
             raise CouldNotMeasure(f"the result has {size} bytes instead of {_RESULT_BYTES}")
         with alone(), pocketbase() as server:
-            peer = _pb_fanout_load(load, clients)
+            peer = _pbfanout_load(load, clients)
             _note_fanout(turns, "pocketbase", _SHIPPED, peer, peer.run(server, turns.scale))
         with alone(), bare_sockets(value_bytes=_RESULT_BYTES) as server:
             _note_fanout(turns, "limit", _NONE, load, load.run(server, turns.scale))
@@ -476,7 +476,8 @@ class _FanOut(Load):
         self.args = args
 
 
-def _fanout_load(http: Http, clients: int, *, rate: float = 0.0) -> _FanOut:
+def fanout_load(http: Http, clients: int, *, rate: float = 0.0) -> _FanOut:
+    """Return clients of one query whose result has 500 bytes, and a writer."""
     return _FanOut(
         message("c1", _body_bytes(http) - _TOKEN_BYTES),
         clients=clients,
@@ -487,7 +488,7 @@ def _fanout_load(http: Http, clients: int, *, rate: float = 0.0) -> _FanOut:
     )
 
 
-def _pb_fanout_load(load: _FanOut, clients: int, *, rate: float = 0.0) -> Load:
+def _pbfanout_load(load: _FanOut, clients: int, *, rate: float = 0.0) -> Load:
     return Load("pb-fanout", clients=clients, rate=rate, args=load.args)
 
 

@@ -16,9 +16,6 @@ from bench.servers import PEERS, CouldNotMeasure, Http, camber
 from bench.summary import value_of
 from bench.turns import Turns, yardstick
 
-#: Ten million documents are a story of their own; contended transfers still let a client see an error.
-_LEFT_OUT = {"growth", "transfers"}
-
 
 @pytest.fixture(scope="session", autouse=True)
 def built():
@@ -32,7 +29,7 @@ def built():
     loads.build()
 
 
-@pytest.mark.parametrize("name", sorted(set(SERIES) - _LEFT_OUT))
+@pytest.mark.parametrize("name", sorted(SERIES))
 def test_each_series_measures_its_keys(name):
     series = SERIES[name](Turns(QUICK, print))
     for key in KEYS:
