@@ -395,3 +395,23 @@ def test_nobody_else_commits_while_the_engine_is_held(tmp_path):
             assert len(read(engine, lambda tx: rows(tx, "t"))) == 1 + 3 + 9
 
     run(main())
+
+
+def test_what_follows_the_last_commit_at_once_is_written_before_the_committer_ends(tmp_path):
+    async def main():
+        async with opened(tmp_path) as engine:
+            insert = lambda: write(engine, lambda tx: tx.insert("t", {}))  # noqa: E731
+
+            async def one_after_another():
+                for _ in range(3):
+                    await insert()
+
+            writing = asyncio.ensure_future(one_after_another())
+            await asyncio.sleep(0)
+            stopping = asyncio.ensure_future(engine.committer.stop())
+            # One that nobody writes any more would never be done.
+            _, pending = await asyncio.wait([writing, stopping], timeout=10)
+            assert not pending
+            assert len(read(engine, lambda tx: rows(tx, "t"))) == 3
+
+    run(main())

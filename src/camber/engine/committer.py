@@ -147,7 +147,9 @@ class Committer:
 
     async def stop(self) -> None:
         """Write what waits, then end."""
-        await self._idle.wait()
+        # Again and again: somebody may have come between the end of the last one and our turn.
+        while not self._idle.is_set():
+            await self._idle.wait()
         if self._flusher is not None:
             self._flusher.cancel()
             await asyncio.gather(self._flusher, return_exceptions=True)

@@ -218,7 +218,9 @@ class TransactionPool:
 
     async def close(self) -> None:
         """Let what was accepted finish, then end the processes."""
-        await self._idle.wait()
+        # Again and again: somebody may have come between the end of the last one and our turn.
+        while not self._idle.is_set():
+            await self._idle.wait()
         self._is_closed = True
         tasks = [self._watch, *self._starters]
         if self._resting is not None:
