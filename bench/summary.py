@@ -66,8 +66,13 @@ def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
 
 def value_of(key: Key, measured: Measured) -> float:
     """Return the number that stands for a key: the worse of its medians."""
-    medians = [median(values) for values in (measured.values, measured.also) if values]
-    return min(medians, key=lambda value: _goodness(key, value))
+    return median(counted(key, measured))
+
+
+def counted(key: Key, measured: Measured) -> Sequence[float]:
+    """Return the values whose median is the worse one."""
+    both = [values for values in (measured.values, measured.also) if values]
+    return min(both, key=lambda values: _goodness(key, median(values)))
 
 
 def _goodness(key: Key, value: float) -> float:
@@ -90,8 +95,8 @@ def details_of(key: Key, series: Series) -> dict[str, Any]:
         "target": f"{key.better.value} {key.target:g}",
         "met": key.is_met_by(value_of(key, measured)),
         "values": [_rounded(value) for value in measured.values],
-        "min": _rounded(min(measured.values)),
-        "max": _rounded(max(measured.values)),
+        "min": _rounded(min(counted(key, measured))),
+        "max": _rounded(max(counted(key, measured))),
     }
     if measured.also:
         details["also"] = [_rounded(value) for value in measured.also]
