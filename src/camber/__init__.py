@@ -20,14 +20,13 @@ from camber.errors import (
 )
 from camber.functions.conditions import any_of, gt, gte, lt, lte
 from camber.functions.contexts import ActionCtx, MutationCtx, QueryCtx, SyncActionCtx
+from camber.functions.crons import Crons
 from camber.functions.declarations import (
     App,
     Component,
-    Crons,
     CustomJwt,
     HttpRouter,
     OidcProvider,
-    Retry,
 )
 from camber.functions.decorators import (
     action,
@@ -38,6 +37,7 @@ from camber.functions.decorators import (
     query,
 )
 from camber.functions.pagination import Page, PaginationOpts
+from camber.functions.scheduling import Retry
 from camber.functions.system_documents import ScheduledFunction, StoredFile
 from camber.identity.identity import UserIdentity
 from camber.occ.cursors import InvalidCursor

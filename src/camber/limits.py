@@ -79,6 +79,42 @@ foreseen_arguments_bytes_max: Final = 16 * 1024
 #: Share of a limit beyond which a function's log says so, in percent.
 warning_percent: Final = 80
 
+# Scheduled functions and cron jobs (semantics 4.10, 6.3, 6.4).
+
+#: Functions that one mutation may schedule.
+functions_scheduled_max: Final = 1000
+#: Bytes of the arguments of all functions that one mutation schedules, and of one of them beyond
+#: which the log says so: they are stored, and read when it runs.
+scheduled_arguments_bytes_max: Final = 16 * 1024 * 1024
+scheduled_arguments_bytes_large: Final = 4 * 1024 * 1024
+#: How far ahead, or back, the time of a scheduled function may lie, in seconds: five years.
+schedule_ahead_s_max: Final = 5 * 366 * 24 * 3600.0
+#: Scheduled mutations, and actions, that run at once: those of clients run beside them. An action
+#: mostly waits for others, so more of them do.
+scheduled_mutations_concurrent_max: Final = 8
+scheduled_actions_concurrent_max: Final = 64
+#: Pauses before a scheduled mutation that the server could not run is tried again, in seconds: the
+#: first, and the longest.
+schedule_backoff_s: Final = 0.5
+schedule_backoff_s_max: Final = 2 * 3600.0
+#: Attempts that a `Retry` may ask for.
+schedule_attempts_max: Final = 1000
+#: How long the scheduler sleeps at most, in seconds: after that it looks whether the system's clock
+#: has been set.
+schedule_sleep_s_max: Final = 60.0
+#: How long the documents of scheduled functions that have ended are kept, in seconds: a week; and
+#: how many are deleted in one transaction.
+scheduled_kept_s: Final = 7 * 24 * 3600.0
+scheduled_forgotten: Final = 1000
+#: Runs of a cron job that are remembered; characters of a result and bytes of log lines of each.
+cron_runs_kept: Final = 5
+cron_result_length_max: Final = 1000
+cron_log_bytes_max: Final = 1000
+#: Cron jobs of one release.
+crons_max: Final = 1000
+#: Characters of the name of a cron job.
+cron_name_length_max: Final = 256
+
 # Deployment variables (semantics 4.10).
 
 #: Variables of one deployment.

@@ -329,8 +329,6 @@ def test_variables_and_identity(tmp_path):
         ada = app.with_identity(subject="ada", name="Ada", role="owner")
         assert ada.query("code:me") == "ada Ada owner"
         assert app.query("code:me") is None
-        with pytest.raises(NotImplementedError, match="advance"):
-            app.advance(minutes=5)
 
 
 def test_pages_end_before_a_limit_does(app, run, monkeypatch):

@@ -116,7 +116,6 @@ def test_function_errors_are_http_200(kitchen):
         ("query", "errors:wrong_result", {}, "ReturnsValidationError"),
         ("mutation", "counters:insert_twice", {"name": "twice"}, "counters.by_name is unique"),
         ("query", "later:search", {}, "Uncaught NotImplementedError: with_search_index"),
-        ("mutation", "later:schedule", {}, "Uncaught NotImplementedError: ctx.scheduler.run_after"),
         ("mutation", "later:upload", {}, "NotImplementedError: ctx.storage.generate_upload_url"),
         ("query", "later:component", {}, "NotImplementedError: calls into components"),
         ("action", "later:nearest", {}, "NotImplementedError: ctx.vector_search"),

@@ -17,7 +17,13 @@ from camber.deployment.issued_keys import IssuedKeys
 from camber.deployment.kept_releases import RELEASES
 from camber.deployment.loaded_folder import copied, forget_copies
 from camber.deployment.maintenance import Maintenance
-from camber.deployment.settings import MEMORY, DeploymentSettings, Redaction, TestHooks
+from camber.deployment.settings import (
+    MEMORY,
+    DeploymentSettings,
+    Redaction,
+    Scheduling,
+    TestHooks,
+)
 from camber.deployment.source import ReleaseSource, folder_source
 from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
@@ -33,6 +39,7 @@ from camber.errors import BadRequest, CamberError
 from camber.functions.loading import load_application
 from camber.host import Host, RealHost
 from camber.identity.admin_keys import AdminKeys
+from camber.jobs.scheduler import Scheduler
 from camber.measures import SECONDS, Histogram
 from camber.occ.cursors import CursorCipher, cursor_key
 from camber.releases.push import Progress, Pushes, PushMode, PushReport
@@ -106,11 +113,15 @@ class Deployment:
         self.runtime = Runtime(
             engine=self.engine, make_executor=self._make_executor, tracing=self.tracing
         )
+        self.scheduler = Scheduler(engine=self.engine, runtime=self.runtime)
         self.transfers = Transfers(engine=self.engine, releases=self.releases, folder=settings.data)
         #: How late timers come.
         self.loop_lag_s = Histogram(SECONDS)
         self._lag = host.spawn("loop lag", _observe_lag(host, self.loop_lag_s))
         self._checkpoints = host.spawn("checkpoints", checkpoint_again_and_again(self.engine))
+        self._scheduling = None
+        if settings.scheduling is Scheduling.ON:
+            self._scheduling = host.spawn("scheduler", self.scheduler.run())
         self._maintenance = host.spawn(
             "maintenance",
             Maintenance(
@@ -317,13 +328,17 @@ class Deployment:
 
     async def close(self) -> None:
         """End what runs, write what waits, and close the store."""
-        background = (self._lag, self._checkpoints, self._maintenance)
+        self.scheduler.stop()
+        background = [self._lag, self._checkpoints, self._maintenance]
+        if self._scheduling is not None:
+            background.append(self._scheduling)
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await self.transfers.close()
         await self.pushes.close()
         await self.runtime.close()
+        await self.scheduler.ended(limits.action_grace_s)
         await self.releases.close()
         await self.engine.close()
 

@@ -1,4 +1,4 @@
-"""What is forgotten in the background: old history, dropped indexes, records of old mutations."""
+"""What is forgotten in the background: old history, dropped indexes, records of what was done."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from contextlib import closing
 
 from camber import limits
-from camber.engine import system_tables
+from camber.engine import scheduled, system_tables
 from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD
 from camber.engine.committer import CommitConflict
 from camber.engine.engine import Engine
@@ -63,6 +63,22 @@ class Maintenance:
         await remove_dropped(self._engine)
         while await self._forget_session_requests():
             pass
+        while await self._forget_scheduled():
+            pass
+
+    async def _forget_scheduled(self) -> bool:
+        """Delete some scheduled functions that ended long ago; return whether there may be more."""
+        before_ms = self._engine.host.now_ns() / 1e6 - limits.scheduled_kept_s * 1e3
+        most = limits.scheduled_forgotten
+        with closing(self._engine.begin("maintenance")) as transaction:
+            count = scheduled.forget_finished(transaction, before_ms=before_ms, most=most)
+            finished = transaction.finish()
+        try:
+            await self._engine.committer.commit(finished)
+        except CommitConflict:
+            # Somebody has touched one of them: the next round comes.
+            return False
+        return count == most
 
     async def _forget_session_requests(self) -> bool:
         """Delete some records that are too old; return whether there may be more."""

@@ -27,6 +27,14 @@ class TestHooks(Enum):
     ON = "on"
 
 
+class Scheduling(Enum):
+    """Whether scheduled functions and cron jobs run by themselves."""
+
+    ON = "on"
+    #: Only when `Scheduler.run_due` is called: for tests, whose clock moves when they say so.
+    WHEN_ASKED = "when asked"
+
+
 class MetricsAccess(Enum):
     """Who may read `/metrics`."""
 
@@ -56,6 +64,7 @@ class DeploymentSettings:
     durability: Durability = Durability.FULL
     redaction: Redaction = Redaction.OFF
     test_hooks: TestHooks = TestHooks.OFF
+    scheduling: Scheduling = Scheduling.ON
     admin_key: str | None = None
     metrics: MetricsAccess = MetricsAccess.KEY
     cloud_url: str = "http://127.0.0.1:3210"

@@ -31,6 +31,10 @@ RELEASES: Final = "_releases"
 #: Files and scheduled functions, which applications may read.
 STORAGE: Final = "_storage"
 SCHEDULED_FUNCTIONS: Final = "_scheduled_functions"
+#: What is to run and when: one small document for each function that is scheduled and each cron job.
+JOBS: Final = "_jobs"
+#: Cron jobs as the serving release declares them, with their last runs.
+CRON_JOBS: Final = "_cron_jobs"
 #: Admin keys that were issued; of their secrets only hashes.
 ADMIN_KEYS: Final = "_admin_keys"
 #: Snapshot exports and imports: one document each, with its state (protocol 8.3).
@@ -45,7 +49,9 @@ _NUMBERS: Final = {
     RELEASES: 516,
     STORAGE: 517,
     SCHEDULED_FUNCTIONS: 518,
+    JOBS: 519,
     ADMIN_KEYS: 520,
+    CRON_JOBS: 521,
     EXPORTS: 530,
     IMPORTS: 531,
 }
@@ -54,6 +60,10 @@ _INDEXES: Final = {
     TABLES: [IndexEntry(id=2**33 + 1, name="by_name", fields=("name",))],
     INDEXES: [IndexEntry(id=2**33 + 2, name="by_table", fields=("table",))],
     ENVIRONMENT_VARIABLES: [IndexEntry(id=2**33 + 3, name="by_name", fields=("name",))],
+    JOBS: [IndexEntry(id=2**33 + 4, name="by_due", fields=("lane", "due"))],
+    SCHEDULED_FUNCTIONS: [
+        IndexEntry(id=2**33 + 5, name="by_completed_time", fields=("completedTime",))
+    ],
 }
 
 SESSION_REQUESTS_NUMBER: Final = _NUMBERS[SESSION_REQUESTS]
@@ -62,6 +72,9 @@ INDEXES_BY_TABLE: Final = _INDEXES[INDEXES][0].id
 TABLES_NUMBER: Final = _NUMBERS[TABLES]
 INDEXES_NUMBER: Final = _NUMBERS[INDEXES]
 ADMIN_KEYS_NUMBER: Final = _NUMBERS[ADMIN_KEYS]
+SCHEDULED_FUNCTIONS_NUMBER: Final = _NUMBERS[SCHEDULED_FUNCTIONS]
+JOBS_NUMBER: Final = _NUMBERS[JOBS]
+CRON_JOBS_NUMBER: Final = _NUMBERS[CRON_JOBS]
 
 #: What stands for the commit timestamp in a document of `STAMPED` tables until the committer knows
 #: it: an int64 that no clock reaches, so that the committer can overwrite its 8 packed bytes.

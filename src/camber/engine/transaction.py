@@ -329,6 +329,8 @@ class Transaction:
         self._bytes_read = 0
         self._documents_written = 0
         self._bytes_written = 0
+        self._functions_scheduled = 0
+        self._scheduled_bytes = 0
 
     # Reads.
 
@@ -714,6 +716,28 @@ class Transaction:
                 code="TooManyBytesWritten",
             )
 
+    def count_scheduled(self, size: int) -> None:
+        """Count a function that is scheduled with arguments of so many bytes.
+
+        Raises:
+            DeveloperError: the transaction schedules too much.
+        """
+        self._functions_scheduled += 1
+        self._scheduled_bytes += size
+        if self._functions_scheduled > limits.functions_scheduled_max:
+            raise DeveloperError(
+                f"{self.source} scheduled {self._functions_scheduled} functions; one mutation may "
+                f"schedule {limits.functions_scheduled_max}. Schedule one that goes on with the rest",
+                code="TooManyFunctionsScheduled",
+            )
+        if self._scheduled_bytes > limits.scheduled_arguments_bytes_max:
+            raise DeveloperError(
+                f"{self.source} scheduled functions whose arguments have {self._scheduled_bytes} "
+                f"bytes; those of one mutation may have {limits.scheduled_arguments_bytes_max}. "
+                "Store the data in documents, and give their ids",
+                code="ScheduledFunctionsArgumentsTooLarge",
+            )
+
     @property
     def usage(self) -> Usage:
         """Return what was used so far; pages end before a limit does (semantics 3.6)."""
@@ -732,6 +756,16 @@ class Transaction:
             ("TooManyReads", self.reads.interval_count, limits.read_intervals_max),
             ("TooManyWrites", self._documents_written, limits.documents_written_max),
             ("TooManyBytesWritten", self._bytes_written, limits.bytes_written_max),
+            (
+                "TooManyFunctionsScheduled",
+                self._functions_scheduled,
+                limits.functions_scheduled_max,
+            ),
+            (
+                "ScheduledFunctionsArgumentsTooLarge",
+                self._scheduled_bytes,
+                limits.scheduled_arguments_bytes_max,
+            ),
         )
         return [
             f"warning:{code} {self.source} used {amount} of {most}; beyond that it fails"

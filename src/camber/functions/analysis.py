@@ -59,12 +59,23 @@ class AnalysedRoute(msgspec.Struct, frozen=True, kw_only=True):
     path: str
 
 
+class AnalysedCron(msgspec.Struct, frozen=True, kw_only=True):
+    """A cron job; `schedule` is as `camber.functions.crons` has it, `arguments` are packed."""
+
+    name: str
+    schedule: dict[str, Any]
+    path: str
+    arguments: bytes
+    component: str = ""
+
+
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     """One application: functions by path, tables by name."""
 
     functions: dict[str, AnalysedFunction]
     tables: dict[str, AnalysedTable]
     routes: tuple[AnalysedRoute, ...] = ()
+    crons: tuple[AnalysedCron, ...] = ()
 
 
 def analyse(application: Application) -> Analysis:
@@ -105,4 +116,13 @@ def analyse(application: Application) -> Analysis:
             for name, table in application.tables.items()
         },
         routes=tuple(AnalysedRoute(method=route.method, path=route.path) for route in routes),
+        crons=tuple(
+            AnalysedCron(
+                name=cron.name,
+                schedule=dict(cron.schedule),
+                path=cron.function.path,
+                arguments=cron.arguments,
+            )
+            for cron in application.crons
+        ),
     )

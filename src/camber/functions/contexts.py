@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from camber.functions.calls import ActionCalls, Callee, TransactionCalls
 from camber.functions.database import DatabaseReader, DatabaseWriter
 from camber.functions.environment import Environment
 from camber.functions.logs import Log
+from camber.functions.scheduling import (
+    ActionScheduler,
+    ActionSchedules,
+    Scheduler,
+    Schedules,
+    SyncActionScheduler,
+)
 from camber.identity.identity import UserIdentity
 from camber.schema.table import VectorIndex
 
@@ -72,34 +78,6 @@ class ActionStorage(Storage):
         _later("ctx.storage.get")
 
 
-class Scheduler:
-    """Runs functions later; `ctx.scheduler`. Not built yet."""
-
-    def run_after(
-        self, delay: timedelta | float, callee: Callee[P, Any], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Any:
-        """Run a function after `delay`, in seconds unless it is a `timedelta`."""
-        del delay, callee, args, kwargs
-        _later("ctx.scheduler.run_after")
-
-    def run_at(
-        self, time: datetime, callee: Callee[P, Any], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Any:
-        """Run a function at a time."""
-        del time, callee, args, kwargs
-        _later("ctx.scheduler.run_at")
-
-    def cancel(self, id: str, /) -> Any:
-        """Cancel a scheduled function."""
-        del id
-        _later("ctx.scheduler.cancel")
-
-    def options(self, *, retry: Any = None) -> Scheduler:
-        """Return a scheduler with options."""
-        del retry
-        _later("ctx.scheduler.options")
-
-
 class QueryCtx:
     """What a query may do: read."""
 
@@ -150,10 +128,23 @@ class MutationCtx(QueryCtx):
 
     db: DatabaseWriter
 
+    def __init__(
+        self,
+        *,
+        db: DatabaseWriter,
+        auth: Auth,
+        env: Environment,
+        log: Log,
+        calls: TransactionCalls,
+        schedules: Schedules,
+    ) -> None:
+        super().__init__(db=db, auth=auth, env=env, log=log, calls=calls)
+        self._schedules = schedules
+
     @property
     def scheduler(self) -> Scheduler:
         """Return what runs functions later."""
-        return Scheduler()
+        return Scheduler(self._schedules)
 
     def run_mutation(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run another mutation as a sub-transaction: if it raises, its writes are undone.
@@ -166,21 +157,25 @@ class MutationCtx(QueryCtx):
 
 
 class _ActionContext:
-    def __init__(self, *, auth: Auth, env: Environment, log: Log, calls: ActionCalls) -> None:
+    def __init__(
+        self,
+        *,
+        auth: Auth,
+        env: Environment,
+        log: Log,
+        calls: ActionCalls,
+        schedules: ActionSchedules,
+    ) -> None:
         self.auth = auth
         self.env = env
         self.log = log
         self._calls = calls
+        self._schedules = schedules
 
     @property
     def storage(self) -> ActionStorage:
         """Return the files."""
         return ActionStorage()
-
-    @property
-    def scheduler(self) -> Scheduler:
-        """Return what runs functions later."""
-        return Scheduler()
 
     def function_handle(self, callee: Callee[..., Any], /) -> str:
         """Return a text that names a function for good. Not built yet."""
@@ -190,6 +185,11 @@ class _ActionContext:
 
 class ActionCtx(_ActionContext):
     """What an action may do: anything; the database only through queries and mutations."""
+
+    @property
+    def scheduler(self) -> ActionScheduler:
+        """Return what runs functions later."""
+        return ActionScheduler(self._schedules)
 
     async def run_query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a query at the newest snapshot and return its result.
@@ -242,6 +242,11 @@ class ActionCtx(_ActionContext):
 
 class SyncActionCtx(_ActionContext):
     """What a plain `def` action may do: the same, blocking its own thread."""
+
+    @property
+    def scheduler(self) -> SyncActionScheduler:
+        """Return what runs functions later."""
+        return SyncActionScheduler(self._schedules)
 
     def run_query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a query at the newest snapshot and return its result."""

@@ -1,4 +1,4 @@
-"""What an application declares beside functions and tables: routes, crons, providers, components.
+"""What an application declares beside functions, tables and crons: routes, providers, components.
 
 Declaring is data: nothing here runs anything. The parts that act on these declarations are built
 one after another; until one is, what would need it says so when it is asked for.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from camber.errors import CamberError
-from camber.functions.calls import Callee, MountedFunction
+from camber.functions.calls import MountedFunction
 from camber.functions.definition import Function
 
 P = ParamSpec("P")
@@ -23,7 +23,7 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 
 
 class DeclarationError(CamberError):
-    """A route, cron job, provider or component that cannot be declared as it is."""
+    """A route, provider or component that cannot be declared as it is."""
 
     code = "DeclarationError"
 
@@ -101,159 +101,6 @@ class HttpRouter:
             msg = f"the path of a mounted application starts with '/': {path!r}"
             raise DeclarationError(msg)
         self.mounts.append(MountedApplication(path, application))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CronJob:
-    """A function that runs again and again; `schedule` says when, in the words it was given."""
-
-    name: str
-    schedule: Mapping[str, Any]
-    callee: Callee[..., Any]
-    args: Mapping[str, Any]
-
-
-class Crons:
-    """The cron jobs of an application; a module attribute of `crons`."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, CronJob] = {}
-
-    def interval(
-        self,
-        name: str,
-        callee: Callee[..., Any],
-        /,
-        *,
-        args: Mapping[str, Any] | None = None,
-        seconds: float = 0,
-        minutes: float = 0,
-        hours: float = 0,
-    ) -> None:
-        """Run a function at an interval."""
-        every = seconds + 60 * minutes + 3600 * hours
-        if every <= 0:
-            msg = f"cron job {name!r}: an interval is longer than 0 seconds"
-            raise DeclarationError(msg)
-        self._add(name, callee, args, {"kind": "interval", "seconds": every})
-
-    def hourly(
-        self,
-        name: str,
-        callee: Callee[..., Any],
-        /,
-        *,
-        minute_utc: int,
-        args: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Run a function each hour."""
-        _check_time(name, minute_utc=minute_utc)
-        self._add(name, callee, args, {"kind": "hourly", "minute_utc": minute_utc})
-
-    def daily(
-        self,
-        name: str,
-        callee: Callee[..., Any],
-        /,
-        *,
-        hour_utc: int,
-        minute_utc: int,
-        args: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Run a function each day."""
-        _check_time(name, hour_utc=hour_utc, minute_utc=minute_utc)
-        schedule = {"kind": "daily", "hour_utc": hour_utc, "minute_utc": minute_utc}
-        self._add(name, callee, args, schedule)
-
-    def weekly(
-        self,
-        name: str,
-        callee: Callee[..., Any],
-        /,
-        *,
-        day_of_week: str,
-        hour_utc: int,
-        minute_utc: int,
-        args: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Run a function each week, on `"monday"` to `"sunday"`."""
-        _check_time(name, hour_utc=hour_utc, minute_utc=minute_utc)
-        if day_of_week not in _DAYS:
-            msg = f"cron job {name!r}: {day_of_week!r} is no day; use one of {', '.join(_DAYS)}"
-            raise DeclarationError(msg)
-        schedule = {
-            "kind": "weekly",
-            "day_of_week": day_of_week,
-            "hour_utc": hour_utc,
-            "minute_utc": minute_utc,
-        }
-        self._add(name, callee, args, schedule)
-
-    def monthly(
-        self,
-        name: str,
-        callee: Callee[..., Any],
-        /,
-        *,
-        day: int,
-        hour_utc: int,
-        minute_utc: int,
-        args: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Run a function each month, on day 1 to 31."""
-        _check_time(name, hour_utc=hour_utc, minute_utc=minute_utc)
-        if not 1 <= day <= 31:
-            msg = f"cron job {name!r}: day {day} is not from 1 to 31"
-            raise DeclarationError(msg)
-        schedule = {"kind": "monthly", "day": day, "hour_utc": hour_utc, "minute_utc": minute_utc}
-        self._add(name, callee, args, schedule)
-
-    def cron(
-        self,
-        name: str,
-        expression: str,
-        callee: Callee[..., Any],
-        /,
-        *,
-        timezone: str = "UTC",
-        args: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Run a function by a cron expression of five fields."""
-        if len(expression.split()) != 5:
-            msg = f"cron job {name!r}: {expression!r} is not a cron expression of five fields"
-            raise DeclarationError(msg)
-        schedule = {"kind": "cron", "expression": expression, "timezone": timezone}
-        self._add(name, callee, args, schedule)
-
-    def _add(
-        self,
-        name: str,
-        callee: Callee[..., Any],
-        args: Mapping[str, Any] | None,
-        schedule: Mapping[str, Any],
-    ) -> None:
-        if name in self.jobs:
-            msg = f"there is a cron job {name!r} already"
-            raise DeclarationError(msg)
-        self.jobs[name] = CronJob(name=name, schedule=schedule, callee=callee, args=args or {})
-
-
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-
-
-def _check_time(name: str, *, minute_utc: int, hour_utc: int = 0) -> None:
-    if not 0 <= hour_utc < 24 or not 0 <= minute_utc < 60:
-        msg = f"cron job {name!r}: {hour_utc}:{minute_utc:02} is no time of day"
-        raise DeclarationError(msg)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """How a scheduled action is tried again: `attempts` in all, seconds between them."""
-
-    attempts: int = 4
-    initial_delay: float = 1.0
-    max_delay: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

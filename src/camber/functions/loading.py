@@ -21,7 +21,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from camber.errors import CamberError
-from camber.functions.declarations import App, Crons, CustomJwt, HttpRouter, OidcProvider
+from camber.functions.crons import Crons, ResolvedCron
+from camber.functions.declarations import App, CustomJwt, HttpRouter, OidcProvider
 from camber.functions.definition import Function
 from camber.functions.determinism.doors import adopt, prepare
 from camber.schema.compiler import AnnotationError, Compiler
@@ -59,7 +60,7 @@ class Application:
     tables: Mapping[str, DeclaredTable]
     compiler: Compiler
     http: HttpRouter | None = None
-    crons: Crons | None = None
+    crons: tuple[ResolvedCron, ...] = ()
     providers: tuple[OidcProvider | CustomJwt, ...] = ()
     app: App | None = None
 
@@ -239,7 +240,7 @@ def _collect(root: Path, package: str, modules: Mapping[str, ModuleType]) -> App
         tables=tables,
         compiler=compiler,
         http=_attribute(modules.get("http"), HttpRouter),
-        crons=_attribute(modules.get("crons"), Crons),
+        crons=_crons(modules.get("crons"), functions, root),
         providers=_providers(modules.get("auth_config"), root),
         app=_attribute(modules.get("app"), App),
     )
@@ -297,6 +298,18 @@ def _attribute(module: ModuleType | None, kind: type[T]) -> T | None:
     if module is None:
         return None
     return next((value for value in vars(module).values() if isinstance(value, kind)), None)
+
+
+def _crons(
+    module: ModuleType | None, functions: Mapping[str, Function[..., Any]], root: Path
+) -> tuple[ResolvedCron, ...]:
+    crons = _attribute(module, Crons)
+    if module is None or crons is None:
+        return ()
+    try:
+        return tuple(crons.resolve(functions))
+    except CamberError as error:
+        raise LoadError(_relative(Path(str(module.__file__)), root), str(error)) from error
 
 
 def _providers(module: ModuleType | None, root: Path) -> tuple[OidcProvider | CustomJwt, ...]:

@@ -20,6 +20,7 @@ from camber.engine.catalog import IndexEntry, IndexState
 from camber.engine.engine import Engine, Hold
 from camber.engine.transaction import Transaction
 from camber.functions.analysis import Analysis
+from camber.jobs.crons import CronChanges, declare
 from camber.releases.checks import Checks
 from camber.releases.failures import PushFailed
 from camber.releases.indexes import IndexBuilds, add_index, free_index_ids, set_state
@@ -70,6 +71,8 @@ class PushReport:
     mode: PushMode
     release: int
     changes: ReleaseChanges
+    #: None in a dry run.
+    crons: CronChanges | None
     tables_created: tuple[str, ...]
     indexes_built: tuple[str, ...]
     indexes_staged: tuple[str, ...]
@@ -254,8 +257,11 @@ class Pushes:
                 origin=push.origin,
                 analysis=analysis,
             )
+            crons = declare(transaction, analysis, self._engine.host.now_ns() / 1e6)
             finished = transaction.finish()
-        push.switched = _report(analysis, PushMode.SWITCH, number, changes, plans, checks)
+        push.switched = _report(
+            analysis, PushMode.SWITCH, number, changes, plans, checks, crons=crons
+        )
         self._releases.prepare(number, push.release)
         await hold.commit(finished)
         self._releases.switched(number)
@@ -400,6 +406,8 @@ def _report(
     changes: ReleaseChanges,
     plans: tuple[TablePlan, ...],
     checks: Checks,
+    *,
+    crons: CronChanges | None = None,
 ) -> PushReport:
     def names(indexes: Callable[[TablePlan], tuple[Any, ...]]) -> tuple[str, ...]:
         return tuple(f"{plan.name}.{index.name}" for plan in plans for index in indexes(plan))
@@ -409,6 +417,7 @@ def _report(
         mode=mode,
         release=number,
         changes=changes,
+        crons=crons,
         tables_created=tuple(plan.name for plan in plans if plan.entry is None),
         indexes_built=names(lambda plan: plan.build),
         indexes_staged=names(lambda plan: (*plan.stage, *plan.disable)),

@@ -29,6 +29,7 @@ from camber.runtime.invocation import (
     resolve,
 )
 from camber.runtime.results import ActionResult, Failure
+from camber.runtime.scheduling import ActionSchedules
 from camber.schema.plan import TableNames
 from camber.values.packed import unpack
 
@@ -143,10 +144,19 @@ class ActionRunner:
         auth = Auth(lambda: user_of(call.identity))
         env = Environment(self._variable)
         calls = _Calls(self, application, call, log, asyncio.get_running_loop())
+        schedules = ActionSchedules(
+            host=self.host,
+            reading=self.reading,
+            runner=self.runner,
+            application=application,
+            call=call,
+            log=log,
+            loop=asyncio.get_running_loop(),
+        )
         if function.is_async:
-            context = ActionCtx(auth=auth, env=env, log=log, calls=calls)
+            context = ActionCtx(auth=auth, env=env, log=log, calls=calls, schedules=schedules)
             return await function.handler(context, **keywords)
-        blocking = SyncActionCtx(auth=auth, env=env, log=log, calls=calls)
+        blocking = SyncActionCtx(auth=auth, env=env, log=log, calls=calls, schedules=schedules)
         loop = asyncio.get_running_loop()
 
         def run() -> Any:
@@ -204,6 +214,7 @@ class _Calls:
             origin=Origin.ACTION,
             parent_execution_id=self.call.execution_id,
             traceparent=self.call.traceparent,
+            job=self.call.job,
         )
         try:
             completed = await self.actions.runner.run(call, kind)

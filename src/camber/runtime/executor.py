@@ -65,6 +65,10 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     What follows is for the operator: `execution_id` is set for actions, so that what they call can
     name it as its `parent_execution_id`; `traceparent` is the W3C header of the span that the
     call is part of.
+
+    `job` is the scheduled function or cron job that it runs for: `runs_job` says whether it is that
+    itself, or something that it has called. The arguments of a mutation that is it itself are read
+    in its own transaction.
     """
 
     path: str
@@ -80,7 +84,15 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     execution_id: str | None = None
     parent_execution_id: str | None = None
     traceparent: str | None = None
+    job: str | None = None
 
+    @property
+    def runs_job(self) -> bool:
+        """Return whether it is what was scheduled, and not called by that."""
+        return self.job is not None and self.origin in _JOBS
+
+
+_JOBS = frozenset({Origin.SCHEDULER, Origin.CRON})
 
 #: Takes a line that a running action has logged; on the loop of whoever asked for the action.
 Progress: TypeAlias = Callable[[LogLine], None]

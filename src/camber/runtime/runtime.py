@@ -20,6 +20,7 @@ from camber.runtime.mutations import Mutations
 from camber.runtime.permissions import check_permission
 from camber.runtime.queries import Queries
 from camber.runtime.results import ActionResult, Failure, MutationResult, QueryResult
+from camber.runtime.scheduling import carry_out, is_scheduling
 from camber.tracing import Tracing
 from camber.values.timestamp import Timestamp
 
@@ -94,6 +95,8 @@ class Runtime:
 
     async def run(self, call: FunctionCall, kind: FunctionKind) -> Done:
         """Run a function as `kind` and return what came out."""
+        if is_scheduling(call):
+            return Done(value=await carry_out(self._engine, call), failure=None, log_lines=())
         match kind:
             case FunctionKind.QUERY:
                 result = await self.query(call)

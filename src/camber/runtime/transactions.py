@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from camber import limits
-from camber.engine import system_tables
+from camber.engine import scheduled, system_tables
 from camber.engine.catalog import TableEntry
 from camber.engine.transaction import Transaction
 from camber.engine.variables import Variables
@@ -58,10 +59,11 @@ from camber.runtime.invocation import (
 )
 from camber.runtime.release import LoadedRelease
 from camber.runtime.results import Failure, QueryResult, Run
+from camber.runtime.scheduling import TransactionSchedules
 from camber.runtime.system_functions.declaring import SYSTEM_PREFIX, SystemCall, SystemQuery
 from camber.runtime.system_functions.registry import find_system_query
 from camber.schema.table import StoredDocuments
-from camber.values.packed import unpack
+from camber.values.packed import pack, unpack
 from camber.values.value import Int64, Value
 
 
@@ -113,10 +115,20 @@ class TransactionRunner:
             recorded = _recorded(transaction, record_id)
             if recorded is not None:
                 return recorded
+        if call.runs_job:
+            assert call.job is not None
+            arguments = scheduled.begin(transaction, call.job)
+            if arguments is None:
+                # It was cancelled, or has run: nothing to do is done.
+                return _nothing_done(transaction)
+            call = replace(call, arguments=arguments)
         outcome = self._run(call, transaction, release, FunctionKind.MUTATION, PaginationState())
         log_lines = self.texts.log_lines(outcome.log.texts)
         if session is not None and outcome.value is not None:
             _record(transaction, session, record_id, outcome.value, log_lines)
+        if call.runs_job and outcome.value is not None:
+            assert call.job is not None
+            scheduled.succeed(transaction, call.job)
         return MutationExecuted(
             value=outcome.value,
             failure=outcome.failure,
@@ -178,6 +190,7 @@ class TransactionRunner:
             identity=call.identity,
             variables=self.variables,
             test_hooks=self.test_hooks,
+            call=call,
         )
         # A transaction has one moment, and its lines are of that.
         log = Log(lambda: transaction.now_ns)
@@ -296,6 +309,8 @@ class _Execution:
     identity: Identity
     variables: Variables
     test_hooks: bool
+    #: What was asked for from outside.
+    call: FunctionCall
     read_identity: bool = False
     #: A system error that user code may have swallowed: the run fails with it nevertheless.
     system_error: RequestError | None = None
@@ -351,7 +366,10 @@ class _Execution:
         auth, env = Auth(self._user), Environment(self._variable)
         if function.kind is FunctionKind.QUERY:
             return QueryCtx(db=DatabaseReader(access), auth=auth, env=env, log=log, calls=calls)
-        return MutationCtx(db=DatabaseWriter(access), auth=auth, env=env, log=log, calls=calls)
+        schedules = TransactionSchedules(self.transaction, self.application, self.call, log)
+        return MutationCtx(
+            db=DatabaseWriter(access), auth=auth, env=env, log=log, calls=calls, schedules=schedules
+        )
 
     def _user(self) -> UserIdentity | None:
         self.read_identity = True
@@ -423,6 +441,12 @@ def nested_error(error: Exception, path: str) -> Exception:
         return FunctionError(f"{path} failed: {error}")
     name = "Error" if type(error) is Exception else type(error).__name__
     return FunctionError(f"{path} failed: {name}: {error}")
+
+
+def _nothing_done(transaction: Transaction) -> MutationExecuted:
+    return MutationExecuted(
+        value=pack(None), failure=None, log_lines=(), transaction=transaction.finish()
+    )
 
 
 def _recorded(transaction: Transaction, record_id: str) -> MutationExecuted | None:

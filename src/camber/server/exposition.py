@@ -27,6 +27,7 @@ from starlette.responses import Response
 
 from camber.deployment.deployment import Deployment
 from camber.functions.definition import FunctionKind
+from camber.jobs.scheduler import Outcome as ScheduledOutcome
 from camber.measures import Histogram
 from camber.runtime.function_log import Outcome
 from camber.server.metrics import Metrics
@@ -60,6 +61,7 @@ class _Gathered(Collector):
         yield from self._queries()
         yield from self._commits()
         yield from self._clients()
+        yield from self._scheduled()
         yield from self._process()
 
     def _functions(self) -> Iterator[Metric]:
@@ -145,6 +147,22 @@ class _Gathered(Collector):
             metrics.transition_s,
         )
 
+    def _scheduled(self) -> Iterator[Metric]:
+        scheduler = self._deployment.scheduler
+        runs = CounterMetricFamily(
+            "camber_scheduled_runs",
+            "Scheduled functions and cron jobs that ran. postponed: they are tried again.",
+            labels=["outcome"],
+        )
+        for outcome in ScheduledOutcome:
+            runs.add_metric([outcome.value], scheduler.outcomes[outcome])
+        yield runs
+        yield _histogram(
+            "camber_scheduled_lateness_seconds",
+            "How much later than due scheduled functions and cron jobs began.",
+            scheduler.lateness_s,
+        )
+
     def _process(self) -> Iterator[Metric]:
         yield _histogram(
             "camber_event_loop_lag_seconds",
@@ -152,7 +170,7 @@ class _Gathered(Collector):
             self._deployment.loop_lag_s,
         )
         families: dict[str, GaugeMetricFamily] = {}
-        for gauge in self._deployment.runtime.gauges:
+        for gauge in (*self._deployment.runtime.gauges, *self._deployment.scheduler.gauges):
             family = families.setdefault(
                 gauge.name,
                 GaugeMetricFamily(gauge.name, gauge.description, labels=list(gauge.labels)),

@@ -6,12 +6,13 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Coroutine, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project, load_project
-from camber.deployment.settings import MEMORY, DeploymentSettings, TestHooks
+from camber.deployment.settings import MEMORY, DeploymentSettings, Scheduling, TestHooks
 from camber.errors import AppError, FunctionError
 from camber.functions.calls import Callee
 from camber.functions.definition import Function, FunctionKind
@@ -91,11 +92,19 @@ class TestApp:
         app._identity = User(UserIdentity(**known, claims=custom))
         return app
 
-    def advance(self, **duration: float) -> None:
-        """Move the clock and run what is scheduled until then: comes with the scheduler."""
-        del duration
-        msg = "TestApp.advance is not built yet"
-        raise NotImplementedError(msg)
+    def advance(
+        self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0
+    ) -> None:
+        """Move the clock, and run what is scheduled until then and what cron jobs are due.
+
+        All of it runs in its order, each at its time, also what that schedules in its turn. Nothing
+        scheduled runs but here: `advance()` runs what is due now.
+        """
+        duration = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days)
+        if duration < timedelta():
+            msg = f"advance({duration}): the clock does not go back"
+            raise ValueError(msg)
+        self._core.wait(self._core.advance(duration.total_seconds()))
 
     def close(self) -> None:
         """Close the store and end the threads."""
@@ -122,12 +131,15 @@ class TestApp:
 
 
 _subjects = itertools.count(1)
+#: Runs of one `advance`: beyond that something goes round in circles.
+_JOBS_MAX = 20_000
 
 
 class _Core:
     """What all identities of one `TestApp` share."""
 
     def __init__(self, project: Project, environment: Mapping[str, str]) -> None:
+        self._host = ControlledHost()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="camber-test", daemon=True
@@ -140,6 +152,7 @@ class _Core:
             data=project.root / ".camber",
             store=MEMORY,
             test_hooks=TestHooks.ON,
+            scheduling=Scheduling.WHEN_ASKED,
             environment=dict(environment),
         )
         try:
@@ -150,9 +163,25 @@ class _Core:
             raise
 
     async def _open(self, settings: DeploymentSettings, application: Application) -> Deployment:
-        deployment = await Deployment.open(settings, ControlledHost())
+        deployment = await Deployment.open(settings, self._host)
         await deployment.push_release(InProcessRelease(application))
         return deployment
+
+    async def advance(self, seconds: float) -> None:
+        """Move the clock from one job to the next, up to so many seconds from now."""
+        scheduler = self.deployment.scheduler
+        end_ns = self._host.now_ns() + int(seconds * 1e9)
+        ran = 0
+        while (due_ms := scheduler.next_due_ms()) is not None and due_ms * 1e6 <= end_ns:
+            self._host.move_to(int(due_ms * 1e6))
+            ran += await scheduler.run_due()
+            if ran > _JOBS_MAX:
+                msg = (
+                    f"{ran} scheduled functions have run, and it goes on: does one schedule itself "
+                    "again and again without a delay?"
+                )
+                raise AssertionError(msg)
+        self._host.move_to(end_ns)
 
     def wait(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine on the application's loop and return its result."""

@@ -9,7 +9,7 @@ _TICK_NS = 1_000_000
 
 
 class ControlledHost(RealHost):
-    """Real tasks and threads, and a clock that only moves when it is read, by a millisecond.
+    """Real tasks and threads; a clock that moves when it is set, and by a millisecond when read.
 
     It never stands still, so that documents made one after another have growing creation times.
     """
@@ -17,6 +17,10 @@ class ControlledHost(RealHost):
     def __init__(self) -> None:
         super().__init__()
         self._now_ns = _START_NS
+
+    def move_to(self, time_ns: int) -> None:
+        """Set the clock, which never goes back."""
+        self._now_ns = max(self._now_ns, time_ns)
 
     def now_ns(self) -> int:
         """Return the time, which is a millisecond later than the last."""

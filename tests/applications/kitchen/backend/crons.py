@@ -2,7 +2,7 @@ from camber import Crons
 
 from .counters import increment
 
+# On days that hardly ever come: tests that use this application count what else runs.
 crons = Crons()
-crons.interval("tick", increment, args={"name": "ticks"}, minutes=5)
-crons.daily("noon", increment, args={"name": "days"}, hour_utc=12, minute_utc=0)
-crons.cron("weekdays", "0 9 * * 1-5", increment, args={"name": "work"}, timezone="Europe/Paris")
+crons.cron("leap day", "0 12 29 2 *", increment, args={"name": "days"})
+crons.cron("mornings", "0 9 29 2 *", increment, args={"name": "work"}, timezone="Europe/Paris")

@@ -3,18 +3,12 @@
 from camber import ActionCtx, MutationCtx, QueryCtx, action, mutation, query
 
 from .app import ledger
-from .counters import increment
 from .schema import Article
 
 
 @query
 def search(ctx: QueryCtx) -> list[Article]:
     return ctx.db.query(Article).with_search_index(Article.search_body, "hello").collect()
-
-
-@mutation
-def schedule(ctx: MutationCtx) -> None:
-    ctx.scheduler.run_after(5, increment, name="later")
 
 
 @mutation

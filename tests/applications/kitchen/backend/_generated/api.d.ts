@@ -169,12 +169,6 @@ export declare const api: {
       Record<string, never>,
       any
     >;
-    schedule: FunctionReference<
-      "mutation",
-      "public",
-      Record<string, never>,
-      null
-    >;
     search: FunctionReference<
       "query",
       "public",
