@@ -1,0 +1,247 @@
+"""Cron jobs: what a push makes of them, and their runs on a clock that a test moves."""
+
+from __future__ import annotations
+
+import textwrap
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from camber.engine import system_tables
+from camber.functions.loading import load_application
+from camber.jobs.crons import documents, runs_of
+from camber.runtime.release import InProcessRelease
+from camber.testing import TestApp
+from tests.engine.harness import read, rows
+from tests.functions.projects import write_project
+
+CODE = """
+    from datetime import datetime, timezone
+    from typing import Any
+    from camber import *
+
+    class Tick(Table, table="ticks"):
+        name: str
+        at: float
+
+    @internal_mutation
+    def tick(ctx: MutationCtx, name: str = "tick") -> str:
+        now = datetime.now(timezone.utc).timestamp() * 1e3
+        ctx.db.insert(Tick(name=name, at=now))
+        print("ticked", name)
+        return "done " + name
+
+    @internal_mutation
+    def fails(ctx: MutationCtx) -> None:
+        ctx.db.insert(Tick(name="never", at=0.0))
+        raise ValueError("always")
+
+    @internal_action
+    async def acts(ctx: ActionCtx) -> str:
+        await ctx.run_mutation(tick, name="acted")
+        return "x" * 5000
+
+    @query
+    def ticks(ctx: QueryCtx) -> list[list[Any]]:
+        return [[t.name, t.at] for t in ctx.db.query(Tick).collect()]
+
+    @query
+    def states(ctx: QueryCtx) -> list[str]:
+        return [f.state.kind for f in ctx.db.system.query(ScheduledFunction).collect()]
+"""
+CRONS = """
+    from camber import Crons
+    from .code import acts, fails, tick
+    crons = Crons()
+"""
+
+
+class Project:
+    """An application whose cron jobs change."""
+
+    def __init__(self, root, declared):
+        self.root = write_project(root, code=CODE, crons=textwrap.dedent(CRONS) + declared)
+        self.app = TestApp(self.root)
+        self.deployment = self.app._core.deployment
+
+    def push(self, declared):
+        """Push other cron jobs; return how they differ."""
+        (folder,) = [each for each in self.root.iterdir() if (each / "crons.py").exists()]
+        (folder / "crons.py").write_text(textwrap.dedent(CRONS) + declared)
+        release = InProcessRelease(load_application(self.root, folder.name))
+        report = self.app._core.wait(self.deployment.push_release(release))
+        return report.crons
+
+    def _ticks(self) -> list[Any]:
+        return self.app.query("code:ticks")
+
+    def ticks(self) -> list[tuple[str, str]]:
+        """Return who ticked, and when, to the second."""
+        return [
+            (name, datetime.fromtimestamp(at / 1e3, UTC).strftime("%m-%d %H:%M:%S"))
+            for name, at in self._ticks()
+        ]
+
+    def names(self):
+        return [name for name, _ in self._ticks()]
+
+    def crons(self):
+        """Return the last runs of each cron job, by name."""
+        found = read(self.deployment.engine, lambda tx: list(documents(tx)))
+        return {each["name"]: runs_of(each) for each in found}
+
+    def due(self):
+        """Return when each is due, to the second."""
+        jobs = read(self.deployment.engine, lambda tx: rows(tx, system_tables.JOBS))
+        found = read(self.deployment.engine, lambda tx: list(documents(tx)))
+        names = {each["_id"]: each["name"] for each in found}
+        return {
+            names[job["of"]]: datetime.fromtimestamp(job["due"] / 1e3, UTC).strftime(
+                "%m-%d %H:%M:%S"
+            )
+            for job in jobs
+        }
+
+
+@pytest.fixture
+def project(tmp_path):
+    made = []
+
+    def make(declared):
+        made.append(Project(tmp_path, declared))
+        return made[0]
+
+    yield make
+    made[0].app.close()
+
+
+def test_an_interval_runs_when_it_is_pushed_and_does_not_drift(project):
+    it = project("crons.interval('a', tick, minutes=10)")
+    it.app.advance(minutes=35)
+    assert it.ticks() == [("tick", f"01-01 00:{minute}:00") for minute in ("00", "10", "20", "30")]
+    assert it.app.query("code:states") == []
+
+
+def test_clocks(project):
+    it = project(
+        "crons.hourly('hour', tick, minute_utc=20, args={'name': 'h'})\n"
+        "crons.daily('day', tick, hour_utc=9, args={'name': 'd'})\n"
+        "crons.weekly('week', tick, day_of_week='saturday', hour_utc=10, minute_utc=5, args={'name': 'w'})\n"
+        "crons.monthly('month', 'code:tick', day=2, hour_utc=0, minute_utc=30, args={'name': 'm'})\n"
+        "crons.cron('paris', '0 9 * * 1-5', tick, timezone='Europe/Paris', args={'name': 'p'})\n"
+    )
+    it.app.advance(hours=2)
+    assert it.ticks() == [("h", "01-01 00:20:00"), ("h", "01-01 01:20:00")]
+    it.app.advance(days=3)
+    assert [each for each in it.ticks() if each[0] != "h"] == [
+        ("p", "01-01 08:00:00"),
+        ("d", "01-01 09:00:00"),
+        ("m", "01-02 00:30:00"),
+        ("p", "01-02 08:00:00"),
+        ("d", "01-02 09:00:00"),
+        ("d", "01-03 09:00:00"),
+        ("w", "01-03 10:05:00"),
+    ]
+
+
+def test_runs_are_remembered(project):
+    it = project(
+        "crons.interval('a', tick, hours=1, args={'name': 'x'})\ncrons.interval('b', acts, hours=1)"
+    )
+    it.app.advance(hours=7.5)
+    runs = it.crons()
+    assert [len(each) for each in runs.values()] == [5, 5]
+    newest = runs["a"][0]
+    assert (newest.error, newest.result) == (None, '"done x"')
+    assert newest.log_lines == ("[LOG] 'ticked' 'x'",)
+    assert runs["a"][0].due_ms - runs["a"][4].due_ms == pytest.approx(4 * 3600e3)
+    assert runs["b"][0].result == '"' + "x" * 999 + "…"
+
+
+def test_a_cron_that_always_raises_goes_on_and_harms_no_other(project):
+    it = project("crons.interval('bad', fails, minutes=1)\ncrons.interval('good', tick, minutes=1)")
+    it.app.advance(minutes=4.5)
+    assert it.names() == ["tick"] * 5
+    bad = it.crons()["bad"]
+    assert ["ValueError: always" in (run.error or "") for run in bad] == [True] * 5
+    assert it.due()["bad"] == it.due()["good"]
+
+
+def test_what_is_due_while_a_run_goes_on_is_left_out_and_said_so(project):
+    it = project("crons.interval('a', tick, seconds=10)")
+    it.app.advance(seconds=5)
+    # As after a server that was down: the clock is where it is, and one run is due.
+    it.app._core._host.move_to(it.app._core._host.now_ns() + 60 * 10**9)
+    it.app.advance(seconds=4)
+    assert len(it.names()) == 2
+    passed_over, ran = it.crons()["a"][:2]
+    assert (passed_over.skipped, ran.error) == (5, None)
+    logged = [
+        text
+        for entry in it.deployment.runtime.log.after(0)
+        for line in entry.lines
+        for text in line.messages
+    ]
+    assert any("SkippingPastScheduledRuns: 5 runs" in text for text in logged)
+    it.app.advance(seconds=10)
+    assert len(it.names()) == 3
+
+
+def test_a_push_adds_changes_and_removes(project):
+    it = project(
+        "crons.interval('same', tick, hours=1)\ncrons.interval('changed', tick, hours=2)\n"
+        "crons.interval('args', tick, hours=3)\ncrons.interval('gone', tick, hours=1)"
+    )
+    it.app.advance(minutes=30)
+    before = it.due()
+    changes = it.push(
+        "crons.interval('same', tick, hours=1)\ncrons.interval('changed', tick, minutes=20)\n"
+        "crons.interval('args', acts, hours=3)\ncrons.daily('new', tick, hour_utc=5)"
+    )
+    assert sorted(changes.changed) == ["args", "changed"]
+    assert (changes.added, changes.removed) == (("new",), ("gone",))
+    after = it.due()
+    assert after["same"] == before["same"]
+    assert after["args"] == before["args"]
+    assert after["changed"].startswith("01-01 00:50")
+    assert after["new"] == "01-01 05:00:00"
+    assert "gone" not in after
+    assert len(it.crons()["same"]) == 1
+    assert sorted(it.push("").removed) == ["args", "changed", "new", "same"]
+    it.app.advance(days=1)
+    assert it.due() == {}
+
+
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        ("crons.interval('a', tick)", "one of seconds, minutes and hours, not none"),
+        ("crons.interval('a', tick, seconds=1, hours=1)", "not seconds and hours"),
+        ("crons.interval('a', tick, seconds=0)", "seconds is a whole number from 1"),
+        ("crons.interval('a', tick, minutes=1.5)", "minutes is a whole number"),
+        ("crons.interval('a', tick, minutes=True)", "minutes is a whole number"),
+        ("crons.interval('ä', tick, minutes=1)", "printable ASCII"),
+        ("crons.interval('', tick, minutes=1)", "printable ASCII"),
+        ("crons.interval('a', tick, minutes=1)\ncrons.hourly('a', tick)", "'a' already"),
+        ("crons.interval('a', tick, minutes=1, args={'nam': 'x'})", "extra field `nam`"),
+        ("crons.interval('a', tick, minutes=1, args={'name': 3})", "v.string"),
+        ("crons.interval('a', 3, minutes=1)", "3 is no function"),
+        ("crons.interval('a', 'code:nothing', minutes=1)", "no function 'code:nothing'"),
+        ("crons.hourly('a', tick, minute_utc=60)", "minute_utc is a whole number from 0 to 59"),
+        ("crons.daily('a', tick, hour_utc=24)", "hour_utc is a whole number from 0 to 23"),
+        ("crons.weekly('a', tick, day_of_week='someday', hour_utc=1)", "'someday' is no day"),
+        ("crons.monthly('a', tick, day=32, hour_utc=1)", "day is a whole number from 1 to 31"),
+        ("crons.cron('a', '* * * *', tick)", "five fields"),
+        ("crons.cron('a', '61 * * * *', tick)", "Bad minute"),
+        ("crons.cron('a', '0 0 31 2 *', tick)", "Bad day-of-month"),
+        ("crons.cron('a', '0 0 * * *', tick, timezone='Mars/Olympus')", "no time zone"),
+        ("crons.cron('a', '0 0 * * *', tick, timezone='../etc')", "no time zone"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_declared_says_why(tmp_path, declared, told):
+    root = write_project(tmp_path, code=CODE, crons=textwrap.dedent(CRONS) + declared)
+    with pytest.raises(Exception, match=told) as refused:
+        TestApp(root)
+    assert type(refused.value).__name__ == "LoadError"
+    assert "crons.py" in str(refused.value)
