@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from camber.errors import ErrorKind, RequestError
+from camber.server.headers import AS_DECLARED
 from camber.values.wire import encode_json
 
 STATUS: Mapping[ErrorKind, int] = {
@@ -36,7 +37,11 @@ class _JsonResponse(Response):
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
         assert headers is None
         size = b"%d" % len(self.body)
-        self.raw_headers = [(b"content-length", size), (b"content-type", b"application/json")]
+        self.raw_headers = [
+            (b"content-length", size),
+            (b"content-type", b"application/json"),
+            AS_DECLARED,
+        ]
 
 
 def json_response(body: bytes, status: int = 200) -> Response:

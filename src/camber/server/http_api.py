@@ -23,7 +23,7 @@ from camber.server.bodies import json_object, read_body
 from camber.server.client_version import ClientVersion, parse_client_header
 from camber.server.dispatch import Endpoint
 from camber.server.errors import json_response
-from camber.server.headers import header_of
+from camber.server.headers import header_of, untrusted_file_headers
 from camber.sync.messages import packed_arguments
 from camber.values.paths import FunctionPath
 from camber.values.timestamp import Timestamp
@@ -226,7 +226,9 @@ class HttpApi:
 
     async def _echo(self, request: Request) -> Response:
         body = await read_body(request, _ECHO_BYTES_MAX)
-        return Response(body, media_type=request.headers.get("content-type"))
+        kind = request.headers.get("content-type")
+        # What a page made a browser send must not be a page of this origin.
+        return Response(body, media_type=kind, headers=untrusted_file_headers(kind))
 
     async def _debug_event(self, request: Request) -> Response:
         await read_body(request, limits.http_body_bytes_max)

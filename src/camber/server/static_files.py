@@ -7,6 +7,8 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from camber.server.headers import PAGE_HEADERS
+
 #: Names that a build makes from content never change what they hold.
 _HASHED_FOLDER = "assets"
 _FOREVER = "public, max-age=31536000, immutable"
@@ -25,7 +27,7 @@ class StaticFiles:
             # A missing route of the API is no page.
             return Response(status_code=404)
         file = self._file(path)
-        headers = {"Cache-Control": "no-cache"}
+        headers = {**PAGE_HEADERS, "Cache-Control": "no-cache"}
         if file.parent.name == _HASHED_FOLDER:
             headers["Cache-Control"] = _FOREVER
         return FileResponse(file, headers=headers)
