@@ -236,6 +236,7 @@ def running(transaction: Transaction, attempt: Attempt) -> real.Running:
         return DatabaseAccess(
             transaction=transaction,
             tables=tables,
+            names=transaction,
             cursors=_CIPHER,
             stored=StoredDocuments(transaction),
             pagination=PaginationState(journal_in=journal),

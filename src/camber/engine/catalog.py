@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import cast
+from typing import Protocol, cast
 
 from camber.occ.interval import IndexId
 from camber.storage.index_ids import by_creation_time_index, by_id_index
@@ -101,7 +101,10 @@ def _at_path(document: dict[str, Value], path: str) -> Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableEntry:
-    """One table: its number, its name and its indexes by name, the built-in two included."""
+    """One table: its number, its name and its indexes by name, the built-in two included.
+
+    The name is the full one, which the table has in the deployment: `ledger/entries` (`full_name`).
+    """
 
     number: int
     name: str
@@ -124,9 +127,15 @@ class TableEntry:
 
     #: Whether the table belongs to Camber.
     is_system: bool = field(init=False)
+    #: The component it is a table of, and what it is called there.
+    component: str = field(init=False)
+    own_name: str = field(init=False)
 
     def __post_init__(self) -> None:
+        component, _, own_name = self.name.rpartition("/")
         object.__setattr__(self, "is_system", self.name.startswith("_"))
+        object.__setattr__(self, "component", component)
+        object.__setattr__(self, "own_name", own_name)
 
     def keys(self, document: dict[str, Value]) -> dict[IndexId, bytes]:
         """Return where `document` (system fields included) stands in each maintained index."""
@@ -154,6 +163,52 @@ def table_entry(number: int, name: str, declared: Iterable[IndexEntry]) -> Table
         maintained=maintained,
         stored=maintained[1:],
     )
+
+
+def full_name(component: str, name: str) -> str:
+    """Return what a component's table is called in the deployment: `ledger/entries`.
+
+    Tables of the application itself are called as they are, and so are Camber's, which are nobody's
+    own.
+    """
+    return name if not component or name.startswith("_") else f"{component}/{name}"
+
+
+class TableNumbers(Protocol):
+    """Gives tables their numbers and names: a catalog, or a transaction with new tables."""
+
+    def number(self, name: str) -> int | None:
+        """Return the number of a table by its full name."""
+
+    def name(self, number: int) -> str | None:
+        """Return the full name of a table."""
+
+
+class ComponentTables:
+    """The tables of one component by the names that they have there; there are no others."""
+
+    __slots__ = ("_component", "_tables")
+
+    def __init__(self, tables: TableNumbers, component: str) -> None:
+        self._tables = tables
+        self._component = component
+
+    def number(self, name: str) -> int | None:
+        """Return the number of the table called `name` in the component."""
+        return self._tables.number(full_name(self._component, name))
+
+    def name(self, number: int) -> str | None:
+        """Return what the table of that number is called in the component."""
+        name = self._tables.name(number)
+        if name is None or name.startswith("_"):
+            return name
+        component, _, own_name = name.rpartition("/")
+        return own_name if component == self._component else None
+
+
+def tables_of(tables: TableNumbers, component: str) -> TableNumbers:
+    """Return the tables of a component by their names there."""
+    return ComponentTables(tables, component) if component else tables
 
 
 class Catalog:

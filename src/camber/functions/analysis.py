@@ -70,16 +70,36 @@ class AnalysedCron(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):
-    """One application: functions by path, tables by name."""
+    """One application or component: functions by path, tables by name.
+
+    That of an application has all its `components`, mounts within mounts too, by their paths.
+    """
 
     functions: dict[str, AnalysedFunction]
     tables: dict[str, AnalysedTable]
     routes: tuple[AnalysedRoute, ...] = ()
     crons: tuple[AnalysedCron, ...] = ()
+    http_prefix: str | None = None
+    components: dict[str, Analysis] = {}
+
+    def in_component(self, component: str) -> Analysis | None:
+        """Return what is mounted at a component path, itself for the empty one."""
+        return self.components.get(component) if component else self
+
+    def everywhere(self) -> dict[str, Analysis]:
+        """Return itself under the empty path, and all components under theirs."""
+        return {"": self, **self.components}
 
 
 def analyse(application: Application) -> Analysis:
-    """Return what a loaded application declares."""
+    """Return what a loaded application and its components declare."""
+    components = {
+        path: _analyse(component) for path, component in application.components.items() if path
+    }
+    return msgspec.structs.replace(_analyse(application), components=components)
+
+
+def _analyse(application: Application) -> Analysis:
     routes = () if application.http is None else application.http.routes
     return Analysis(
         functions={
@@ -122,7 +142,9 @@ def analyse(application: Application) -> Analysis:
                 schedule=dict(cron.schedule),
                 path=cron.function.path,
                 arguments=cron.arguments,
+                component=application.component,
             )
             for cron in application.crons
         ),
+        http_prefix=application.http_prefix,
     )

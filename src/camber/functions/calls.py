@@ -33,6 +33,9 @@ class TransactionCalls(Protocol):
     def mutation(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
         """Run a mutation as a sub-transaction: when it raises, its writes are undone."""
 
+    def handle(self, callee: Callee[..., Any]) -> str:
+        """Return the handle of a function."""
+
 
 class ActionCalls(Protocol):
     """Runs functions for an action, each query and mutation in a transaction of its own."""
@@ -47,6 +50,9 @@ class ActionCalls(Protocol):
 
     async def action(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
         """Run another action."""
+
+    def handle(self, callee: Callee[..., Any]) -> str:
+        """Return the handle of a function."""
 
     def block(self, coroutine: Any) -> Any:
         """Wait for one of the calls above on a thread that is not the event loop's."""

@@ -113,9 +113,14 @@ class QueryCtx:
         return self._calls.query(callee, args, kwargs)  # type: ignore[no-any-return]
 
     def function_handle(self, callee: Callee[..., Any], /) -> str:
-        """Return a text that names a function for good. Not built yet."""
-        del callee
-        _later("ctx.function_handle")
+        """Return a text that names a function for good: it may be stored, passed on and run later.
+
+        Whoever has it may run the function, internal ones too, in whatever release serves then.
+
+        Raises:
+            FunctionNotFound: there is none such.
+        """
+        return self._calls.handle(callee)
 
     def options(self, *, stale_snapshot: bool = False) -> QueryCtx:
         """Return a context with options for calls. Not built yet."""
@@ -178,9 +183,14 @@ class _ActionContext:
         return ActionStorage()
 
     def function_handle(self, callee: Callee[..., Any], /) -> str:
-        """Return a text that names a function for good. Not built yet."""
-        del callee
-        _later("ctx.function_handle")
+        """Return a text that names a function for good: it may be stored, passed on and run later.
+
+        Whoever has it may run the function, internal ones too, in whatever release serves then.
+
+        Raises:
+            FunctionNotFound: there is none such.
+        """
+        return self._calls.handle(callee)
 
 
 class ActionCtx(_ActionContext):

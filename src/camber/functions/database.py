@@ -17,7 +17,15 @@ import msgspec
 
 from camber import limits
 from camber.engine import system_tables
-from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, IndexEntry, IndexState, TableEntry
+from camber.engine.catalog import (
+    CREATION_TIME_FIELD,
+    ID_FIELD,
+    IndexEntry,
+    IndexState,
+    TableEntry,
+    TableNumbers,
+    full_name,
+)
 from camber.engine.transaction import Scan, Transaction
 from camber.errors import DeveloperError
 from camber.functions.conditions import SelectedKeys, select
@@ -46,10 +54,17 @@ class DatabaseAccess(msgspec.Struct, frozen=True, kw_only=True):
     transaction: Transaction
     #: Declared user tables by name.
     tables: Mapping[str, DeclaredTable]
+    #: Whose tables these are, and their names there.
+    component: str = ""
+    names: TableNumbers
     cursors: CursorCipher
     #: Where documents are kept that a result may hand on.
     stored: StoredDocuments
     pagination: PaginationState = msgspec.field(default_factory=PaginationState)
+
+    def entry(self, name: str) -> TableEntry | None:
+        """Return a table of the component; one that is not there is recorded as absent."""
+        return self.transaction.table(full_name(self.component, name))
 
     def declared(self, name: str) -> DeclaredTable | None:
         """Return what is declared of a table."""
@@ -60,14 +75,14 @@ class DatabaseAccess(msgspec.Struct, frozen=True, kw_only=True):
         declared = self.declared(table)
         if declared is None:
             return unpack(packed)
-        return declared.decode_document(packed, self.transaction)
+        return declared.decode_document(packed, self.names)
 
     def documents(self, table: str, packed: list[bytes]) -> list[Any]:
         """Return stored documents as user code sees them, to be handed on as they are."""
         declared = self.declared(table)
         if declared is None:
             return [unpack(each) for each in packed]
-        return declared.decode_documents(packed, self.transaction, self.stored)
+        return declared.decode_documents(packed, self.names, self.stored)
 
 
 class DatabaseReader:
@@ -116,7 +131,7 @@ class DatabaseReader:
             number = decode_id(text).table_number
         except (InvalidId, TypeError, AttributeError):
             return None
-        entry = self._access.transaction.table(name)
+        entry = self._access.entry(name)
         return text if entry is not None and number == entry.number else None
 
     def _get(self, id_: object) -> Any:
@@ -127,7 +142,7 @@ class DatabaseReader:
         packed = self._access.transaction.get(id_)
         if packed is None:
             return None
-        (document,) = self._access.documents(entry.name, [packed])
+        (document,) = self._access.documents(entry.own_name, [packed])
         return document
 
     def _entry_of(self, id_: object, operation: str) -> TableEntry | None:
@@ -138,16 +153,34 @@ class DatabaseReader:
         if entry is None:
             # A table of that number may come, and the document with it.
             transaction.depend_on_document(number, str(id_))
-        else:
-            self._refuse_foreign(entry.name, operation)
+            return None
+        self._refuse_foreign(entry.own_name, operation)
+        if entry.component != self._access.component and not entry.is_system:
+            msg = (
+                f"cannot {operation} {id_!r}: it is the id of no table here, but of another "
+                "component's. Ids of components are plain strings outside of them"
+            )
+            raise DeveloperError(msg, code="InvalidArgument")
         return entry
 
     def _table_name(self, table: object) -> str:
         name = _name_of(table)
         self._refuse_foreign(name, "use")
+        if not isinstance(table, str) and self._access.declared(name) is None:
+            msg = (
+                f"table {name!r} of {getattr(table, '__name__', table)} is not declared here. Tables of "
+                "components are reached through their functions"
+            )
+            raise DeveloperError(msg, code="InvalidTable")
         return name
 
     def _refuse_foreign(self, name: str, operation: str) -> None:
+        if "/" in name:
+            msg = (
+                f"cannot {operation} table {name!r}: tables of components are reached through "
+                "their functions"
+            )
+            raise DeveloperError(msg, code="InvalidTableName")
         if not name.startswith("_"):
             return
         if name in system_tables.READABLE:
@@ -198,11 +231,11 @@ class DatabaseWriter(DatabaseReader):
             raise DeveloperError(msg, code="InvalidTableName")
         _refuse_system_fields(value, {}, "insert")
         checked = self._encode(name, value, "insert")
-        transaction = self._access.transaction
-        entry = transaction.table(name)
+        access = self._access
+        entry = access.entry(name)
         if entry is not None:
             self._check_unique(entry, checked, None)
-        return transaction.insert(name, checked)
+        return access.transaction.insert(full_name(access.component, name), checked)
 
     def patch(self, id: str, fields: Mapping[str, Any] | None = None, /, **changes: Any) -> None:
         """Change some top-level fields; `UNSET` removes one.
@@ -215,7 +248,7 @@ class DatabaseWriter(DatabaseReader):
             SchemaEnforcementError: the result would not fit its table.
         """
         entry, current = self._existing(id, "patch")
-        declared = self._access.declared(entry.name)
+        declared = self._access.declared(entry.own_name)
         given: dict[str, Any] = dict(fields or {})
         for name, value in changes.items():
             given[name if declared is None else declared.wire_name(name)] = value
@@ -226,7 +259,7 @@ class DatabaseWriter(DatabaseReader):
             plain = {name: value for name, value in given.items() if value is not UNSET}
             encoded: dict[str, Value] = {**_checked_fields(plain, "patch")}
         else:
-            encoded = declared.encode_patch(given, self._access.transaction)
+            encoded = declared.encode_patch(given, self._access.names)
         removed = {name for name, value in given.items() if value is UNSET}
         kept = {k: v for k, v in _own_fields(current).items() if k not in removed}
         encoded = {k: v for k, v in encoded.items() if k not in removed}
@@ -241,9 +274,9 @@ class DatabaseWriter(DatabaseReader):
             SchemaEnforcementError: it does not fit its table.
         """
         entry, current = self._existing(id, "replace")
-        if isinstance(document, Table) and _name_of(document) != entry.name:
+        if isinstance(document, Table) and _name_of(document) != entry.own_name:
             msg = (
-                f"cannot replace {id} of table {entry.name!r} with a document of table "
+                f"cannot replace {id} of table {entry.own_name!r} with a document of table "
                 f"{_name_of(document)!r}"
             )
             raise DeveloperError(msg, code="InvalidTable")
@@ -251,7 +284,7 @@ class DatabaseWriter(DatabaseReader):
         value: Any = document
         if not isinstance(document, Table):
             value = {k: v for k, v in document.items() if k not in _SYSTEM_FIELDS}
-        self._replace(entry, id, self._encode(entry.name, value, "replace"))
+        self._replace(entry, id, self._encode(entry.own_name, value, "replace"))
 
     def delete(self, id: str, /) -> None:
         """Remove a document.
@@ -263,7 +296,7 @@ class DatabaseWriter(DatabaseReader):
         self._access.transaction.delete(id)
 
     def _replace(self, entry: TableEntry, id_: str, fields: dict[str, Value]) -> None:
-        _check_nesting(fields, entry.name)
+        _check_nesting(fields, entry.own_name)
         self._check_unique(entry, fields, id_)
         self._access.transaction.replace(id_, fields)
 
@@ -275,7 +308,7 @@ class DatabaseWriter(DatabaseReader):
         assert isinstance(id_, str)
         packed = self._access.transaction.get(id_)
         if packed is None:
-            msg = f"cannot {operation} {id_}: table {entry.name!r} has no such document"
+            msg = f"cannot {operation} {id_}: table {entry.own_name!r} has no such document"
             raise DeveloperError(msg, code="NonexistentDocument")
         return entry, cast("dict[str, Value]", unpack(packed))
 
@@ -290,10 +323,10 @@ class DatabaseWriter(DatabaseReader):
                 raise DeveloperError(msg, code="InvalidTable")
             return _checked_fields(value, operation)
         if isinstance(value, Table):
-            fields = declared.encode_fields(value, self._access.transaction)
+            fields = declared.encode_fields(value, self._access.names)
         elif isinstance(value, Mapping):
             by_wire_name = {declared.wire_name(name): item for name, item in value.items()}
-            fields = declared.check(by_wire_name, self._access.transaction)
+            fields = declared.check(by_wire_name, self._access.names)
         else:
             raise _not_an_object(value, operation)
         _check_nesting(fields, table)
@@ -480,8 +513,7 @@ class Query(Generic[Doc]):
     def _source(self) -> _Source | None:
         """Return what to scan; None where the table does not exist."""
         self._use("reading")
-        transaction = self._access.transaction
-        entry = transaction.table(self._table)
+        entry = self._access.entry(self._table)
         if entry is None:
             return None
         index = self._find_index(entry)
@@ -493,7 +525,7 @@ class Query(Generic[Doc]):
             try:
                 if declared is None:
                     return canonical(value)
-                return declared.encode_condition(path, value, transaction)
+                return declared.encode_condition(path, value, self._access.names)
             except InvalidValue as error:
                 raise InvalidValue((path, *error.path), error.value, error.reason) from None
 
@@ -663,12 +695,12 @@ class _Paginator:
                     break
                 rows.append(row)
                 if self._query.has_filters:
-                    document = self._access.document(self._source.table.name, row.packed)
+                    document = self._access.document(self._source.table.own_name, row.packed)
                     if self._query.accepts(document):
                         items.append(document)
         if not self._query.has_filters:
             packed = [row.packed for row in rows]
-            items = self._access.documents(self._source.table.name, packed)
+            items = self._access.documents(self._source.table.own_name, packed)
         keys = [row.key for row in rows]
         if end is not None:
             continued = end

@@ -14,13 +14,14 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from camber.errors import CamberError
+from camber.errors import CamberError, DeveloperError
 from camber.functions.crons import Crons, ResolvedCron
 from camber.functions.declarations import App, CustomJwt, HttpRouter, OidcProvider
 from camber.functions.definition import Function
@@ -49,9 +50,10 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
-    """What a functions folder declares.
+    """What a functions folder declares, or a component's.
 
-    Functions are by path (`messages:send`, `users:default`), tables by name.
+    Functions are by path (`messages:send`, `users:default`), tables by name. `component` is the
+    path of the mount, or empty for the application itself; `mounts` are those of its own, by name.
     """
 
     root: Path
@@ -63,6 +65,38 @@ class Application:
     crons: tuple[ResolvedCron, ...] = ()
     providers: tuple[OidcProvider | CustomJwt, ...] = ()
     app: App | None = None
+    component: str = ""
+    #: Where the routes of a component are served, under those of what it is mounted in.
+    http_prefix: str | None = None
+    mounts: Mapping[str, Application] = field(default_factory=dict)
+
+    @cached_property
+    def components(self) -> Mapping[str, Application]:
+        """Return this one and all that is mounted in it, by component path."""
+        found = {self.component: self}
+        for mounted in self.mounts.values():
+            found.update(mounted.components)
+        return found
+
+    def in_component(self, component: str) -> Application | None:
+        """Return what is mounted at a component path, itself for the empty one."""
+        return self.components.get(component)
+
+    def owns(self, function: Function[..., Any]) -> bool:
+        """Return whether a module of its package has defined a function, in this load or another."""
+        return function.module.startswith(f"{self.package}.")
+
+    def no_identity(self) -> NoReturn:
+        """Refuse to say who calls: a component is told what it has to know by its caller.
+
+        Raises:
+            DeveloperError: always.
+        """
+        msg = (
+            f"ctx.auth is not available in component {self.component!r}: pass what it has to know of the "
+            "user as an argument"
+        )
+        raise DeveloperError(msg, code="AuthUnavailableInComponent")
 
     def path_of(self, function: Function[..., Any]) -> str:
         """Return the path of a function, also of one that another load of its module has made."""

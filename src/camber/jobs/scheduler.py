@@ -258,7 +258,7 @@ class Scheduler:
     def _call(self, job: Job) -> FunctionCall:
         return FunctionCall(
             path=job.path,
-            component_path=job.component,
+            component=job.component,
             # A mutation reads them in its own transaction.
             arguments=b"",
             identity=Anonymous(),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from camber import limits
+from camber.engine.catalog import TableNumbers, tables_of
 from camber.errors import ActionLost, AppError, DeveloperError, FunctionError, RequestError
 from camber.functions.calls import Callee
 from camber.functions.contexts import ActionCtx, Auth, SyncActionCtx
@@ -49,7 +50,7 @@ class Reading(Protocol):
     """What an action reads without a function: names of tables, and deployment variables."""
 
     @property
-    def catalog(self) -> TableNames:
+    def catalog(self) -> TableNumbers:
         """Return the tables that there are now."""
 
     def variable(self, name: str) -> str | None:
@@ -97,7 +98,7 @@ class ActionRunner:
         log = Log(self.host.now_ns, progress)
         try:
             function = admitted(application, call, FunctionKind.ACTION)
-            keywords = bound(function, call.arguments, self.reading.catalog)
+            keywords = bound(function, call.arguments, self.names(call.component))
         except DeveloperError as error:
             return self._result(None, not_admitted(self.texts, error, call), log)
         time_limit = asyncio.timeout(limits.action_s_max)
@@ -117,9 +118,14 @@ class ActionRunner:
                 return self._result(None, self._out_of_time(call), log)
             return self._result(None, self.texts.thrown(error, call.request_id), log)
         try:
-            return self._result(encoded_result(function, result, self.reading.catalog), None, log)
+            packed = encoded_result(function, result, self.names(call.component))
+            return self._result(packed, None, log)
         except DeveloperError as error:
             return self._result(None, self.texts.refused(error, call.request_id), log)
+
+    def names(self, component: str) -> TableNames:
+        """Return the tables that a component has now."""
+        return tables_of(self.reading.catalog, component)
 
     def _out_of_time(self, call: FunctionCall) -> Failure:
         late = ActionLost(
@@ -141,14 +147,17 @@ class ActionRunner:
         call: FunctionCall,
         log: Log,
     ) -> Any:
-        auth = Auth(lambda: user_of(call.identity))
+        component = application.in_component(call.component)
+        assert component is not None, f"{call.component} was admitted"
+        auth = Auth(component.no_identity if call.component else lambda: user_of(call.identity))
         env = Environment(self._variable)
-        calls = _Calls(self, application, call, log, asyncio.get_running_loop())
+        calls = _Calls(self, application, component, call, log, asyncio.get_running_loop())
         schedules = ActionSchedules(
             host=self.host,
             reading=self.reading,
             runner=self.runner,
             application=application,
+            component=component,
             call=call,
             log=log,
             loop=asyncio.get_running_loop(),
@@ -175,6 +184,7 @@ class _Calls:
 
     actions: ActionRunner
     application: Application
+    component: Application
     call: FunctionCall
     log: Log
     loop: asyncio.AbstractEventLoop
@@ -194,6 +204,9 @@ class _Calls:
     ) -> Any:
         return await self._call(FunctionKind.ACTION, callee, args, kwargs)
 
+    def handle(self, callee: Callee[..., Any]) -> str:
+        return resolve(self.application, self.component, callee).handle
+
     def block(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
@@ -204,10 +217,12 @@ class _Calls:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        function = resolve(self.application, callee)
+        resolved = resolve(self.application, self.component, callee)
+        function, component = resolved.function, resolved.component.component
         call = FunctionCall(
             path=function.path,
-            arguments=encoded_arguments(function, args, kwargs, self.actions.reading.catalog),
+            component=component,
+            arguments=encoded_arguments(function, args, kwargs, self.actions.names(component)),
             identity=self.call.identity,
             caller=Caller.APPLICATION,
             request_id=self.call.request_id,
@@ -219,16 +234,16 @@ class _Calls:
         try:
             completed = await self.actions.runner.run(call, kind)
         except RequestError as error:
-            raise FunctionError(f"{function.path} failed: {error}") from error
+            raise FunctionError(f"{resolved.display} failed: {error}") from error
         self.log.show(completed.log_lines)
         failure = completed.failure
         if failure is not None and failure.data is not None:
             raise AppError(unpack(failure.data))
         if failure is not None:
-            raise FunctionError(f"{function.path} failed: {failure.headline}")
+            raise FunctionError(f"{resolved.display} failed: {failure.headline}")
         assert completed.value is not None
         # A document's id may be of a table that this very call has created.
-        return function.returns.decode(unpack(completed.value), self.actions.reading.catalog)
+        return function.returns.decode(unpack(completed.value), self.actions.names(component))
 
 
 def _is_being_cancelled() -> bool:

@@ -57,7 +57,8 @@ class SessionRequest(msgspec.Struct, frozen=True, kw_only=True):
 class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     """One function to run.
 
-    `path` is a function's key (`messages:send`); `arguments` is a packed value, an object unless
+    `path` is a function's key (`messages:send`) in `component`, which is the path of a mount
+    (`ledger/spare`), or empty for the application itself; `arguments` is a packed value, an object unless
     the caller got it wrong; `journal` only matters to queries. Arguments that encode no value at
     all are empty, and `arguments_error` says why. `client` is who asks, as against others who do: a
     session, an address.
@@ -77,7 +78,7 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     caller: Caller
     request_id: str
     journal: str | None = None
-    component_path: str = ""
+    component: str = ""
     arguments_error: str | None = None
     origin: Origin = Origin.HTTP_API
     client: str = ""

@@ -95,7 +95,7 @@ class InProcessExecutor:
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none."""
         with closing(self._engine.begin("which function")) as transaction:
-            function = find(self._releases.serving(transaction).analysis.functions, call)
+            function = find(self._releases.serving(transaction).analysis, call)
         return None if function is None else function.kind
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ all have passed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from camber import limits
 from camber.engine.transaction import Transaction
@@ -28,7 +28,7 @@ from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.results import Failure
 from camber.schema.plan import TableNames, ValidationError
 from camber.values.packed import pack, unpack
-from camber.values.paths import FunctionPath
+from camber.values.paths import HANDLE_PREFIX, FunctionHandle, FunctionPath
 from camber.values.size import value_size
 from camber.values.value import Value
 
@@ -66,14 +66,31 @@ class Listed(Protocol):
         """Return who may call it."""
 
 
-F = TypeVar("F", bound=Listed)
+F_co = TypeVar("F_co", bound=Listed, covariant=True)
 
 
-def find(functions: Mapping[str, F], call: FunctionCall) -> F | None:
-    """Return the function that a call names, or None if there is none for its caller."""
-    if call.component_path and call.caller is not Caller.CLIENT:
-        return None
-    function = functions.get(call.path)
+class Declaring(Protocol[F_co]):
+    """An application or a component, with the functions that it declares."""
+
+    @property
+    def functions(self) -> Mapping[str, F_co]:
+        """Return them by path."""
+
+    def in_component(self, component: str) -> Declaring[F_co] | None:
+        """Return what is mounted at a component path, itself for the empty one."""
+
+
+def find(declared: Declaring[F_co], call: FunctionCall) -> F_co | None:
+    """Return the function that a call names, or None if there is none for its caller.
+
+    Clients reach the application's own functions, never those of its components.
+    """
+    if call.component:
+        component = declared.in_component(call.component)
+        if component is None or call.caller is Caller.CLIENT:
+            return None
+        declared = component
+    function = declared.functions.get(call.path)
     if function is None:
         return None
     if function.visibility is Visibility.INTERNAL and call.caller is Caller.CLIENT:
@@ -90,11 +107,12 @@ def admitted(
         DeveloperError: it does not exist for this caller, is of another kind, or its arguments
             are too large or no value.
     """
-    function = find(application.functions, call)
+    function = find(application, call)
     if function is None:
         display = _display(call)
-        if call.component_path and call.caller is not Caller.CLIENT:
-            msg = f"No component is mounted at '{call.component_path}'"
+        is_mounted = application.in_component(call.component) is not None
+        if not is_mounted and call.caller is not Caller.CLIENT:
+            msg = f"No component is mounted at '{call.component}'"
         elif call.caller is Caller.CLIENT:
             msg = (
                 f"Could not find public function for '{display}'. Is it defined, and is a server "
@@ -137,35 +155,94 @@ def _article(kind: FunctionKind) -> str:
     return f"{'an' if kind is FunctionKind.ACTION else 'a'} {kind.value}"
 
 
-def resolve(application: Application, callee: Any) -> Function[..., Any]:
-    """Return the function that user code names in a call.
+class Resolved(NamedTuple):
+    """A function, and the component in which it runs."""
+
+    component: Application
+    function: Function[..., Any]
+
+    @property
+    def display(self) -> str:
+        """Return its name in errors: the component's path goes before it."""
+        inside = f"{self.component.component}/" if self.component.component else ""
+        return inside + self.function.path
+
+    @property
+    def handle(self) -> str:
+        """Return the text that names it for good."""
+        return str(FunctionHandle(self.component.component, FunctionPath.parse(self.function.path)))
+
+
+def resolve(application: Application, caller: Application, callee: Any) -> Resolved:
+    """Return the function that user code of the component `caller` names in a call.
+
+    A function and a path are its own; a mount's reference leads to a public function of what it
+    has mounted; a handle leads anywhere in `application`.
 
     Raises:
         FunctionNotFound: there is none.
     """
-    if isinstance(callee, MountedFunction):
-        msg = f"calls into components ({callee.mount!r}) are not built yet"
-        raise NotImplementedError(msg)
     if isinstance(callee, Function):
         # A function of an earlier release names its successor.
-        path = application.path_of(callee)
-    elif isinstance(callee, str):
-        if callee.startswith("function://"):
-            msg = "calls by handle are not built yet"
-            raise NotImplementedError(msg)
-        path = FunctionPath.parse(callee).key
-    else:
-        msg = f"{callee!r} names no function: give the decorated function, or its path"
+        return _in(caller, _path_in(caller, callee))
+    if isinstance(callee, MountedFunction):
+        return _mounted(caller, callee)
+    if isinstance(callee, str):
+        if not callee.startswith(HANDLE_PREFIX):
+            return _in(caller, FunctionPath.parse(callee).key)
+        handle = FunctionHandle.parse(callee)
+        component = application.in_component(handle.component)
+        if component is None:
+            msg = f"{callee!r} leads nowhere: no component is mounted at '{handle.component}'"
+            raise FunctionNotFound(msg)
+        return _in(component, handle.path.key)
+    msg = f"{callee!r} names no function: give the decorated function, or its path"
+    raise FunctionNotFound(msg)
+
+
+def _mounted(caller: Application, callee: MountedFunction[..., Any]) -> Resolved:
+    component = caller.mounts.get(callee.mount)
+    if component is None:
+        there = ", ".join(sorted(caller.mounts)) or "none"
+        of = f"component '{caller.component}'" if caller.component else "the application"
+        msg = f"{of} has mounted no {callee.mount!r}; its mounts are: {there}"
         raise FunctionNotFound(msg)
-    function = application.functions.get(path)
-    if function is None:
-        display = FunctionPath.parse(path).display
+    if isinstance(callee.function, Function):
+        path = _path_in(component, callee.function)
+    else:
+        path = FunctionPath.parse(callee.function).key
+    found = _in(component, path)
+    if found.function.visibility is Visibility.INTERNAL:
         msg = (
-            f"Could not find function for '{display}'. Is it defined in that module? Modules whose "
-            "names start with '_' hold no functions"
+            f"{found.display} is internal to its component: make it public there, or have the "
+            "component hand out its handle"
         )
         raise FunctionNotFound(msg)
-    return function
+    return found
+
+
+def _path_in(component: Application, function: Function[..., Any]) -> str:
+    if not component.owns(function):
+        where = f"component '{component.component}'" if component.component else "the application"
+        msg = (
+            f"{function.module}.{function.handler.__name__} is no function of {where}, which is the package "
+            f"{component.package!r}. A function of another component is named by a mount of it: mount[function]"
+        )
+        raise FunctionNotFound(msg)
+    return component.path_of(function)
+
+
+def _in(component: Application, path: str) -> Resolved:
+    function = component.functions.get(path)
+    if function is None:
+        display = FunctionPath.parse(path).display
+        where = f" of component '{component.component}'" if component.component else ""
+        msg = (
+            f"Could not find function for '{display}'{where}. Is it defined in that module? Modules "
+            "whose names start with '_' hold no functions"
+        )
+        raise FunctionNotFound(msg)
+    return Resolved(component, function)
 
 
 def check_may_call(caller: FunctionKind, function: Function[..., Any], kind: FunctionKind) -> None:

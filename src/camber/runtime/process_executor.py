@@ -179,7 +179,7 @@ class ProcessExecutor:
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none."""
         release = self._release_at(self._engine.newest_ts)
-        function = find(release.analysis.functions, call)
+        function = find(release.analysis, call)
         return None if function is None else function.kind
 
     @property

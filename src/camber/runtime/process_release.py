@@ -39,7 +39,9 @@ class ProcessRelease:
         self.transactions = transactions
         self.actions = actions
         self._has_actions = any(
-            function.kind is FunctionKind.ACTION for function in analysis.functions.values()
+            function.kind is FunctionKind.ACTION
+            for declared in analysis.everywhere().values()
+            for function in declared.functions.values()
         )
 
     @property

@@ -74,7 +74,7 @@ class _Flight:
 
 def request_of(call: FunctionCall) -> Request:
     """Return what the cache knows a call by."""
-    return Request(call.path, call.arguments, call.journal, call.caller.value, call.component_path)
+    return Request(call.path, call.arguments, call.journal, call.caller.value, call.component)
 
 
 class Queries:

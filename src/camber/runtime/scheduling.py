@@ -11,6 +11,7 @@ import msgspec
 
 from camber import limits
 from camber.engine import scheduled
+from camber.engine.catalog import TableNumbers, tables_of
 from camber.engine.engine import Engine
 from camber.engine.scheduled import Lane, RetryPolicy
 from camber.engine.transaction import Transaction
@@ -25,7 +26,6 @@ from camber.host import Host
 from camber.runtime.executor import Caller, FunctionCall, Origin
 from camber.runtime.invocation import resolve
 from camber.schema.annotations import Id
-from camber.schema.plan import TableNames
 from camber.values.packed import pack, unpack
 from camber.values.paths import FunctionPath
 from camber.values.size import value_size
@@ -86,13 +86,13 @@ class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 def _wanted(
     application: Application,
-    component: str,
+    caller: Application,
     due_ms: float,
     callee: Callee[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     retry: RetryPolicy | None,
-    names: TableNames,
+    tables: TableNumbers,
 ) -> _Wanted:
     """Return what to schedule. The function must be there now; arguments are checked when it runs.
 
@@ -100,8 +100,9 @@ def _wanted(
         FunctionNotFound: it is not there.
         DeveloperError: the arguments cannot be sent, or options do not fit the function.
     """
-    function = resolve(application, callee)
-    arguments = function.arguments.encode_call(args, kwargs, names)
+    resolved = resolve(application, caller, callee)
+    function, component = resolved.function, resolved.component.component
+    arguments = function.arguments.encode_call(args, kwargs, tables_of(tables, component))
     if value_size(arguments) > limits.arguments_bytes_max:
         msg = (
             f"the arguments of {function.path} are larger than {limits.arguments_bytes_max} bytes, "
@@ -140,6 +141,7 @@ class TransactionSchedules(msgspec.Struct, frozen=True):
 
     transaction: Transaction
     application: Application
+    component: Application
     call: FunctionCall
     log: Log
 
@@ -156,9 +158,8 @@ class TransactionSchedules(msgspec.Struct, frozen=True):
         retry: RetryPolicy | None,
     ) -> Id[ScheduledFunction]:
         """Add a scheduled function to what the transaction writes."""
-        component = self.call.component_path
         wanted = _wanted(
-            self.application, component, due_ms, callee, args, kwargs, retry, self.transaction
+            self.application, self.component, due_ms, callee, args, kwargs, retry, self.transaction
         )
         _warn_of_size(self.log, wanted)
         return cast("Id[ScheduledFunction]", wanted.on(self.transaction, self.call.job))
@@ -184,7 +185,7 @@ class _Runner(Protocol):
 
 class _Reading(Protocol):
     @property
-    def catalog(self) -> TableNames: ...
+    def catalog(self) -> TableNumbers: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +196,7 @@ class ActionSchedules:
     reading: _Reading
     runner: _Runner
     application: Application
+    component: Application
     call: FunctionCall
     log: Log
     loop: asyncio.AbstractEventLoop
@@ -214,7 +216,7 @@ class ActionSchedules:
         """Have the server schedule a function."""
         wanted = _wanted(
             self.application,
-            self.call.component_path,
+            self.component,
             due_ms,
             callee,
             args,

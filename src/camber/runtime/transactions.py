@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from camber import limits
 from camber.engine import scheduled, system_tables
-from camber.engine.catalog import TableEntry
+from camber.engine.catalog import TableEntry, TableNumbers, tables_of
 from camber.engine.transaction import Transaction
 from camber.engine.variables import Variables
 from camber.errors import (
@@ -196,14 +196,15 @@ class TransactionRunner:
         log = Log(lambda: transaction.now_ns)
         try:
             function = admitted(application, call, kind)
+            scope = execution.scope(call.component)
             # Defaults of arguments are user code too.
             with execution.conditions:
-                keywords = bound(function, call.arguments, transaction)
+                keywords = bound(function, call.arguments, scope.names)
         except DeveloperError as error:
             return _Outcome(log, execution, failure=not_admitted(self.texts, error, call))
         try:
             with execution.conditions:
-                value = execution.invoke(function, keywords, log, pagination, depth=0)
+                value = execution.invoke(scope, function, keywords, log, pagination, depth=0)
             # The last reads may have gone beyond a limit.
             transaction.check_limits()
             for warning in transaction.warnings():
@@ -255,7 +256,7 @@ def system_query_of(call: FunctionCall, kind: FunctionKind) -> SystemQuery | Non
     """Return the system query that a call names; for who is no admin there is none."""
     if not call.path.startswith(SYSTEM_PREFIX) or call.caller is not Caller.ADMIN:
         return None
-    if kind is not FunctionKind.QUERY or call.component_path:
+    if kind is not FunctionKind.QUERY or call.component:
         return None
     return find_system_query(call.path)
 
@@ -298,6 +299,14 @@ class _Refused(Exception):  # carries an error to where it is told
         self.error = error
 
 
+class _Scope(msgspec.Struct, frozen=True):
+    """What the functions of one component see of the tables, within one execution."""
+
+    component: Application
+    names: TableNumbers
+    stored: StoredDocuments
+
+
 @dataclass(slots=True, kw_only=True)
 class _Execution:
     """One top-level run and the calls nested in it."""
@@ -314,13 +323,21 @@ class _Execution:
     read_identity: bool = False
     #: A system error that user code may have swallowed: the run fails with it nevertheless.
     system_error: RequestError | None = None
-    _stored: StoredDocuments = field(init=False)
+    _scopes: dict[str, _Scope] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._stored = StoredDocuments(self.transaction)
+    def scope(self, component: str) -> _Scope:
+        """Return what functions of a component that is mounted see."""
+        found = self._scopes.get(component)
+        if found is None:
+            mounted = self.application.in_component(component)
+            assert mounted is not None, component
+            names = tables_of(self.transaction, component)
+            found = self._scopes[component] = _Scope(mounted, names, StoredDocuments(names))
+        return found
 
     def invoke(
         self,
+        scope: _Scope,
         function: Function[..., Any],
         keywords: dict[str, Any],
         log: Log,
@@ -329,7 +346,7 @@ class _Execution:
         depth: int,
     ) -> bytes:
         """Run a function and return its packed result."""
-        context = self._context(function, log, pagination, depth)
+        context = self._context(scope, function, log, pagination, depth)
         with capturing(log):
             try:
                 result = function.handler(context, **keywords)
@@ -338,7 +355,7 @@ class _Execution:
                     self.system_error = self.system_error or error
                 raise
         try:
-            return encoded_result(function, result, self._stored)
+            return encoded_result(function, result, scope.stored)
         except DeveloperError as error:
             raise _Refused(error) from None
 
@@ -352,21 +369,32 @@ class _Execution:
             raise self.system_error
 
     def _context(
-        self, function: Function[..., Any], log: Log, pagination: PaginationState, depth: int
+        self,
+        scope: _Scope,
+        function: Function[..., Any],
+        log: Log,
+        pagination: PaginationState,
+        depth: int,
     ) -> QueryCtx:
+        component = scope.component
         access = DatabaseAccess(
             transaction=self.transaction,
-            tables=self.application.tables,
+            tables=component.tables,
+            component=component.component,
+            names=scope.names,
             cursors=self.cursors,
-            stored=self._stored,
+            stored=scope.stored,
             pagination=pagination,
         )
-        calls = _NestedCalls(self, function.kind, log, depth)
+        calls = _NestedCalls(self, component, function.kind, log, depth)
         # Held by the context alone: what refers to itself is only found by a collection.
-        auth, env = Auth(self._user), Environment(self._variable)
+        auth = Auth(self._user) if not component.component else Auth(component.no_identity)
+        env = Environment(self._variable)
         if function.kind is FunctionKind.QUERY:
             return QueryCtx(db=DatabaseReader(access), auth=auth, env=env, log=log, calls=calls)
-        schedules = TransactionSchedules(self.transaction, self.application, self.call, log)
+        schedules = TransactionSchedules(
+            self.transaction, self.application, component, self.call, log
+        )
         return MutationCtx(
             db=DatabaseWriter(access), auth=auth, env=env, log=log, calls=calls, schedules=schedules
         )
@@ -383,6 +411,7 @@ class _NestedCalls(msgspec.Struct, frozen=True):
     """The calls of one function within its transaction."""
 
     execution: _Execution
+    component: Application
     caller: FunctionKind
     log: Log
     depth: int
@@ -397,6 +426,9 @@ class _NestedCalls(msgspec.Struct, frozen=True):
     ) -> Any:
         return self._call(FunctionKind.MUTATION, callee, args, kwargs)
 
+    def handle(self, callee: Callee[..., Any]) -> str:
+        return resolve(self.execution.application, self.component, callee).handle
+
     def _call(
         self,
         kind: FunctionKind,
@@ -405,28 +437,30 @@ class _NestedCalls(msgspec.Struct, frozen=True):
         kwargs: Mapping[str, Any],
     ) -> Any:
         transaction = self.execution.transaction
-        function = resolve(self.execution.application, callee)
+        resolved = resolve(self.execution.application, self.component, callee)
+        function = resolved.function
         check_may_call(self.caller, function, kind)
         if self.depth >= limits.call_depth_max:
             msg = (
-                f"{function.path} would run {self.depth + 1} calls deep; calls may be nested "
+                f"{resolved.display} would run {self.depth + 1} calls deep; calls may be nested "
                 f"{limits.call_depth_max} deep"
             )
             raise DeveloperError(msg, code="MaximumCallDepthExceeded")
+        scope = self.execution.scope(resolved.component.component)
         log = Log(lambda: transaction.now_ns)
         is_mutation = kind is FunctionKind.MUTATION
         try:
-            packed = encoded_arguments(function, args, kwargs, transaction)
+            packed = encoded_arguments(function, args, kwargs, scope.names)
             with transaction.sub_transaction() if is_mutation else nullcontext():
-                keywords = bound(function, packed, transaction)
+                keywords = bound(function, packed, scope.names)
                 value = self.execution.invoke(
-                    function, keywords, log, PaginationState(), depth=self.depth + 1
+                    scope, function, keywords, log, PaginationState(), depth=self.depth + 1
                 )
         except Exception as error:
-            raise nested_error(error, function.path) from error
+            raise nested_error(error, resolved.display) from error
         finally:
             self.log.include(log)
-        return function.returns.decode(unpack(value), transaction)
+        return function.returns.decode(unpack(value), scope.names)
 
 
 def nested_error(error: Exception, path: str) -> Exception:

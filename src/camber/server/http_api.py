@@ -202,7 +202,7 @@ class HttpApi:
                 caller=caller_of(identity),
                 client=request.client.host if request.client is not None else "",
                 request_id=self._request_id(request),
-                component_path=str(component) if isinstance(identity, Admin) else "",
+                component=str(component) if isinstance(identity, Admin) else "",
             ),
             format=default if form is None else Format.parse(form),
         )

@@ -550,7 +550,7 @@ class SyncSocket:
             origin=Origin.SYNC_WORKER,
             client=self._session_id or "",
             request_id=request_id,
-            component_path=call.component_path if isinstance(identity, Admin) else "",
+            component=call.component_path if isinstance(identity, Admin) else "",
             journal=journal,
         )
 

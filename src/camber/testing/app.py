@@ -13,13 +13,14 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project, load_project
 from camber.deployment.settings import MEMORY, DeploymentSettings, Scheduling, TestHooks
+from camber.engine.catalog import TableNumbers, tables_of
 from camber.errors import AppError, FunctionError
 from camber.functions.calls import Callee
-from camber.functions.definition import Function, FunctionKind
+from camber.functions.definition import FunctionKind
 from camber.functions.loading import Application, Freshness, load_application
 from camber.identity.identity import Anonymous, Identity, User, UserIdentity
 from camber.runtime.executor import Caller, FunctionCall
-from camber.runtime.invocation import encoded_arguments, resolve
+from camber.runtime.invocation import Resolved, encoded_arguments, resolve
 from camber.runtime.release import InProcessRelease
 from camber.runtime.results import Failure, QueryResult
 from camber.testing.clock import ControlledHost
@@ -73,8 +74,8 @@ class TestApp:
         self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> Subscription[R]:
         """Watch a query; see `Subscription`."""
-        function, call = self._core.call(callee, args, kwargs, self._identity)
-        return Subscription(self._core, function, call)
+        called, call = self._core.call(callee, args, kwargs, self._identity)
+        return Subscription(self._core, called, call)
 
     def with_identity(self, **claims: Any) -> TestApp:
         """Return the same application for a signed-in user.
@@ -125,9 +126,9 @@ class TestApp:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        function, call = self._core.call(callee, args, kwargs, self._identity)
+        called, call = self._core.call(callee, args, kwargs, self._identity)
         done = self._core.wait(self._core.deployment.runtime.run(call, kind))
-        return self._core.value(function, done.value, done.failure)
+        return self._core.value(called, done.value, done.failure)
 
 
 _subjects = itertools.count(1)
@@ -193,29 +194,32 @@ class _Core:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         identity: Identity,
-    ) -> tuple[Function[..., Any], FunctionCall]:
+    ) -> tuple[Resolved, FunctionCall]:
         """Return the function that is named, and the call of it."""
-        function = resolve(self.application, callee)
-        catalog = self.deployment.engine.catalog
+        resolved = resolve(self.application, self.application, callee)
+        function, component = resolved.function, resolved.component.component
         call = FunctionCall(
             path=function.path,
-            arguments=encoded_arguments(function, args, kwargs, catalog),
+            component=component,
+            arguments=encoded_arguments(function, args, kwargs, self._tables(component)),
             identity=identity,
             caller=Caller.APPLICATION,
             request_id=self.deployment.runtime.new_request_id(),
         )
-        return function, call
+        return resolved, call
 
-    def value(
-        self, function: Function[..., Any], packed: bytes | None, failure: Failure | None
-    ) -> Any:
+    def _tables(self, component: str) -> TableNumbers:
+        return tables_of(self.deployment.engine.catalog, component)
+
+    def value(self, called: Resolved, packed: bytes | None, failure: Failure | None) -> Any:
         """Return what a function returned, or raise what it raised."""
         if failure is not None and failure.data is not None:
             raise AppError(unpack(failure.data))
         if failure is not None:
-            raise FunctionError(f"{function.path} failed: {failure.message.strip()}")
+            raise FunctionError(f"{called.display} failed: {failure.message.strip()}")
         assert packed is not None
-        return function.returns.decode(unpack(packed), self.deployment.engine.catalog)
+        tables = self._tables(called.component.component)
+        return called.function.returns.decode(unpack(packed), tables)
 
     def close(self) -> None:
         """Close the deployment and end the loop."""
@@ -231,9 +235,9 @@ class _Core:
 class Subscription(Generic[R]):
     """A watched query, at the newest timestamp whenever it is looked at."""
 
-    def __init__(self, core: _Core, function: Function[..., Any], call: FunctionCall) -> None:
+    def __init__(self, core: _Core, called: Resolved, call: FunctionCall) -> None:
         self._core = core
-        self._function = function
+        self._called = called
         self._call = call
         self._stale = threading.Event()
         self._result: QueryResult | None = None
@@ -245,9 +249,7 @@ class Subscription(Generic[R]):
         """Return the query's result now, or raise what it raises."""
         self._refresh()
         assert self._result is not None
-        return cast(
-            "R", self._core.value(self._function, self._result.packed, self._result.failure)
-        )
+        return cast("R", self._core.value(self._called, self._result.packed, self._result.failure))
 
     @property
     def values(self) -> list[R]:
@@ -282,7 +284,7 @@ class Subscription(Generic[R]):
         if previous is not None and previous.comparable == result.comparable:
             return
         if result.failure is None:
-            self._values.append(cast("R", self._core.value(self._function, result.packed, None)))
+            self._values.append(cast("R", self._core.value(self._called, result.packed, None)))
 
     async def _run(self) -> QueryResult:
         await self._unwatch()

@@ -1,10 +1,15 @@
-"""How functions are named: `module/path:export` (protocol 3.9, semantics 2.7)."""
+"""How functions are named: `module/path:export` (protocol 3.9, semantics 2.7).
+
+Across components a function is named by the path of its component too: `ledger/spare` for a mount
+within a mount, the empty text for the application itself.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from camber import limits
 from camber.errors import BadRequest
@@ -50,6 +55,54 @@ class FunctionPath:
     def display(self) -> str:
         """Return the form for people: without `.js` and without `:default`."""
         return self.module if self.export == "default" else f"{self.module}:{self.export}"
+
+
+#: Handles of functions start so; no path of a function can.
+HANDLE_PREFIX: Final = "function://"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionHandle:
+    """A function of some component, named for good: `function://ledger/spare;entries:add`.
+
+    It says where a function is, not what it was: it leads to whatever the serving release has there.
+    """
+
+    component: str
+    path: FunctionPath
+
+    @staticmethod
+    def parse(text: str) -> FunctionHandle:
+        """Return the function that a handle names.
+
+        Raises:
+            BadRequest: it is no handle (code BadConvexFunctionIdentifier).
+        """
+        return _parse_handle(text)
+
+    def __str__(self) -> str:
+        return f"{HANDLE_PREFIX}{self.component};{self.path.key}"
+
+
+def is_component_path(text: str) -> bool:
+    """Return whether `text` may be the path of a component: names of mounts between slashes."""
+    return text == "" or all(is_identifier(name) for name in text.split("/"))
+
+
+def child_component(component: str, name: str) -> str:
+    """Return the path of what is mounted as `name` in a component."""
+    return f"{component}/{name}" if component else name
+
+
+@lru_cache(maxsize=4096)
+def _parse_handle(text: str) -> FunctionHandle:
+    component, separator, path = text.removeprefix(HANDLE_PREFIX).partition(";")
+    if not text.startswith(HANDLE_PREFIX) or not separator or not is_component_path(component):
+        raise BadRequest(
+            f"{text!r} is no function handle such as ctx.function_handle() returns",
+            code="BadConvexFunctionIdentifier",
+        )
+    return FunctionHandle(component, FunctionPath.parse(path))
 
 
 @lru_cache(maxsize=4096)

@@ -74,6 +74,7 @@ def _access(call: SystemCall) -> DatabaseAccess:
     return DatabaseAccess(
         transaction=call.transaction,
         tables={},
+        names=call.transaction,
         cursors=call.cursors,
         stored=StoredDocuments(call.transaction),
         pagination=call.pagination,
