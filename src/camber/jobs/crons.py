@@ -61,9 +61,13 @@ def declare(transaction: Transaction, analysis: Analysis, now_ms: float) -> Cron
     """
     stored = {str(document["_id"]): document for document in documents(transaction)}
     added, altered = [], []
-    for cron in analysis.crons:
+    wanted = [
+        (cron, lane_of(declared.functions[cron.path]))
+        for declared in analysis.everywhere().values()
+        for cron in declared.crons
+    ]
+    for cron, lane in wanted:
         id_ = cron_id(cron)
-        lane = lane_of(analysis.functions[cron.path])
         known = stored.pop(id_, None)
         fields = _fields(cron)
         if known is None:
