@@ -101,7 +101,7 @@ schedule_backoff_s_max: Final = 2 * 3600.0
 schedule_attempts_max: Final = 1000
 #: How long the scheduler sleeps at most, in seconds: after that it looks whether the system's clock
 #: has been set.
-schedule_sleep_s_max: Final = 60.0
+schedule_sleep_s_max: Final = 30.0
 #: How long the documents of scheduled functions that have ended are kept, in seconds: a week; and
 #: how many are deleted in one transaction.
 scheduled_kept_s: Final = 7 * 24 * 3600.0

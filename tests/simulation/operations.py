@@ -27,6 +27,11 @@ class Model:
     accounts: dict[str, int] = field(default_factory=dict)
     logs: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, set[str]] = field(default_factory=dict)
+    #: Notes that are scheduled, and have neither run nor been cancelled.
+    plans: dict[str, set[str]] = field(default_factory=dict)
+
+    def planned(self, name: str) -> list[str]:
+        return sorted(self.plans.get(name, ()))
 
     def board(self, name: str) -> list[str]:
         return sorted(self.notes.get(name, ()))
@@ -35,7 +40,8 @@ class Model:
     def state(self) -> Any:
         """Return what can be compared with the documents that are stored."""
         notes = {name: sorted(texts) for name, texts in self.notes.items() if texts}
-        return (self.accounts, self.logs, notes)
+        plans = {name: sorted(texts) for name, texts in self.plans.items() if texts}
+        return (self.accounts, self.logs, notes, plans)
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,25 @@ def _blind(model: Model, args: Arguments) -> None:
     _write(model, args)
 
 
+def _later(model: Model, args: Arguments) -> int:
+    model.plans.setdefault(args["board"], set()).add(args["text"])
+    return len(model.plans[args["board"]])
+
+
+def _post(model: Model, args: Arguments) -> None:
+    """What was planned and not called off, once: a second time there is nothing to remove."""
+    model.plans.get(args["board"], set()).remove(args["text"])
+    _write(model, args)
+
+
+def _call_off(model: Model, args: Arguments) -> str | None:
+    planned = model.planned(args["board"])
+    if not planned:
+        return None
+    model.plans[args["board"]].remove(planned[0])
+    return planned[0]
+
+
 def _fail(model: Model, args: Arguments) -> None:
     msg = "a mutation that fails has committed"
     raise AssertionError(msg)
@@ -138,6 +163,10 @@ def _draw_transfer(draw: Draw) -> Arguments:
     return {"source": source, "target": target, "amount": draw.chance.randint(1, 40)}
 
 
+def _draw_plan(draw: Draw) -> Arguments:
+    return {**_draw_note(draw), "delay": draw.chance.choice((0.0, 0.0, 0.05, 0.5, 5.0))}
+
+
 def _draw_note(draw: Draw) -> Arguments:
     return {"board": draw.board, "text": draw.marker}
 
@@ -149,6 +178,10 @@ MUTATIONS: Mapping[str, Mutation] = {
     "blind": Mutation(_draw_note, _blind),
     "nested": Mutation(_draw_note, _nested),
     "wipe": Mutation(lambda draw: {"board": draw.board}, _wipe, weight=4),
+    "later": Mutation(_draw_plan, _later, weight=8),
+    "call_off": Mutation(lambda draw: {"board": draw.board}, _call_off, weight=3),
+    # Nobody asks for it: the scheduler runs it.
+    "post": Mutation(_draw_note, _post, weight=0),
     "fail": Mutation(
         lambda draw: {"board": draw.board},
         _fail,
@@ -174,6 +207,14 @@ QUERIES: Mapping[str, Query] = {
     "texts": Query(
         lambda draw: {},
         lambda model, args: sorted(text for texts in model.notes.values() for text in texts),
+    ),
+    "planned": Query(
+        lambda draw: {"name": draw.board},
+        lambda model, args: model.planned(args["name"]),
+    ),
+    "pending": Query(
+        lambda draw: {},
+        lambda model, args: sum(len(texts) for texts in model.plans.values()),
     ),
     "page": Query(
         lambda draw: {
@@ -207,7 +248,15 @@ def state_of(documents: Mapping[str, list[dict[str, Any]]]) -> Any:
     notes: dict[str, list[str]] = {}
     for note in documents.get("notes", []):
         notes.setdefault(note["board"], []).append(note["text"])
-    return (accounts, logs, {name: sorted(texts) for name, texts in notes.items()})
+    plans: dict[str, list[str]] = {}
+    for plan in documents.get("plans", []):
+        plans.setdefault(plan["board"], []).append(plan["text"])
+    return (
+        accounts,
+        logs,
+        {name: sorted(texts) for name, texts in notes.items()},
+        {name: sorted(texts) for name, texts in plans.items()},
+    )
 
 
 def _by_name(documents: list[dict[str, Any]], of: str) -> dict[str, Any]:

@@ -39,6 +39,9 @@ def verdicts(
         yield from history.take_in(commit)
     for shown in seen[position:]:
         yield from _seen(shown, history.model)
+    for board, texts in history.model.plans.items():
+        for text in sorted(texts):
+            yield f"{text} was scheduled for {board}, and has not run"
     for once in over_http:
         yield from _tried(once, history)
     for client in clients:
@@ -97,7 +100,11 @@ class _History:
         if mutation.always_fails:
             yield f"request {key} failed, and has committed at {ts}"
             return
-        self.done[key] = (ts, mutation.apply(self.model, note["arguments"]))
+        try:
+            self.done[key] = (ts, mutation.apply(self.model, note["arguments"]))
+        except KeyError as missing:
+            yield f"request {key} ran at {ts}, and {missing} was called off, has run or never was"
+            raise _Diverged from None
 
 
 class _Diverged(Exception):  # caught below: the rest would repeat it

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from camber.engine import scheduled
 from camber.engine.transaction import Transaction
 from camber.occ.read_set import ReadSet
 from camber.runtime import transactions
@@ -95,6 +96,25 @@ def _short_index() -> AbstractContextManager[None]:
     return _patched(MemoryStore, "build_index", short)
 
 
+def _runs_again() -> AbstractContextManager[None]:
+    """A scheduled mutation that has run stays among those that are to run."""
+    return _patched(scheduled, "succeed", lambda transaction, of: None)
+
+
+def _ends_apart() -> AbstractContextManager[None]:
+    """A scheduled mutation ends in a commit that its own need not wait for: it is lost with a server."""
+    begin = scheduled.begin
+
+    def early(transaction: Transaction, of: str) -> bytes | None:
+        arguments = begin(transaction, of)
+        if arguments is not None and transaction.now_ns % 8 == 0:
+            scheduled.succeed(transaction, of)
+            return None
+        return arguments
+
+    return _patched(scheduled, "begin", early)
+
+
 #: By name, what plants it.
 PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "no-record": _no_record,
@@ -103,4 +123,6 @@ PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "published-early": _published_early,
     "not-synced": _not_synced,
     "short-index": _short_index,
+    "runs-again": _runs_again,
+    "ends-apart": _ends_apart,
 }

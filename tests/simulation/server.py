@@ -180,6 +180,12 @@ class Server:
 
     # What befalls it.
 
+    def set_clock(self, skew_ns: int) -> None:
+        """Set the wall clock of this server, and of those after it."""
+        self.skew_ns = skew_ns
+        if self.host is not None:
+            self.host.skew_ns = skew_ns
+
     def kill(self) -> None:
         """End it at once."""
         if self._machine is not None and self._machine.is_alive:

@@ -26,6 +26,8 @@ from tests.simulation.server import Server
 _SETTLING_S = 400.0
 #: Longer than a client needs to see that its connection is dead, and to open another.
 _QUIET_S = 45.0
+#: By more than clocks are set, and more than anything is put off.
+_LATER_NS = 3 * 3600 * NS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,8 @@ class _World:
         if not await self._settled():
             left = {client.name: sorted(client._unsettled) for client in self.clients}
             self.failures.append(f"{_SETTLING_S} s after the last fault not settled: {left}")
+        # A clock that was set may have left what is scheduled in an hour that is far away.
+        self.server.set_clock(_LATER_NS)
         await asyncio.sleep(_QUIET_S)
         for client in self.clients:
             if not client.is_settled:
@@ -269,9 +273,12 @@ async def _failing_disk(world: _World) -> None:
 
 async def _clock(world: _World) -> None:
     """Set the server's clock, also back."""
-    world.server.skew_ns = world.chance.choice((-1, 1)) * world.chance.randint(1, 3600 * NS)
-    if world.server.host is not None and world.chance.random() < 0.5:
-        world.server.host.skew_ns = world.server.skew_ns
+    skew_ns = world.chance.choice((-1, 1)) * world.chance.randint(1, 3600 * NS)
+    if world.chance.random() < 0.5:
+        world.server.set_clock(skew_ns)
+    else:
+        # Seen by the next one.
+        world.server.skew_ns = skew_ns
 
 
 async def _stall(world: _World) -> None:

@@ -19,8 +19,10 @@ _FOUND_WITHIN = {
     "no-conflicts": (20, "leaves|was answered|again at|two documents"),
     "no-record": (15, "again at|answered otherwise"),
     "not-synced": (30, "was acknowledged|was shown as|was answered|removes|seen before"),
-    "published-early": (3, "met a bug|could not start"),
+    "published-early": (3, "met a bug"),
     "short-index": (45, "texts"),
+    "runs-again": (5, "pending"),
+    "ends-apart": (5, "pending|has not run"),
 }
 
 

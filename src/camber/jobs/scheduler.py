@@ -149,13 +149,16 @@ class Scheduler:
             try:
                 due_ms = await self.start_due()
             # A full disk today is no reason to start nothing tomorrow.
+            except RequestError as error:
+                _log.warning("what is due could not be started, and is again soon: %s", error)
             except Exception:  # noqa: BLE001  # told in the log
-                _log.exception("the scheduler could not start what is due; it tries again")
-                await self._host.sleep(pause_s)
-                pause_s = min(pause_s * 2, _PAUSE_S_MAX)
+                _log.exception("the scheduler met a bug; it goes on")
+            else:
+                pause_s = limits.schedule_backoff_s
+                await self._sleep_until(due_ms)
                 continue
-            pause_s = limits.schedule_backoff_s
-            await self._sleep_until(due_ms)
+            await self._host.sleep(pause_s)
+            pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
     async def _sleep_until(self, due_ms: float | None) -> None:
         """Return at a time, or when there may be something to do before."""
@@ -281,7 +284,7 @@ class Scheduler:
         del self._running[job.of]
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("what came of scheduled %s is not noted: %s", job.path, error)
+            _log.warning("what came of scheduled %s is not noted: %s", job.path, error)
 
     async def _mutate(self, job: Job) -> None:
         """Run a mutation until it has committed, or has failed by itself."""

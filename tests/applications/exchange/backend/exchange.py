@@ -10,12 +10,13 @@ from camber import (
     Page,
     PaginationOpts,
     QueryCtx,
+    ScheduledFunction,
     internal_mutation,
     mutation,
     query,
 )
 
-from .schema import Account, Done, Log, Note
+from .schema import Account, Done, Log, Note, Plan
 
 FIRST_BALANCE = 100
 
@@ -103,6 +104,48 @@ def nested(ctx: MutationCtx, by: list[Any], board: str, text: str) -> int:
     return -1
 
 
+@internal_mutation
+def post(ctx: MutationCtx, by: list[Any], board: str, text: str) -> None:
+    """Put a note on a board, as was planned."""
+    note(ctx, "post", by, board=board, text=text)
+    plan = ctx.db.query(Plan).with_index(Plan.by_board, board=board, text=text).unique()
+    assert plan is not None, f"{text} is posted, and was not planned"
+    ctx.db.delete(plan.id)
+    ctx.db.insert(Note(board=board, text=text))
+
+
+@mutation
+def later(ctx: MutationCtx, by: list[Any], board: str, text: str, delay: float) -> int:
+    """Plan a note, and another one that is undone; return how many are planned."""
+    note(ctx, "later", by, board=board, text=text, delay=delay)
+    client, request = by
+    job = ctx.scheduler.run_after(delay, post, [f"{client}, later", request], board, text)
+    ctx.db.insert(Plan(board=board, text=text, job=job))
+    try:
+        ctx.run_mutation(plan_and_fail, board, text)
+    except AppError:
+        return len(ctx.db.query(Plan).with_index(Plan.by_board, board=board).collect())
+    return -1
+
+
+@internal_mutation
+def plan_and_fail(ctx: MutationCtx, board: str, text: str) -> None:
+    ctx.scheduler.run_after(0, post, ["nobody", 0], board, f"{text} undone")
+    raise AppError("undone")
+
+
+@mutation
+def call_off(ctx: MutationCtx, by: list[Any], board: str) -> str | None:
+    """Cancel the first note that is planned for a board; return its text."""
+    note(ctx, "call_off", by, board=board)
+    plan = ctx.db.query(Plan).with_index(Plan.by_board, board=board).first()
+    if plan is None:
+        return None
+    ctx.scheduler.cancel(plan.job)
+    ctx.db.delete(plan.id)
+    return plan.text
+
+
 @mutation
 def fail(ctx: MutationCtx, by: list[Any], board: str) -> None:
     """Write, and fail."""
@@ -144,6 +187,20 @@ def texts(ctx: QueryCtx) -> list[str]:
     if by_text is None:
         return sorted(each.text for each in ctx.db.query(Note).collect())
     return [each.text for each in ctx.db.query(Note).with_index(by_text).collect()]
+
+
+@query
+def planned(ctx: QueryCtx, name: str) -> list[str]:
+    return [
+        each.text for each in ctx.db.query(Plan).with_index(Plan.by_board, board=name).collect()
+    ]
+
+
+@query
+def pending(ctx: QueryCtx) -> int:
+    """How many scheduled functions have not run, as the system says."""
+    found = ctx.db.system.query(ScheduledFunction).collect()
+    return sum(each.state.kind == "pending" for each in found)
 
 
 @query

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from camber import Index, Table
+from camber import Id, Index, ScheduledFunction, Table
 
 
 class Account(Table, table="accounts"):
@@ -30,6 +30,16 @@ class Note(Table, table="notes"):
 
     board: str
     text: str
+
+    by_board = Index("board", "text")
+
+
+class Plan(Table, table="plans"):
+    """A note that is scheduled for a board, and has neither come to it nor been called off."""
+
+    board: str
+    text: str
+    job: Id[ScheduledFunction]
 
     by_board = Index("board", "text")
 
