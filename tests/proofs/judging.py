@@ -90,13 +90,20 @@ class Judge:
             newest_ts = self._states[-1][0]
             for attempt in [each for each in ahead if each.begin_ts <= newest_ts]:
                 ahead.remove(attempt)
-                self._judge_attempt(attempt)
+                if self._was(attempt.begin_ts):
+                    self._judge_attempt(attempt)
+                else:
+                    _judge_mistaken(attempt)
         for attempt in ahead:
-            assert attempt.committed_ts is None, f"{attempt.source} has seen what never was"
+            _judge_mistaken(attempt)
         published = {each.source: each.ts for each in events.log if isinstance(each, Commit)}
         for attempt in events.attempts.values():
             if attempt.seen is not None:
                 self._judge_end(attempt, published.get(attempt.source))
+
+    def _was(self, ts: int) -> bool:
+        at = bisect_right(self._states, ts, key=lambda state: state[0]) - 1
+        return at >= 0 and self._states[at][0] == ts
 
     def at(self, ts: int) -> Tables:
         """Return all documents as of a timestamp."""
@@ -160,3 +167,9 @@ class Judge:
                 f"{attempt.source}, at {attempt.begin_ts}: {step}\n saw    {found}\n not    {wanted}"
             )
         return model.tables
+
+
+def _judge_mistaken(attempt: Attempt) -> None:
+    """What it has seen ahead failed, and was never published: nothing may come of it."""
+    assert attempt.program.ahead, f"{attempt.source} began at {attempt.begin_ts}, which never was"
+    assert attempt.committed_ts is None, f"{attempt.source} has seen what never was"

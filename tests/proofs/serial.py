@@ -134,7 +134,7 @@ class Driver:
         return transaction
 
     def _trim(self) -> None:
-        snapshots = [client.begin_ts for client in self._open if client.begin_ts is not None]
+        snapshots = [client.needs_ts for client in self._open if client.needs_ts is not None]
         before = min([self.timestamps[-2], *snapshots])
         self._floor = max([self._floor, *(ts for ts in self.timestamps if ts <= before)])
         self.engine.store.trim(before=before, commits_max=1000)
@@ -149,6 +149,7 @@ class _Client:
         self._program = program
         self._tries = 0
         self._transaction: Transaction | None = None
+        self._needs_ts = 0
         self._attempt: Attempt | None = None
         self._steps: real.Steps | None = None
         self._commit: asyncio.Task[int] | None = None
@@ -159,8 +160,9 @@ class _Client:
         return self._commit is not None and not self._commit.done()
 
     @property
-    def begin_ts(self) -> int | None:
-        return None if self._transaction is None else self._transaction.begin_ts
+    def needs_ts(self) -> int | None:
+        """Return the oldest timestamp of the store that it reads, if it has begun."""
+        return None if self._transaction is None else self._needs_ts
 
     def step(self) -> None:
         if self._commit is not None:
@@ -176,10 +178,13 @@ class _Client:
     def _begin(self) -> None:
         self._tries += 1
         driver, source = self._driver, f"{self._name}, try {self._tries}"
+        newest_ts = driver.engine.newest_ts
         self._transaction = driver.begin(source, self._program)
         if self._transaction is None:
             self.is_done = True
             return
+        # Who is ahead stands on what the store had when it began.
+        self._needs_ts = min(newest_ts, self._transaction.begin_ts)
         attempt = Attempt(
             source=source,
             program=self._program,
