@@ -55,7 +55,7 @@ format:
 # As many at once as there are cores; tests of one module stay together, since they share its servers.
 unit:
 	$(BIN)/pytest --numprocesses=auto --dist=loadscope
-	$(BIN)/pytest examples/chat/tests
+	for tests in examples/*/tests; do $(BIN)/pytest $$tests || exit 1; done
 
 # The whole system on a seeded event loop, SEEDS times; SEED=n replays one (docs/simulation.md).
 simulate: setup

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from camber.deployment.instance import temporary_instance
 from camber.deployment.maintenance import Maintenance
 from camber.deployment.settings import MEMORY, DeploymentSettings, Scheduling
 from camber.engine import scheduled, system_tables
+from camber.engine.committer import CommitConflict
 from camber.engine.scheduled import Lane
 from camber.errors import StorageFailed
 from camber.functions.loading import load_application
@@ -473,6 +474,30 @@ def test_what_ended_a_week_ago_is_forgotten(machine, monkeypatch):
             )
             await maintenance.round()
             assert await machine.states() == ["pending", "success"]
+
+    run(go())
+
+
+def test_a_cancel_is_in_conflict_with_what_puts_the_job_off(machine):
+    """Of the function's own document that changes nothing."""
+
+    async def go():
+        async with machine.running():
+            await machine.push()
+            id = await machine.later("note", 0.0, text="x")
+            engine = machine.deployment.engine
+            with closing(engine.begin("cancel")) as transaction:
+                scheduled.cancel(transaction, id)
+                cancelled = transaction.finish()
+
+            def put_off(transaction):
+                job = scheduled.find_job(transaction, id)
+                assert job is not None
+                scheduled.postpone(transaction, job, job.lane, job.due + 1000)
+
+            await write(engine, put_off)
+            with pytest.raises(CommitConflict):
+                await engine.committer.commit(cancelled)
 
     run(go())
 

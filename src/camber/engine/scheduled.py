@@ -282,8 +282,10 @@ def cancel(transaction: Transaction, id: str) -> None:
     document = _scheduled(transaction, id)
     if document is None or _kind(document) in _FINAL:
         return
-    if _kind(document) == State.PENDING.value:
-        transaction.delete(job_id(id))
+    # Read, so that this is in conflict with whoever puts the job off: its document stays the same.
+    job = find_job(transaction, id)
+    if job is not None and job.lane is not Lane.RUNNING:
+        transaction.delete(job.id)
     _end(transaction, id, document, State.CANCELED)
 
 

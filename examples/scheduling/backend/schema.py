@@ -1,0 +1,6 @@
+from camber import Table
+
+
+class Message(Table, table="messages"):
+    author: str
+    body: str
