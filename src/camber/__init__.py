@@ -21,11 +21,11 @@ from camber.errors import (
 from camber.functions.conditions import any_of, gt, gte, lt, lte
 from camber.functions.contexts import ActionCtx, MutationCtx, QueryCtx, SyncActionCtx
 from camber.functions.crons import Crons
+from camber.functions.current import current, current_sync
 from camber.functions.declarations import (
     App,
     Component,
     CustomJwt,
-    HttpRouter,
     OidcProvider,
 )
 from camber.functions.decorators import (
@@ -36,6 +36,7 @@ from camber.functions.decorators import (
     mutation,
     query,
 )
+from camber.functions.http_router import HttpRouter
 from camber.functions.pagination import Page, PaginationOpts
 from camber.functions.scheduling import Retry
 from camber.functions.system_documents import ScheduledFunction, StoredFile
@@ -94,6 +95,8 @@ __all__ = [
     "action",
     "any_of",
     "asgi",
+    "current",
+    "current_sync",
     "document_size",
     "field",
     "gt",

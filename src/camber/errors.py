@@ -86,6 +86,12 @@ class FunctionNotFound(DeveloperError):
     code = "FunctionNotFound"
 
 
+class IdentityUnverified(DeveloperError):
+    """An HTTP action has asked who calls, and the token or key of the request is not valid here."""
+
+    code = "Unauthenticated"
+
+
 class InvalidFunctionCall(DeveloperError):
     """A function was called as, or from, a kind that may not call it."""
 

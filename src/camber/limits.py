@@ -262,6 +262,27 @@ socket_close_s_max: Final = 10.0
 #: Queries in one `/api/query_batch`.
 query_batch_max: Final = 1000
 
+# HTTP actions (semantics 4.10).
+
+#: Body of one request to an HTTP action, and of one of its responses.
+http_action_body_bytes_max: Final = 20 * 1024 * 1024
+#: Bytes of a body that are on their way between a client and an HTTP action, each way: whoever is
+#: slow to read makes the other wait. What is sent at once is cut in such pieces.
+http_window_bytes: Final = 256 * 1024
+http_piece_bytes: Final = 64 * 1024
+#: What a message takes beside its bytes, about: many that are empty are bounded too.
+http_message_bytes: Final = 256
+#: How long nothing may come of a body that has not ended, in seconds: whoever sends a byte now and
+#: then is ended with its action.
+http_body_idle_s_max: Final = 30.0
+#: How long a client may take in nothing of a response, in seconds.
+http_send_idle_s_max: Final = 60.0
+#: HTTP actions of one release that run at once: the rest of `actions_in_flight_max` is for clients.
+http_actions_in_flight_max: Final = 500
+#: How long a mounted application may take for the start and the end of its lifespan, in seconds.
+lifespan_start_s_max: Final = 60.0
+lifespan_end_s_max: Final = 5.0
+
 # Exports and imports (protocol 8.6, 8.7).
 
 #: How long a finished export is kept, in seconds: a week.

@@ -6,11 +6,13 @@ rest of the server is told of it is this: plain values that cross a process boun
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import msgspec
 
 from camber.functions.definition import FunctionKind, Visibility
+from camber.functions.http_router import HttpRoute, route_name
 from camber.functions.loading import Application
 from camber.schema.storable import describe
 
@@ -53,10 +55,43 @@ class AnalysedTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnalysedRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP route; the path of one that takes a prefix ends with `*`."""
+    """An HTTP route, as the application or component has declared it.
+
+    The path of one that takes a prefix ends with `*`; the method of a mounted application is `*`.
+    `summary` is the first line of what its author says of it.
+    """
 
     method: str
     path: str
+    summary: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return what the route is called: `GET /users/{id}`."""
+        return route_name(self.method, self.path)
+
+
+class ServedRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """A route of a component, below the `prefix` where that is served."""
+
+    component: str
+    prefix: str
+    declared: AnalysedRoute
+
+    @property
+    def method(self) -> str:
+        """Return the method that it answers."""
+        return self.declared.method
+
+    @property
+    def path(self) -> str:
+        """Return where it is served."""
+        return self.prefix + self.declared.path
+
+    @property
+    def name(self) -> str:
+        """Return what the route is called in logs: `GET /shop/users/{id}`."""
+        return route_name(self.method, self.path)
 
 
 class AnalysedCron(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,11 +108,12 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     """One application or component: functions by path, tables by name.
 
     That of an application has all its `components`, mounts within mounts too, by their paths.
+    `routes` is None where no module `http` declares any.
     """
 
     functions: dict[str, AnalysedFunction]
     tables: dict[str, AnalysedTable]
-    routes: tuple[AnalysedRoute, ...] = ()
+    routes: tuple[AnalysedRoute, ...] | None = None
     crons: tuple[AnalysedCron, ...] = ()
     http_prefix: str | None = None
     components: dict[str, Analysis] = {}
@@ -85,6 +121,37 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     def in_component(self, component: str) -> Analysis | None:
         """Return what is mounted at a component path, itself for the empty one."""
         return self.components.get(component) if component else self
+
+    def served_routes(self) -> list[ServedRoute] | None:
+        """Return all that is answered over HTTP; None if no module declares a router.
+
+        Components have theirs below their prefix, which is below that of what they are mounted in;
+        without one they are not served. Where both have a route, the application answers.
+        """
+        served: list[ServedRoute] = []
+        has_router = self.routes is not None
+        for component, declared in sorted(self.components.items(), reverse=True):
+            prefix = self._prefix(component)
+            if prefix is not None and declared.routes is not None:
+                has_router = True
+                served += [
+                    ServedRoute(component=component, prefix=prefix, declared=route)
+                    for route in declared.routes
+                ]
+        served += [
+            ServedRoute(component="", prefix="", declared=route) for route in self.routes or ()
+        ]
+        return served if has_router else None
+
+    def _prefix(self, component: str) -> str | None:
+        """Return where the routes of a component are; None if they are nowhere."""
+        prefix, names = "", component.split("/")
+        for depth in range(1, len(names) + 1):
+            own = self.components["/".join(names[:depth])].http_prefix
+            if own is None:
+                return None
+            prefix += own.rstrip("/")
+        return prefix
 
     def everywhere(self) -> dict[str, Analysis]:
         """Return itself under the empty path, and all components under theirs."""
@@ -100,7 +167,7 @@ def analyse(application: Application) -> Analysis:
 
 
 def _analyse(application: Application) -> Analysis:
-    routes = () if application.http is None else application.http.routes
+    http = application.http
     return Analysis(
         functions={
             path: AnalysedFunction(
@@ -135,7 +202,7 @@ def _analyse(application: Application) -> Analysis:
             )
             for name, table in application.tables.items()
         },
-        routes=tuple(AnalysedRoute(method=route.method, path=route.path) for route in routes),
+        routes=None if http is None else tuple(_analysed(route) for route in http.routes),
         crons=tuple(
             AnalysedCron(
                 name=cron.name,
@@ -148,3 +215,8 @@ def _analyse(application: Application) -> Analysis:
         ),
         http_prefix=application.http_prefix,
     )
+
+
+def _analysed(route: HttpRoute) -> AnalysedRoute:
+    doc = "" if route.is_mount else inspect.getdoc(route.handler) or ""
+    return AnalysedRoute(method=route.method, path=route.path, summary=doc.partition("\n")[0])

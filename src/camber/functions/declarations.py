@@ -1,4 +1,4 @@
-"""What an application declares beside functions, tables and crons: routes, providers, components.
+"""What an application declares beside functions, tables, crons and routes: providers, components.
 
 Declaring is data: nothing here runs anything. The parts that act on these declarations are built
 one after another; until one is, what would need it says so when it is asked for.
@@ -6,7 +6,7 @@ one after another; until one is, what would need it says so when it is asked for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -16,91 +16,13 @@ from camber.functions.definition import Function
 
 P = ParamSpec("P")
 R = TypeVar("R")
-H = TypeVar("H", bound=Callable[..., Any])
 C = TypeVar("C")
-
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 
 
 class DeclarationError(CamberError):
-    """A route, provider or component that cannot be declared as it is."""
+    """A provider or component that cannot be declared as it is."""
 
     code = "DeclarationError"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One HTTP route: `path` for one method."""
-
-    method: str
-    path: str
-    handler: Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class MountedApplication:
-    """An ASGI application under a path."""
-
-    path: str
-    application: Any
-
-
-class HttpRouter:
-    """The HTTP routes of an application, served on the site port; a module attribute of `http`."""
-
-    def __init__(self) -> None:
-        self.routes: list[Route] = []
-        self.mounts: list[MountedApplication] = []
-
-    def route(self, path: str, *, method: str) -> Callable[[H], H]:
-        """Register an HTTP action for a path and a method."""
-        if not path.startswith("/"):
-            msg = f"the path of an HTTP route starts with '/': {path!r}"
-            raise DeclarationError(msg)
-        if method.upper() not in _METHODS:
-            msg = f"{method!r} is no HTTP method; use one of {', '.join(_METHODS)}"
-            raise DeclarationError(msg)
-
-        def register(handler: H) -> H:
-            taken = [r for r in self.routes if (r.path, r.method) == (path, method.upper())]
-            if taken:
-                msg = f"{method.upper()} {path} has a handler already"
-                raise DeclarationError(msg)
-            self.routes.append(Route(method.upper(), path, handler))
-            return handler
-
-        return register
-
-    def get(self, path: str, /) -> Callable[[H], H]:
-        """Register an HTTP action for GET (and HEAD) of a path."""
-        return self.route(path, method="GET")
-
-    def post(self, path: str, /) -> Callable[[H], H]:
-        """Register an HTTP action for POST to a path."""
-        return self.route(path, method="POST")
-
-    def put(self, path: str, /) -> Callable[[H], H]:
-        """Register an HTTP action for PUT to a path."""
-        return self.route(path, method="PUT")
-
-    def patch(self, path: str, /) -> Callable[[H], H]:
-        """Register an HTTP action for PATCH of a path."""
-        return self.route(path, method="PATCH")
-
-    def delete(self, path: str, /) -> Callable[[H], H]:
-        """Register an HTTP action for DELETE of a path."""
-        return self.route(path, method="DELETE")
-
-    def options(self, path: str, /) -> Callable[[H], H]:
-        """Register an HTTP action for OPTIONS of a path."""
-        return self.route(path, method="OPTIONS")
-
-    def mount(self, path: str, application: Any, /) -> None:
-        """Serve an ASGI application under a path."""
-        if not path.startswith("/"):
-            msg = f"the path of a mounted application starts with '/': {path!r}"
-            raise DeclarationError(msg)
-        self.mounts.append(MountedApplication(path, application))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

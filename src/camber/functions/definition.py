@@ -27,6 +27,8 @@ class FunctionKind(Enum):
     QUERY = "query"
     MUTATION = "mutation"
     ACTION = "action"
+    #: What answers at a route: no function that anybody calls by name.
+    HTTP_ACTION = "httpAction"
 
 
 class Visibility(Enum):

@@ -23,9 +23,10 @@ from typing import Any, NoReturn, TypeVar
 
 from camber.errors import CamberError, DeveloperError
 from camber.functions.crons import Crons, ResolvedCron
-from camber.functions.declarations import App, CustomJwt, HttpRouter, OidcProvider
+from camber.functions.declarations import App, CustomJwt, OidcProvider
 from camber.functions.definition import Function
 from camber.functions.determinism.doors import adopt, prepare
+from camber.functions.http_router import HttpRouter
 from camber.schema.compiler import AnnotationError, Compiler
 from camber.schema.table import DeclaredTable, Table, resolve_tables
 from camber.values.paths import is_identifier

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from camber.errors import BadRequest, PermissionDenied
+from camber.errors import BadRequest, IdentityUnverified, PermissionDenied
 from camber.identity.operations import ALL_OPERATIONS, Operation, sorted_operations
 from camber.values.packed import pack
 from camber.values.value import Value, canonical
@@ -112,6 +112,17 @@ class Anonymous(msgspec.Struct, frozen=True, tag=True):
     """Nobody has signed in."""
 
 
+class Unverified(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Whoever sends an HTTP request with a token or key that is not valid here, and why.
+
+    The request is let in, since an application may use the header for what it likes; whoever asks
+    who that is gets this error.
+    """
+
+    code: str
+    sentence: str
+
+
 class User(msgspec.Struct, frozen=True, tag=True):
     """A user whose token was verified."""
 
@@ -144,12 +155,18 @@ class Admin(msgspec.Struct, frozen=True, tag=True):
             raise PermissionDenied(msg)
 
 
-Identity: TypeAlias = Anonymous | User | Admin
+Identity: TypeAlias = Anonymous | User | Admin | Unverified
 
 
 def user_of(identity: Identity) -> UserIdentity | None:
-    """Return the user that functions see."""
+    """Return the user that functions see.
+
+    Raises:
+        IdentityUnverified: nobody knows.
+    """
     match identity:
+        case Unverified(code=code, sentence=sentence):
+            raise IdentityUnverified(sentence, code=code)
         case Anonymous():
             return None
         case User(user):
@@ -160,5 +177,7 @@ def user_of(identity: Identity) -> UserIdentity | None:
 
 def identity_key(identity: Identity) -> str:
     """Return a text that is equal for identities that functions cannot tell apart."""
+    if isinstance(identity, Unverified):
+        return f"unverified {identity.code} {identity.sentence}"
     user = user_of(identity)
     return "" if user is None else pack(canonical(user.to_dict())).hex()

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from camber import limits
 from camber.errors import ActionLost, FeatureUnavailable, Overloaded, RequestError
@@ -19,11 +20,13 @@ from camber.functions.loading import LoadError
 from camber.host import Host
 from camber.runtime import frames
 from camber.runtime.actions import FunctionRunner
+from camber.runtime.exchanges import ServerEnd, too_many_requests
 from camber.runtime.executor import FunctionCall, Progress
-from camber.runtime.frames import FromExecutor, LoopStatus
+from camber.runtime.frames import FromExecutor, LoopStatus, ToExecutor
+from camber.runtime.http_requests import Exchange, HttpRequest
 from camber.runtime.processes import ExecutorEnded, ExecutorProcess, Launcher, Output, ended
 from camber.runtime.program import Role
-from camber.runtime.results import ActionResult
+from camber.runtime.results import ActionResult, HttpResult
 from camber.values.timestamp import Timestamp
 
 _log = logging.getLogger("camber.executors")
@@ -45,8 +48,10 @@ class CatalogClock(Protocol):
 class _Job:
     call: FunctionCall
     progress: Progress
-    done: asyncio.Future[ActionResult]
+    done: asyncio.Future[Any]
     since: float
+    #: Of an HTTP request, to whom it is answered.
+    client: ServerEnd | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -83,6 +88,8 @@ class ActionPool:
         self._idle = asyncio.Event()
         self._idle.set()
         self._running = 0
+        #: Of those, HTTP requests.
+        self._answering = 0
         #: Processes that have ended without being told to.
         self.losses = 0
         self._losing: set[asyncio.Task[None]] = set()
@@ -103,6 +110,50 @@ class ActionPool:
             Overloaded: no process takes it.
             FeatureUnavailable: no process can be started.
         """
+        result: ActionResult = await self._run(
+            call,
+            progress,
+            lambda id_: frames.RunAction(id=id_, call=call, catalog_since=self._catalog_since()),
+            None,
+        )
+        return result
+
+    async def answer(
+        self, call: FunctionCall, request: HttpRequest, exchange: Exchange, progress: Progress
+    ) -> HttpResult:
+        """Answer an HTTP request; return when its action has ended and all is with the client.
+
+        Raises:
+            ActionLost: its process was lost with it; the response may have begun.
+            Overloaded: no process takes it, or there are too many.
+            FeatureUnavailable: no process can be started.
+        """
+        if self._answering >= limits.http_actions_in_flight_max:
+            raise too_many_requests(call)
+        client = ServerEnd(self._host, exchange)
+        self._answering += 1
+        try:
+            result: HttpResult = await self._run(
+                call,
+                progress,
+                lambda id_: frames.RunHttpAction(
+                    id=id_, call=call, request=request, catalog_since=self._catalog_since()
+                ),
+                client,
+            )
+            await client.end()
+            return result
+        finally:
+            self._answering -= 1
+            client.abandon()
+
+    async def _run(
+        self,
+        call: FunctionCall,
+        progress: Progress,
+        message: Callable[[int], ToExecutor],
+        client: ServerEnd | None,
+    ) -> Any:
         if self._is_closed:
             raise FeatureUnavailable("the release does not run any more; try again")
         self._running += 1
@@ -111,14 +162,12 @@ class ActionPool:
         try:
             seat = await self._seat_for(call)
             id_ = next(self._ids)
-            job = _Job(
-                call, progress, asyncio.get_running_loop().create_future(), self._host.monotonic()
-            )
-            seat.process.send(
-                frames.RunAction(id=id_, call=call, catalog_since=self._catalog_since())
-            )
-            seat.jobs[id_] = job
-            return await job.done
+            done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            seat.process.send(message(id_))
+            seat.jobs[id_] = _Job(call, progress, done, self._host.monotonic(), client)
+            if client is not None:
+                client.begin(id_, seat.process.send)
+            return await done
         finally:
             self._running -= 1
             self._settle()
@@ -166,6 +215,11 @@ class ActionPool:
     def in_flight(self) -> int:
         """Return how many actions run or wait."""
         return self._running
+
+    @property
+    def answering(self) -> int:
+        """Return how many of them answer HTTP requests."""
+        return self._answering
 
     @property
     def pids(self) -> list[int]:
@@ -247,7 +301,7 @@ class ActionPool:
         if seat is None:
             return
         match message:
-            case frames.ActionDone(id=id_):
+            case frames.ActionDone(id=id_) | frames.HttpDone(id=id_):
                 job = seat.jobs.pop(id_)
                 if not job.done.done():
                     job.done.set_result(message.result)
@@ -257,6 +311,11 @@ class ActionPool:
                 if not job.done.done():
                     job.done.set_exception(frames.request_error(message.error))
                 self._settle()
+            case frames.Said(id=id_) | frames.Taken(id=id_):
+                if id_ in seat.jobs:
+                    client = seat.jobs[id_].client
+                    assert client is not None
+                    client.received(message)
             case frames.Progressed(id=id_):
                 if id_ in seat.jobs:
                     seat.jobs[id_].progress(message.line)

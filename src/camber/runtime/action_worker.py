@@ -15,11 +15,11 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from camber import limits
 from camber.engine.catalog import Catalog
@@ -32,9 +32,12 @@ from camber.functions.logs import LogLine
 from camber.host import Host
 from camber.runtime import frames
 from camber.runtime.actions import THREADS_MAX, ActionRunner
+from camber.runtime.exchanges import ActionEnd
 from camber.runtime.executor import FunctionCall
 from camber.runtime.failures import FailureTexts
 from camber.runtime.frames import FrameBuffer, FromExecutor, LoopStatus, ToExecutor
+from camber.runtime.http_actions import HttpRunner
+from camber.runtime.lifespans import Lifespans
 from camber.runtime.results import Failure
 from camber.values.timestamp import Timestamp
 
@@ -44,6 +47,8 @@ _log = logging.getLogger("camber.executor")
 _STACK_BYTES: Final = 1024 * 1024
 #: Between two reports on the loop.
 _REPORT_S: Final = 0.5
+#: What lifespans of mounted applications have to end in, beyond the grace of actions, in seconds.
+_LAST_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,9 @@ class ActionWorker(asyncio.Protocol):
         self._runner = ActionRunner(
             host=host, reading=self, texts=texts, runner=self, threads=self._threads
         )
+        self._http = HttpRunner(actions=self._runner, lifespans=Lifespans(host))
+        #: The requests that are being answered.
+        self._ends: dict[int, ActionEnd] = {}
         self._buffer = FrameBuffer()
         self._transport: asyncio.Transport | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,6 +100,7 @@ class ActionWorker(asyncio.Protocol):
         self._thread = threading.get_ident()
         connection.setblocking(False)  # noqa: FBT003  # its own signature
         await self._loop.create_connection(lambda: self, sock=connection)
+        self._http.start_lifespans(self._application)
         await self._ended.wait()
 
     # The socket.
@@ -119,11 +128,14 @@ class ActionWorker(asyncio.Protocol):
         match message:
             case frames.RunAction():
                 self._catalog_since = message.catalog_since
-                task = asyncio.get_running_loop().create_task(
-                    self._run(message), name=message.call.path
-                )
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._start(message.call.path, self._run(message))
+            case frames.RunHttpAction():
+                self._catalog_since = message.catalog_since
+                end = self._ends[message.id] = ActionEnd(message.id, self._send)
+                self._start(message.call.path, self._answer(message, end))
+            case frames.Heard(id=id_) | frames.Taken(id=id_):
+                if id_ in self._ends:
+                    self._ends[id_].received(message)
             case frames.Called(id=id_):
                 self._catalog_since = message.catalog_since
                 waiting = self._calls.pop(id_, None)
@@ -140,6 +152,12 @@ class ActionWorker(asyncio.Protocol):
                 msg = f"a process for actions was sent {type(message).__name__}"
                 raise AssertionError(msg)
 
+    def _start(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        # Named by what it runs: a loop that stands still is told by it.
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _run(self, message: frames.RunAction) -> None:
         try:
             result = await self._runner.run(
@@ -152,6 +170,23 @@ class ActionWorker(asyncio.Protocol):
         except Exception:  # noqa: BLE001
             _log.exception("%s met a bug", message.call.path)
             self._raised(message.id, RequestError("the server failed; its output says why"))
+
+    async def _answer(self, message: frames.RunHttpAction, end: ActionEnd) -> None:
+        try:
+            result = await self._http.run(
+                message.call,
+                message.request,
+                self._application,
+                end,
+                lambda line: self._progress(message.id, line),
+            )
+            self._send(frames.HttpDone(id=message.id, result=result))
+        # As above.
+        except Exception:  # noqa: BLE001
+            _log.exception("%s met a bug", message.call.path)
+            self._raised(message.id, RequestError("the server failed; its output says why"))
+        finally:
+            del self._ends[message.id]
 
     def _progress(self, id_: int, line: LogLine) -> None:
         progressed = frames.Progressed(id=id_, line=line)
@@ -172,6 +207,7 @@ class ActionWorker(asyncio.Protocol):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
+        await self._http.lifespans.close(min(limits.lifespan_end_s_max, grace_s + _LAST_S))
         assert self._transport is not None
         # Written out before it is closed.
         self._transport.close()

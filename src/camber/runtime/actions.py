@@ -13,6 +13,7 @@ from camber.engine.catalog import TableNumbers, tables_of
 from camber.errors import ActionLost, AppError, DeveloperError, FunctionError, RequestError
 from camber.functions.calls import Callee
 from camber.functions.contexts import ActionCtx, Auth, SyncActionCtx
+from camber.functions.current import Contexts, running
 from camber.functions.definition import Function, FunctionKind
 from camber.functions.environment import Environment
 from camber.functions.loading import Application
@@ -33,6 +34,12 @@ from camber.runtime.results import ActionResult, Failure
 from camber.runtime.scheduling import ActionSchedules
 from camber.schema.plan import TableNames
 from camber.values.packed import unpack
+
+
+class BlockingCall(DeveloperError):
+    """A call that blocks, where it would stop all that runs."""
+
+    code = "BlockingCall"
 
 
 class FunctionRunner(Protocol):
@@ -107,7 +114,7 @@ class ActionRunner:
                 async with time_limit:
                     result = await self._invoke(application, function, keywords, call, log)
         except asyncio.CancelledError:
-            reason = "the server is ending" if _is_being_cancelled() else "it cancelled itself"
+            reason = "the server is ending" if is_being_cancelled() else "it cancelled itself"
             lost = ActionLost(
                 f"{call.path} was cancelled: {reason}. It may have done part of its work"
             )
@@ -115,7 +122,8 @@ class ActionRunner:
         # Whatever user code raises is its failure, SystemExit too: it must not end the server.
         except BaseException as error:  # noqa: BLE001
             if time_limit.expired():
-                return self._result(None, self._out_of_time(call), log)
+                late = self.texts.refused(self.out_of_time(call), call.request_id)
+                return self._result(None, late, log)
             return self._result(None, self.texts.thrown(error, call.request_id), log)
         try:
             packed = encoded_result(function, result, self.names(call.component))
@@ -127,17 +135,40 @@ class ActionRunner:
         """Return the tables that a component has now."""
         return tables_of(self.reading.catalog, component)
 
-    def _out_of_time(self, call: FunctionCall) -> Failure:
-        late = ActionLost(
+    def out_of_time(self, call: FunctionCall) -> ActionLost:
+        """Return what is told of an action that has had its time."""
+        return ActionLost(
             f"{call.path} has run for {limits.action_s_max:.0f} s, the most for one action. "
             "Split the work over several actions",
             code="ActionTimeout",
         )
-        return self.texts.refused(late, call.request_id)
 
     def _result(self, value: bytes | None, failure: Failure | None, log: Log) -> ActionResult:
         lines = self.texts.log_lines(log.texts)
         return ActionResult(value=value, failure=failure, log_lines=lines)
+
+    def contexts(self, application: Application, call: FunctionCall, log: Log) -> Contexts:
+        """Return what an action is given, by the kind of function that it is."""
+        component = application.in_component(call.component)
+        assert component is not None, f"{call.component} was admitted"
+        auth = Auth(component.no_identity if call.component else lambda: user_of(call.identity))
+        env = Environment(self._variable)
+        loop = asyncio.get_running_loop()
+        calls = _Calls(self, application, component, call, log, loop)
+        schedules = ActionSchedules(
+            host=self.host,
+            reading=self.reading,
+            runner=self.runner,
+            application=application,
+            component=component,
+            call=call,
+            log=log,
+            loop=loop,
+        )
+        return Contexts(
+            awaiting=ActionCtx(auth=auth, env=env, log=log, calls=calls, schedules=schedules),
+            blocking=SyncActionCtx(auth=auth, env=env, log=log, calls=calls, schedules=schedules),
+        )
 
     async def _invoke(
         self,
@@ -147,32 +178,16 @@ class ActionRunner:
         call: FunctionCall,
         log: Log,
     ) -> Any:
-        component = application.in_component(call.component)
-        assert component is not None, f"{call.component} was admitted"
-        auth = Auth(component.no_identity if call.component else lambda: user_of(call.identity))
-        env = Environment(self._variable)
-        calls = _Calls(self, application, component, call, log, asyncio.get_running_loop())
-        schedules = ActionSchedules(
-            host=self.host,
-            reading=self.reading,
-            runner=self.runner,
-            application=application,
-            component=component,
-            call=call,
-            log=log,
-            loop=asyncio.get_running_loop(),
-        )
+        contexts = self.contexts(application, call, log)
         if function.is_async:
-            context = ActionCtx(auth=auth, env=env, log=log, calls=calls, schedules=schedules)
-            return await function.handler(context, **keywords)
-        blocking = SyncActionCtx(auth=auth, env=env, log=log, calls=calls, schedules=schedules)
-        loop = asyncio.get_running_loop()
+            with running(contexts):
+                return await function.handler(contexts.awaiting, **keywords)
 
         def run() -> Any:
-            with capturing(log):
-                return function.handler(blocking, **keywords)
+            with capturing(log), running(contexts):
+                return function.handler(contexts.blocking, **keywords)
 
-        return await loop.run_in_executor(self.threads, run)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, run)
 
     def _variable(self, name: str) -> str | None:
         return self.reading.variable(name)
@@ -208,6 +223,13 @@ class _Calls:
         return resolve(self.application, self.component, callee).handle
 
     def block(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        if asyncio._get_running_loop() is self.loop:  # noqa: SLF001  # None where there is none
+            coroutine.close()
+            msg = (
+                "a blocking call on the event loop of actions would wait for itself: await the "
+                "methods of an ActionCtx there"
+            )
+            raise BlockingCall(msg)
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
     async def _call(
@@ -246,7 +268,8 @@ class _Calls:
         return function.returns.decode(unpack(completed.value), self.actions.names(component))
 
 
-def _is_being_cancelled() -> bool:
+def is_being_cancelled() -> bool:
+    """Return whether somebody else has cancelled the task that runs."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

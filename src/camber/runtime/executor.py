@@ -20,7 +20,9 @@ from camber.functions.logs import LogLine
 from camber.identity.identity import Identity
 from camber.measures import Gauge
 from camber.occ.read_set import ReadSet
-from camber.runtime.results import ActionResult, Failure, QueryResult, Run
+from camber.runtime.http_requests import Exchange, HttpRequest
+from camber.runtime.release import Routes
+from camber.runtime.results import ActionResult, Failure, HttpResult, QueryResult, Run
 from camber.values.timestamp import Timestamp
 
 
@@ -150,6 +152,22 @@ class Executor(Protocol):
 
     async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
         """Run an action to its end; tell `progress` each line as it is logged."""
+
+    async def http_action(
+        self, call: FunctionCall, request: HttpRequest, exchange: Exchange, progress: Progress
+    ) -> HttpResult:
+        """Answer an HTTP request by the release that serves; return when its action has ended.
+
+        Raises:
+            Overloaded: there are too many at once.
+        """
+
+    def routes(self) -> Routes:
+        """Return the HTTP routes of the release that serves.
+
+        Raises:
+            FeatureUnavailable: nothing has been pushed yet.
+        """
 
     @property
     def gauges(self) -> Sequence[Gauge]:

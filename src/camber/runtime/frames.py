@@ -25,8 +25,9 @@ from camber.runtime.executor import (
     QueryExecuted,
     SessionRequest,
 )
+from camber.runtime.http_requests import HttpRequest
 from camber.runtime.release import TableCheck
-from camber.runtime.results import ActionResult, Failure, QueryResult, Run
+from camber.runtime.results import ActionResult, Failure, HttpResult, QueryResult, Run
 from camber.storage.store import DocumentChange
 from camber.values.packed import ext_hook
 from camber.values.timestamp import Timestamp
@@ -136,6 +137,29 @@ class RunAction(_Message, frozen=True):
     id: int
     call: FunctionCall
     catalog_since: Timestamp
+
+
+class RunHttpAction(_Message, frozen=True):
+    """Answer an HTTP request; what is said of it meanwhile has its id. Answered by `HttpDone`."""
+
+    id: int
+    call: FunctionCall
+    request: HttpRequest
+    catalog_since: Timestamp
+
+
+class Heard(_Message, frozen=True):
+    """The client of a request has sent something, or is gone: an ASGI message."""
+
+    id: int
+    message: dict[str, Any]
+
+
+class Taken(_Message, frozen=True):
+    """So many bytes of what was said of a request have got to where they go. Both ways."""
+
+    id: int
+    size: int
 
 
 class Called(_Message, frozen=True):
@@ -253,6 +277,20 @@ class ActionDone(_Message, frozen=True):
     result: ActionResult
 
 
+class HttpDone(_Message, frozen=True):
+    """An HTTP action that has ended."""
+
+    id: int
+    result: HttpResult
+
+
+class Said(_Message, frozen=True):
+    """An HTTP action sends something to its client: an ASGI message."""
+
+    id: int
+    message: dict[str, Any]
+
+
 class Progressed(_Message, frozen=True):
     """A running action has logged a line."""
 
@@ -284,6 +322,9 @@ ToExecutor: TypeAlias = (
     | RunDescription
     | Forget
     | RunAction
+    | RunHttpAction
+    | Heard
+    | Taken
     | Called
     | CallRaised
     | Stop
@@ -298,6 +339,9 @@ FromExecutor: TypeAlias = (
     | CheckDone
     | DescriptionDone
     | ActionDone
+    | HttpDone
+    | Said
+    | Taken
     | Progressed
     | Call
     | LoopStatus

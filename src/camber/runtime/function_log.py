@@ -30,10 +30,10 @@ from camber.errors import RequestError
 from camber.functions.definition import FunctionKind
 from camber.functions.logs import LogLine
 from camber.host import Host
-from camber.identity.identity import Admin, Anonymous, Identity, User
+from camber.identity.identity import Admin, Anonymous, Identity, Unverified, User
 from camber.measures import SECONDS, Histogram
 from camber.runtime.executor import FunctionCall, Origin
-from camber.runtime.results import Failure, QueryResult, Request, Run
+from camber.runtime.results import Failure, HttpResult, QueryResult, Request, Run
 from camber.tracing import Tracing
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     return_bytes: int
     retries: int
     conflict: Conflict | None
+    #: What an HTTP action has answered; None if nothing, and for all else.
+    status: int | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -413,12 +415,26 @@ class Execution:
         else:
             self._complete(Outcome.FAILURE, failure.full_text, run, 0)
 
+    def answered(self, result: HttpResult) -> None:
+        """Note the end of an HTTP action."""
+        failure = result.failure
+        outcome = Outcome.SUCCESS if failure is None else Outcome.FAILURE
+        error = None if failure is None else failure.full_text
+        self._complete(outcome, error, _NOTHING_RAN, result.sent_bytes, result.status)
+
     def raised(self, error: BaseException) -> None:
         """Note that the server could not run or commit the function."""
         told = str(error) if isinstance(error, RequestError) else _BUG
         self._complete(Outcome.ERROR, told, _NOTHING_RAN, 0)
 
-    def _complete(self, outcome: Outcome, error: str | None, run: Run, return_bytes: int) -> None:
+    def _complete(
+        self,
+        outcome: Outcome,
+        error: str | None,
+        run: Run,
+        return_bytes: int,
+        status: int | None = None,
+    ) -> None:
         self._flush()
         call, log = self.call, self._log
         if call.path.startswith("_"):
@@ -450,6 +466,7 @@ class Execution:
                 return_bytes=return_bytes,
                 retries=self.retries,
                 conflict=self.conflict,
+                status=status,
             )
         )
 
@@ -550,7 +567,7 @@ def _key_of(entry: Entry) -> int:
 
 def _identity_type(identity: Identity) -> str:
     match identity:
-        case Anonymous():
+        case Anonymous() | Unverified():
             return "unknown"
         case User():
             return "user"

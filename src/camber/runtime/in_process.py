@@ -24,8 +24,11 @@ from camber.runtime.executor import (
     SessionRequest,
 )
 from camber.runtime.failures import FailureTexts
+from camber.runtime.http_requests import Exchange, HttpRequest
+from camber.runtime.in_process_http import InProcessHttp
 from camber.runtime.invocation import Serving, application_of, find
-from camber.runtime.results import ActionResult
+from camber.runtime.release import Routes
+from camber.runtime.results import ActionResult, HttpResult
 from camber.runtime.transactions import TransactionRunner
 from camber.values.timestamp import Timestamp
 
@@ -59,6 +62,9 @@ class InProcessExecutor:
             runner=_OnLoop(runner, asyncio.get_running_loop()),
             threads=self._threads,
         )
+        self._http = InProcessHttp(
+            host=engine.host, actions=self._actions, thread=self._action_thread
+        )
 
     async def query(self, call: FunctionCall, ts: Timestamp) -> QueryExecuted:
         """Run a query at exactly `ts`."""
@@ -87,6 +93,19 @@ class InProcessExecutor:
             application = application_of(self._releases.serving(transaction))
         return await self._action_thread.run(self._actions.run(call, application, tell))
 
+    async def http_action(
+        self, call: FunctionCall, request: HttpRequest, exchange: Exchange, progress: Progress
+    ) -> HttpResult:
+        """Answer an HTTP request; tell `progress` each line as it is logged."""
+        with closing(self._engine.begin(call.path)) as transaction:
+            application = application_of(self._releases.serving(transaction))
+        return await self._http.answer(call, application, request, exchange, progress)
+
+    def routes(self) -> Routes:
+        """Return the HTTP routes of the release that serves."""
+        with closing(self._engine.begin("which route")) as transaction:
+            return self._releases.serving(transaction).routes
+
     @property
     def gauges(self) -> Sequence[Gauge]:
         """Return nothing: its threads are always there."""
@@ -100,6 +119,7 @@ class InProcessExecutor:
 
     async def close(self) -> None:
         """End the threads; actions that still run are cancelled."""
+        await self._http.close()
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:

@@ -35,11 +35,12 @@ from camber.runtime.executor import (
 )
 from camber.runtime.failures import FailureTexts
 from camber.runtime.frames import Moment
+from camber.runtime.http_requests import Exchange, HttpRequest
 from camber.runtime.invocation import Serving, find
 from camber.runtime.process_release import ProcessRelease
 from camber.runtime.processes import Launcher
-from camber.runtime.release import LoadedRelease
-from camber.runtime.results import ActionResult, QueryResult
+from camber.runtime.release import LoadedRelease, Routes
+from camber.runtime.results import ActionResult, HttpResult, QueryResult
 from camber.runtime.transaction_pool import TransactionPool
 from camber.runtime.transactions import TransactionRunner, system_query_of
 from camber.storage.index_ids import by_id_index
@@ -176,6 +177,21 @@ class ProcessExecutor:
             failure = self._texts.refused(error, call.request_id)
             return ActionResult(value=None, failure=failure, log_lines=())
 
+    async def http_action(
+        self, call: FunctionCall, request: HttpRequest, exchange: Exchange, progress: Progress
+    ) -> HttpResult:
+        """Answer an HTTP request; tell `progress` each line as it is logged."""
+        release = self._release_at(self._engine.newest_ts)
+        try:
+            return await release.http_action(call, request, exchange, progress)
+        except ActionLost as error:
+            failure = self._texts.refused(error, call.request_id)
+            return HttpResult(status=None, failure=failure)
+
+    def routes(self) -> Routes:
+        """Return the HTTP routes of the release that serves."""
+        return self._release_at(self._engine.newest_ts).routes
+
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none."""
         release = self._release_at(self._engine.newest_ts)
@@ -194,6 +210,12 @@ class ProcessExecutor:
         return [
             *_pool_gauges("transactions", lambda: [each.transactions for each in open_.values()]),
             *_pool_gauges("actions", lambda: [each.actions for each in open_.values()]),
+            Gauge(
+                name="camber_http_actions_running",
+                description="HTTP requests that actions answer, or that wait for a process.",
+                labels={},
+                read=lambda: sum(each.actions.answering for each in open_.values()),
+            ),
         ]
 
     async def close(self) -> None:

@@ -21,9 +21,10 @@ from camber.runtime.executor import (
 )
 from camber.runtime.fair_queue import Lane
 from camber.runtime.frames import Moment
+from camber.runtime.http_requests import Exchange, HttpRequest
 from camber.runtime.processes import ExecutorProcess
-from camber.runtime.release import TableCheck
-from camber.runtime.results import ActionResult
+from camber.runtime.release import TableCheck, routes_of
+from camber.runtime.results import ActionResult, HttpResult
 from camber.runtime.transaction_pool import TransactionPool
 
 R = TypeVar("R")
@@ -38,7 +39,8 @@ class ProcessRelease:
         self.analysis = analysis
         self.transactions = transactions
         self.actions = actions
-        self._has_actions = any(
+        self.routes = routes_of(analysis)
+        self._has_actions = self.routes is not None or any(
             function.kind is FunctionKind.ACTION
             for declared in analysis.everywhere().values()
             for function in declared.functions.values()
@@ -104,6 +106,12 @@ class ProcessRelease:
     async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
         """Run an action to its end; tell `progress` each line as it is logged."""
         return await self.actions.run(call, progress)
+
+    async def http_action(
+        self, call: FunctionCall, request: HttpRequest, exchange: Exchange, progress: Progress
+    ) -> HttpResult:
+        """Answer an HTTP request; tell `progress` each line as it is logged."""
+        return await self.actions.answer(call, request, exchange, progress)
 
     async def check(
         self, table: str, documents: Sequence[bytes], numbers: Mapping[str, int]

@@ -6,11 +6,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from camber.errors import CamberError
-from camber.functions.analysis import Analysis, analyse
+from camber.functions.analysis import Analysis, ServedRoute, analyse
 from camber.functions.loading import Application
+from camber.functions.routing import RouteTable
 from camber.values.packed import unpack
 
 R = TypeVar("R")
@@ -35,12 +36,26 @@ class TableCheck:
     lacking: Mapping[str, int] = field(default_factory=dict)
 
 
+#: The HTTP routes of a release; None where it does not answer HTTP at all.
+Routes: TypeAlias = RouteTable[ServedRoute] | None
+
+
+def routes_of(analysis: Analysis) -> Routes:
+    """Return the routes that a release declares, ready to be looked up."""
+    served = analysis.served_routes()
+    return None if served is None else RouteTable(served)
+
+
 class LoadedRelease(Protocol):
     """A release that can run. Whoever loaded it closes it, or pushes it: a push takes care of it."""
 
     @property
     def analysis(self) -> Analysis:
         """Return what the release declares."""
+
+    @property
+    def routes(self) -> Routes:
+        """Return its HTTP routes."""
 
     async def check(
         self, table: str, documents: Sequence[bytes], numbers: Mapping[str, int]
@@ -70,6 +85,7 @@ class InProcessRelease:
     def __init__(self, application: Application) -> None:
         self.application = application
         self.analysis = analyse(application)
+        self.routes = routes_of(self.analysis)
 
     async def check(
         self, table: str, documents: Sequence[bytes], numbers: Mapping[str, int]

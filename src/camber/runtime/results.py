@@ -215,3 +215,15 @@ class ActionResult:
     failure: Failure | None
     log_lines: tuple[str, ...]
     run: Run = Run()
+
+
+class HttpResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How an HTTP action ended: what it has answered, or its failure.
+
+    `status` is None if it failed before it had answered anything. One that failed later has a
+    response that is cut off.
+    """
+
+    status: int | None
+    failure: Failure | None
+    sent_bytes: int = 0

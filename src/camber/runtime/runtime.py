@@ -16,10 +16,12 @@ from camber.measures import Gauge
 from camber.runtime.actions import FunctionRunner
 from camber.runtime.executor import Executor, FunctionCall, SessionRequest
 from camber.runtime.function_log import FunctionLog
+from camber.runtime.http_requests import Exchange, HttpRequest
 from camber.runtime.mutations import Mutations
 from camber.runtime.permissions import check_permission
 from camber.runtime.queries import Queries
-from camber.runtime.results import ActionResult, Failure, MutationResult, QueryResult
+from camber.runtime.release import Routes
+from camber.runtime.results import ActionResult, Failure, HttpResult, MutationResult, QueryResult
 from camber.runtime.scheduling import carry_out, is_scheduling
 from camber.tracing import Tracing
 from camber.values.timestamp import Timestamp
@@ -93,6 +95,33 @@ class Runtime:
         execution.ended(result.run, result.failure, len(result.value or b""))
         return result
 
+    async def http_action(
+        self, call: FunctionCall, request: HttpRequest, exchange: Exchange
+    ) -> HttpResult:
+        """Answer an HTTP request; return when its action has ended and all is with the client.
+
+        Nobody is kept from it by a key: routes are public.
+        """
+        call = replace(call, execution_id=self._new_execution_id())
+        execution = self.log.begin(call, FunctionKind.HTTP_ACTION)
+        try:
+            result = await self.executor.http_action(
+                execution.call, request, exchange, execution.progress
+            )
+        except Exception as error:
+            execution.raised(error)
+            raise
+        execution.answered(result)
+        return result
+
+    def routes(self) -> Routes:
+        """Return the HTTP routes of the release that serves.
+
+        Raises:
+            FeatureUnavailable: nothing has been pushed yet.
+        """
+        return self.executor.routes()
+
     async def run(self, call: FunctionCall, kind: FunctionKind) -> Done:
         """Run a function as `kind` and return what came out."""
         if is_scheduling(call):
@@ -109,6 +138,8 @@ class Runtime:
             case FunctionKind.ACTION:
                 acted = await self.action(call)
                 return Done(value=acted.value, failure=acted.failure, log_lines=acted.log_lines)
+            case FunctionKind.HTTP_ACTION:
+                raise AssertionError("nobody calls an HTTP action by name")
             case _:
                 assert_never(kind)
 

@@ -191,7 +191,7 @@ class AdminApi:
                 "release": None if not releases else _release_json(releases[0]),
                 "newestTimestamp": str(transaction.begin_ts),
                 "functions": len(release.analysis.functions),
-                "httpRoutes": len(release.analysis.routes),
+                "httpRoutes": len(release.analysis.routes or ()),
                 "tables": [
                     {
                         "name": table.name,

@@ -13,7 +13,8 @@ from starlette.websockets import WebSocket
 
 from camber.deployment.deploying import Deployer
 from camber.deployment.deployment import Deployment
-from camber.errors import BadRequest, RequestError
+from camber.errors import RequestError
+from camber.functions.http_router import METHODS
 from camber.server.admin_api import AdminApi
 from camber.server.asgi_connection import AsgiConnection
 from camber.server.client_version import (
@@ -32,6 +33,7 @@ from camber.server.metrics import Metrics
 from camber.server.metrics_api import MetricsApi
 from camber.server.openapi import OpenApi
 from camber.server.request_spans import RequestSpans
+from camber.server.site import BELOW_API, Site, SiteBelow
 from camber.server.static_files import StaticFiles
 from camber.server.streaming_export_api import StreamingExportApi
 from camber.server.streaming_import_api import StreamingImportApi
@@ -55,6 +57,7 @@ def api_application(
     metrics = Metrics()
     drain = drain or Drain(deployment.host)
     sockets = _Sockets(deployment, metrics, drain)
+    site = SiteBelow(Site(deployment, drain), BELOW_API)
     routes: list[BaseRoute] = [
         Route(HEALTH_PATH, _health(deployment, drain)),
         *HttpApi(deployment).routes(),
@@ -65,30 +68,28 @@ def api_application(
         *StreamingExportApi(deployment).routes(),
         *StreamingImportApi(deployment).routes(),
         *LogApi(deployment).routes(),
+        Route(f"{BELOW_API}/{{path:path}}", site.respond, methods=[*METHODS, "HEAD"]),
+        WebSocketRoute(f"{BELOW_API}/{{path:path}}", site.serve),
         WebSocketRoute("/api/sync", sockets.unversioned),
         WebSocketRoute("/api/{version}/sync", sockets.versioned),
     ]
     if static is None:
         routes.append(Route("/", _alive))
-    routes += OpenApi(routes).routes()
+    routes += OpenApi(routes, deployment).routes()
     if static is not None:
         routes.append(Route("/{path:path}", StaticFiles(static).respond, methods=["GET"]))
     # HTTP actions answer for themselves.
-    application = Dispatch(routes, own_origins="/http/")
+    return _traced(Dispatch(routes, own_origins=f"{BELOW_API}/"), deployment)
+
+
+def site_application(deployment: Deployment, *, drain: Drain | None = None) -> ASGIApp:
+    """Return what is served on the site port: HTTP actions, at the root."""
+    return _traced(Site(deployment, drain or Drain(deployment.host)), deployment)
+
+
+def _traced(application: ASGIApp, deployment: Deployment) -> ASGIApp:
     tracing = deployment.tracing
     return application if tracing is None else RequestSpans(application, tracing=tracing)
-
-
-def site_application(deployment: Deployment) -> ASGIApp:
-    """Return what is served on the site port: HTTP actions, which are not built yet."""
-    del deployment
-
-    async def not_built(request: Request) -> Response:
-        del request
-        raise BadRequest("HTTP actions are not built yet", code="NotImplemented")
-
-    methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-    return Dispatch([Route("/{path:path}", not_built, methods=methods)], own_origins="/")
 
 
 def _health(deployment: Deployment, drain: Drain) -> Callable[[Request], Awaitable[Response]]:

@@ -38,6 +38,12 @@ class Whole:
     schema: Schema
 
 
+class Untold(Enum):
+    """An answer that nobody here knows."""
+
+    ANYTHING = "anything"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
     """One route. An `answer` is JSON of a schema, text or bytes of a media type, or empty.
@@ -47,7 +53,7 @@ class Described:
 
     summary: str
     access: Access
-    answer: Schema | Whole | str | None = ""
+    answer: Schema | Whole | Untold | str | None = ""
     body: Schema | Whole | None = None
     query: Mapping[str, Schema] = field(default_factory=dict)
     required: tuple[str, ...] = ()
@@ -179,6 +185,13 @@ def _not_built(what: str) -> Described:
     )
 
 
+#: Any route of the application's: the document has those that it declares, too.
+HTTP_ACTION: Final = Described(
+    summary="An HTTP action, or an application that is mounted on the site.",
+    access=Access.OPEN,
+    answer=Untold.ANYTHING,
+)
+
 _ANY_METHOD: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _CALLS: Final = {
@@ -259,7 +272,7 @@ _STATE: Final = {
         failures=("400",),
     ),
     **{f"{each} /api/storage/{{path:path}}": _not_built("Stored files") for each in _ANY_METHOD},
-    **{f"{each} /http/{{path:path}}": _not_built("HTTP actions") for each in _ANY_METHOD},
+    **{f"{each} /http/{{path:path}}": HTTP_ACTION for each in _ANY_METHOD},
 }
 
 # Releases.

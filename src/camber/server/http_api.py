@@ -74,7 +74,6 @@ class HttpApi:
             Route("/api/run/{path:path}", self._run, methods=["POST"]),
             Route("/api/debug_event", self._debug_event, methods=["POST"]),
             Route("/api/storage/{path:path}", _not_built("file storage"), methods=_ANY),
-            Route("/http/{path:path}", _not_built("HTTP actions"), methods=_ANY),
         ]
 
     # Calls.

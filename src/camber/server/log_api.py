@@ -35,6 +35,7 @@ _KIND = {
     FunctionKind.QUERY: "Query",
     FunctionKind.MUTATION: "Mutation",
     FunctionKind.ACTION: "Action",
+    FunctionKind.HTTP_ACTION: "HttpAction",
 }
 
 Wanted = Callable[[Entry], bool]
@@ -156,7 +157,7 @@ def entry_json(entry: Entry, log: FunctionLog) -> dict[str, Any]:
                 "parentExecutionId": entry.parent_execution_id,
                 "executionTime": entry.duration_s,
                 "userExecutionTime": entry.user_s,
-                "success": None,
+                "success": None if entry.status is None else {"status": str(entry.status)},
                 "error": entry.error,
                 "usageStats": _usage(entry.usage),
                 "returnBytes": float(entry.return_bytes),

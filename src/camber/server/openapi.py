@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from dataclasses import replace
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from camber.deployment.deployment import Deployment
+from camber.functions.analysis import Analysis, ServedRoute
+from camber.functions.routing import ANY_METHOD, is_prefix, shape_of
 from camber.identity.operations import Operation
-from camber.server.described import DESCRIBED, Access, Described, Schema, Whole
+from camber.server.described import DESCRIBED, HTTP_ACTION, Access, Described, Schema, Untold, Whole
 from camber.server.errors import json_response
+from camber.server.site import BELOW_API
 from camber.values.wire import encode_json
 from camber.version import VERSION
 
@@ -56,11 +60,14 @@ _FAILURE_TEXT: Final = {
 
 
 class OpenApi:
-    """Publishes the document of some routes, and of its own."""
+    """Publishes the document of some routes, of its own, and of the serving release's."""
 
-    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+    def __init__(self, routes: Iterable[BaseRoute], deployment: Deployment) -> None:
         self._own = Route(PATH, self._respond, methods=["GET"])
         self._routes = [*routes, self._own]
+        self._deployment = deployment
+        #: The newest document, and what it is of.
+        self._made: tuple[Analysis | None, bytes] | None = None
 
     def routes(self) -> list[BaseRoute]:
         """Return the route of the document."""
@@ -68,15 +75,20 @@ class OpenApi:
 
     async def _respond(self, request: Request) -> Response:
         del request
-        return json_response(self._document)
+        newest = self._deployment.releases.newest
+        analysis = None if newest is None else newest.analysis
+        if self._made is None or self._made[0] is not analysis:
+            actions = () if analysis is None else analysis.served_routes() or ()
+            document = encode_json(openapi_document(self._routes, actions))
+            self._made = (analysis, document)
+        return json_response(self._made[1])
 
-    @cached_property
-    def _document(self) -> bytes:
-        return encode_json(openapi_document(self._routes))
 
+def openapi_document(routes: Iterable[BaseRoute], actions: Iterable[ServedRoute]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of routes and HTTP actions.
 
-def openapi_document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of routes; sockets are none of its business."""
+    Sockets are none of its business, and mounted applications have documents of their own.
+    """
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         if not isinstance(route, Route):
@@ -85,6 +97,7 @@ def openapi_document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
             what = DESCRIBED[f"{method} {route.path}"]
             path = _PARAMETER.sub(r"{\1}", route.path)
             paths.setdefault(path, {})[method.lower()] = _operation(route.path, method, what)
+    _add_actions(paths, actions)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -107,6 +120,23 @@ def openapi_document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
             "schemas": {"Failure": _FAILURE},
         },
     }
+
+
+def _add_actions(paths: dict[str, dict[str, Any]], actions: Iterable[ServedRoute]) -> None:
+    """Add what the application answers, where the API's own port has it."""
+    shapes = {shape_of(path) for path in paths}
+    # Those for all that lies below a path come last: the document has one operation for a shape.
+    for action in sorted(actions, key=lambda each: is_prefix(each.path)):
+        if action.method in {ANY_METHOD, "OPTIONS"}:
+            continue
+        path = f"{BELOW_API}{action.path}"
+        if is_prefix(path):
+            path = f"{path[:-1]}{{below}}"
+        if path not in paths and shape_of(path) in shapes:
+            continue
+        shapes.add(shape_of(path))
+        what = replace(HTTP_ACTION, summary=action.declared.summary or HTTP_ACTION.summary)
+        paths.setdefault(path, {})[action.method.lower()] = _operation(path, action.method, what)
 
 
 _FAILURE: Final[Schema] = {
@@ -149,6 +179,8 @@ def _needs(operation: Operation) -> str:
 
 def _responses(what: Described) -> dict[str, Any]:
     responses: dict[str, Any] = {}
+    if what.answer is Untold.ANYTHING:
+        return {"default": {"description": "What its author likes."}}
     if what.answer is not None:
         answered: dict[str, Any] = {"description": "Done."}
         if what.answer != "":

@@ -25,15 +25,20 @@ from camber.server.websocket_connection import Handshake
 _CLOSING_S = 2
 
 
-class _Refusals(logging.Filter):
-    """Leaves out what uvicorn says, as an error, of each socket that is answered by a status."""
+#: What uvicorn says, as an error, of a socket that is answered by a status, and of a response that
+#: is cut off since its action has failed.
+_EXPECTED = ("without completing handshake", "without completing response")
+
+
+class _Expected(logging.Filter):
+    """Leaves out what uvicorn says of what is as it should be."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a line is told."""
-        return "without completing handshake" not in record.msg
+        return not any(said in record.msg for said in _EXPECTED)
 
 
-logging.getLogger("uvicorn.error").addFilter(_Refusals())
+logging.getLogger("uvicorn.error").addFilter(_Expected())
 
 
 class _Server(uvicorn.Server):
@@ -62,7 +67,7 @@ async def serving(
     drain = Drain(deployment.host)
     applications = (
         (api_application(deployment, static=static, drain=drain, deployer=deployer), api),
-        (site_application(deployment), site),
+        (site_application(deployment, drain=drain), site),
     )
     servers = [
         (_Server(_config(drain.around(application))), bound) for application, bound in applications

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final, cast
 
+from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
@@ -323,6 +324,9 @@ class Handshake(WebSocketsSansIOProtocol):
     Then `give_over`, which the scope has as an extension, makes it one of ours.
     """
 
+    #: How often the application has asked what comes: the handshake is the first.
+    _asked = 0
+
     def handle_connect(self, event: Request) -> None:
         """Take in the request; who is refused by it has no scope."""
         super().handle_connect(event)
@@ -331,6 +335,13 @@ class Handshake(WebSocketsSansIOProtocol):
             extensions[EXTENSION] = self.give_over
             # What the client sends at once is for the one who takes over.
             self.transport.pause_reading()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """Return what comes; whoever asks for more than the handshake lets it stay this protocol."""
+        self._asked += 1
+        if self._asked == 2:
+            self.transport.resume_reading()
+        return await super().receive()
 
     def give_over(self, receiver: Receiver, turn: LoopTurn, now_s: float) -> WebSocketConnection:
         """Return the connection, whose messages `receiver` gets."""

@@ -26,7 +26,7 @@ def api_spec(call: SystemCall) -> list[dict[str, Any]]:
     ]
     return functions + [
         {"functionType": "HttpAction", "method": route.method, "path": route.path}
-        for route in call.analysis.routes
+        for route in call.analysis.routes or ()
     ]
 
 
