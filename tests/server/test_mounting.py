@@ -1,67 +1,266 @@
-"""Camber inside a host application, under another way of starting uvicorn."""
+"""Camber inside FastAPI, Starlette and Django, under another way of starting uvicorn."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 import camber
 from camber.deployment.project import ProjectError
 from tests.acceptance.sockets import raw_client
 from tests.servers import KITCHEN
 
-HOST = """
-from starlette.applications import Starlette
-from starlette.routing import Mount
-import camber
+_HOSTS = {
+    "fastapi": """
+        from fastapi import FastAPI
+        import camber
 
-app = Starlette(routes=[Mount("/backend", camber.asgi("project"))])
-"""
+        backend = camber.asgi("project", url="https://here.test/backend")
+        app = FastAPI(lifespan=backend.lifespan)
+        app.mount("/backend", backend)
+        app.mount("/hooks", backend.site)
+
+        @app.get("/own")
+        async def own() -> str:
+            return "own"
+    """,
+    "starlette": """
+        from contextlib import asynccontextmanager
+        from starlette.applications import Starlette
+        from starlette.responses import JSONResponse
+        from starlette.routing import Mount, Route
+        import camber
+
+        backend = camber.asgi("project", url="https://here.test/backend")
+
+        @asynccontextmanager
+        async def lifespan(app):
+            async with backend.lifespan():
+                yield
+
+        async def own(request):
+            return JSONResponse("own")
+
+        app = Starlette(
+            routes=[
+                Mount("/backend", backend),
+                Mount("/hooks", backend.site),
+                Route("/own", own),
+            ],
+            lifespan=lifespan,
+        )
+    """,
+    "django": """
+        import django
+        from django.conf import settings
+
+        settings.configure(ROOT_URLCONF="host", ALLOWED_HOSTS=["*"], SECRET_KEY="none")
+        django.setup()
+
+        from django.core.asgi import get_asgi_application
+        from django.http import JsonResponse
+        from django.urls import path
+        from starlette.applications import Starlette
+        from starlette.routing import Mount
+        import camber
+
+        async def own(request):
+            return JsonResponse("own", safe=False)
+
+        urlpatterns = [path("own", own)]
+        backend = camber.asgi("project", url="https://here.test/backend")
+        app = Starlette(
+            routes=[
+                Mount("/backend", backend),
+                Mount("/hooks", backend.site),
+                Mount("/", get_asgi_application()),
+            ],
+            lifespan=backend.lifespan,
+        )
+    """,
+    "bare": """
+        from starlette.applications import Starlette
+        from starlette.routing import Mount
+        import camber
+
+        app = Starlette(routes=[Mount("/backend", camber.asgi("project"))])
+    """,
+}
 
 
-class _Hosted:
-    def __init__(self, url):
-        self.url = url
+class Host:
+    """A host application in a process of its own, as its users start it."""
+
+    def __init__(self, folder: Path, kind: str, *options: str) -> None:
+        shutil.copytree(KITCHEN, folder / "project", dirs_exist_ok=True)
+        (folder / "host.py").write_text(textwrap.dedent(_HOSTS[kind]))
+        self._process = subprocess.Popen(
+            [
+                sys.executable, "-m", "uvicorn", "host:app", "--port", "0",
+                "--ws", "websockets-sansio", *options,
+            ],
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        assert self._process.stderr is not None
+        self.output = ""
+        for line in self._process.stderr:
+            self.output += line
+            found = re.search(r"running on (http://\S+)", line)
+            if found:
+                self.root = found[1]
+                self.url = f"{found[1]}/backend"
+                break
+        else:
+            raise AssertionError(f"uvicorn did not start:\n{self.output}")
+
+    def value(self, kind: str, path: str, args: object) -> object:
+        body = {"path": path, "args": args}
+        answer = httpx.post(f"{self.url}/api/{kind}", json=body, timeout=30).json()
+        assert answer["status"] == "success", answer
+        return answer["value"]
+
+    @property
+    def children(self) -> list[int]:
+        """Return the processes that run its functions."""
+        path = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return [int(each) for each in path.read_text().split()]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        assert self._process.stderr is not None
+        self.output += self._process.stderr.read()
+        self._process.stderr.close()
+        self._process.wait()
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._process.returncode is None:
+            self.stop()
 
 
-@pytest.fixture
-def hosted(tmp_path):
+@pytest.mark.parametrize("kind", ["fastapi", "starlette", "django"])
+def test_a_host_serves_a_project_and_closes_it(tmp_path, kind):
+    with Host(tmp_path, kind) as host:
+        # It was opened with the host: its processes are there before the first request.
+        assert host.children
+        assert host.value("mutation", "counters:increment", {"name": "x"}) == 1
+        with raw_client(host) as client:
+            client.connect()
+            client.subscribe((0, "counters:read", {"name": "x"}, {}))
+            client.until(lambda: client.results.get(0) == 1)
+            host.value("mutation", "counters:increment", {"name": "x"})
+            client.until(lambda: client.results.get(0) == 2)
+        assert httpx.get(f"{host.root}/own").json() == "own"
+        assert httpx.post(f"{host.url}/http/hook").text == "ok"
+        assert httpx.post(f"{host.root}/hooks/hook").text == "ok"
+        assert httpx.get(f"{host.root}/hooks/nowhere").text == "No matching routes found"
+        assert httpx.get(f"{host.url}/version").status_code == 200
+        site = host.value("action", "actions:variable", {"name": "CONVEX_SITE_URL"})
+        assert site == "https://here.test/backend/http"
+        children = host.children
+        host.stop()
+    assert "Traceback" not in host.output, host.output
+    # A store that was closed has put its log of writes into its file.
+    assert not list((tmp_path / "project" / ".camber").glob("*-wal"))
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    with Host(tmp_path, kind) as again:
+        assert again.value("query", "counters:read", {"name": "x"}) == 2
+
+
+def test_without_the_lifespan_the_first_request_opens_it(tmp_path):
+    with Host(tmp_path, "bare") as host:
+        assert not host.children
+        assert host.value("query", "values:echo", {"value": 1}) == 1
+        assert host.children
+
+
+def test_a_second_process_of_the_same_data_says_that_it_does_not_serve(tmp_path):
+    with Host(tmp_path, "bare") as host:
+        assert host.value("query", "values:echo", {"value": 1}) == 1
+        with Host(tmp_path, "bare") as second:
+            answer = httpx.get(f"{second.url}/version")
+            assert answer.status_code == 503
+            assert answer.json()["code"] == "BackendIsNotRunning"
+            second.stop()
+        assert "is not served" in second.output
+        assert host.value("query", "values:echo", {"value": 2}) == 2
+
+
+def _host(tmp_path):
     shutil.copytree(KITCHEN, tmp_path / "project")
-    (tmp_path / "host.py").write_text(HOST)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "host:app", "--port", "0", "--ws", "websockets-sansio"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        found = re.search(r"running on (http://\S+)", line)
-        if found:
-            break
-    else:
-        raise AssertionError("uvicorn did not start")
-    yield _Hosted(f"{found[1]}/backend")
-    process.terminate()
-    process.stderr.close()
-    process.wait()
+    backend = camber.asgi(tmp_path / "project", executors=0)
+    return Starlette(routes=[Mount("/backend", backend)], lifespan=backend.lifespan)
 
 
-def test_a_host_serves_a_project(hosted):
-    body = {"path": "values:echo", "args": {"value": 1}}
-    answer = httpx.post(f"{hosted.url}/api/query", json=body)
-    assert answer.json() == {"status": "success", "value": 1.0}
-    with raw_client(hosted) as client:
-        client.connect()
-        client.subscribe((0, "values:echo", {"value": 2}, {}))
-        client.until(lambda: client.results.get(0) == 2)
+async def _ask(app, method, path, **more):
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        return await client.request(method, path, **more)
+
+
+def test_a_host_may_begin_and_end_several_times(tmp_path):
+    app = _host(tmp_path)
+
+    async def live():
+        async with app.router.lifespan_context(app):
+            body = {"path": "counters:increment", "args": {"name": "x"}}
+            counted = await _ask(app, "POST", "/backend/api/mutation", json=body)
+            answer = await _ask(app, "POST", "/backend/http/hook")
+            assert answer.text == "ok"
+            return counted.json()["value"]
+
+    assert [asyncio.run(live()) for _ in range(2)] == [1, 2]
+
+
+def test_another_event_loop_is_told_what_is_wrong(tmp_path):
+    app = _host(tmp_path)
+
+    async def live():
+        async with app.router.lifespan_context(app):
+            assert (await _ask(app, "GET", "/backend/version")).status_code == 200
+            with pytest.raises(RuntimeError, match="opened on another event loop"):
+                await asyncio.to_thread(lambda: asyncio.run(_ask(app, "GET", "/backend/version")))
+            assert (await _ask(app, "GET", "/backend/version")).status_code == 200
+        # What the host has ended stays so until it begins again.
+        assert (await _ask(app, "GET", "/backend/version")).status_code == 503
+
+    asyncio.run(live())
+
+
+def test_served_by_itself_it_says_why_it_does_not_start(tmp_path):
+    (tmp_path / "pyproject.toml").write_text("[tool.camber]\n")
+    (tmp_path / "backend").mkdir()
+    (tmp_path / "backend" / "broken.py").write_text("1 / 0")
+    sent = []
+    messages = iter([{"type": "lifespan.startup"}])
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        sent.append(message)
+
+    backend = camber.asgi(tmp_path, executors=0)
+    asyncio.run(backend({"type": "lifespan"}, receive, send))
+    (failed,) = sent
+    assert failed["type"] == "lifespan.startup.failed"
+    assert "division by zero" in failed["message"]
 
 
 def test_a_folder_that_is_no_project_is_told_at_once(tmp_path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import threading
 from collections.abc import Coroutine, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+import httpx
 
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project, load_project
@@ -18,14 +21,16 @@ from camber.errors import AppError, FunctionError
 from camber.functions.calls import Callee
 from camber.functions.definition import FunctionKind
 from camber.functions.loading import Application, Freshness, load_application
-from camber.identity.identity import Anonymous, Identity, User, UserIdentity
+from camber.identity.identity import Anonymous, Identity, User, UserIdentity, user_of
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.invocation import Resolved, encoded_arguments, resolve
 from camber.runtime.release import InProcessRelease
 from camber.runtime.results import Failure, QueryResult
+from camber.server.application import site_application
 from camber.testing.clock import ControlledHost
 from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
+from camber.values.wire import encode_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,6 +81,28 @@ class TestApp:
         """Watch a query; see `Subscription`."""
         called, call = self._core.call(callee, args, kwargs, self._identity)
         return Subscription(self._core, called, call)
+
+    def fetch(
+        self,
+        path: str,
+        /,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        content: bytes | str | None = None,
+    ) -> httpx.Response:
+        """Send a request to the site, where HTTP actions are, and return the whole response.
+
+        It comes from the user of `with_identity`, unless it has an Authorization header.
+        """
+        given = httpx.Headers(headers)
+        user = user_of(self._identity)
+        if user is not None:
+            given.setdefault("Authorization", self._core.authorization(user))
+        return self._core.wait(
+            self._core.fetch(path, method=method, headers=given, json=json, content=content)
+        )
 
     def with_identity(self, **claims: Any) -> TestApp:
         """Return the same application for a signed-in user.
@@ -187,6 +214,18 @@ class _Core:
     def wait(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine on the application's loop and return its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def authorization(self, user: UserIdentity) -> str:
+        """Return the header of an admin who acts as a user."""
+        acting = base64.b64encode(encode_json(user.to_dict())).decode()
+        return f"Convex {self.deployment.admin_keys.key}:{acting}"
+
+    async def fetch(self, path: str, **request: Any) -> httpx.Response:
+        """Send a request to the site."""
+        transport = httpx.ASGITransport(site_application(self.deployment))
+        url = self.deployment.settings.site_url
+        async with httpx.AsyncClient(transport=transport, base_url=url) as client:
+            return await client.request(request.pop("method"), path, **request)
 
     def call(
         self,
