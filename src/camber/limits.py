@@ -97,6 +97,8 @@ scheduled_actions_concurrent_max: Final = 64
 #: first, and the longest.
 schedule_backoff_s: Final = 0.5
 schedule_backoff_s_max: Final = 2 * 3600.0
+#: Attempts of a scheduled mutation whose process is ended under it: it may be what ends them.
+schedule_losses_max: Final = 8
 #: Attempts that a `Retry` may ask for.
 schedule_attempts_max: Final = 1000
 #: How long the scheduler sleeps at most, in seconds: after that it looks whether the system's clock

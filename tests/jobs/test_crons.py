@@ -10,9 +10,12 @@ import pytest
 
 from camber.engine import system_tables
 from camber.functions.loading import load_application
+from camber.identity.identity import Admin
 from camber.jobs.crons import documents, runs_of
+from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.release import InProcessRelease
 from camber.testing import TestApp
+from camber.values.packed import pack, unpack
 from tests.engine.harness import read, rows
 from tests.functions.projects import write_project
 
@@ -157,6 +160,28 @@ def test_runs_are_remembered(project):
     assert newest.log_lines == ("[LOG] 'ticked' 'x'",)
     assert runs["a"][0].due_ms - runs["a"][4].due_ms == pytest.approx(4 * 3600e3)
     assert runs["b"][0].result == '"' + "x" * 999 + "…"
+
+
+def test_operators_see_when_a_cron_runs_next_and_how_it_went(project):
+    it = project(
+        "crons.interval('a', tick, hours=1, args={'name': 'x'})\ncrons.daily('b', acts, hour_utc=9)"
+    )
+    it.app.advance(minutes=5)
+    call = FunctionCall(
+        path="_system/frontend/listCronJobs:default",
+        arguments=pack({}),
+        identity=Admin(),
+        caller=Caller.ADMIN,
+        request_id="test",
+    )
+    result = it.app._core.wait(it.deployment.runtime.query(call))
+    found: Any = unpack(result.packed)
+    a, b = found
+    assert (a["name"], a["function"], a["args"]) == ("a", "code.js:tick", [{"name": "x"}])
+    assert a["schedule"] == {"kind": "interval", "seconds": 3600}
+    assert a["nextRun"] - a["runs"][0]["time"] == pytest.approx(3600e3)
+    assert [run["result"] for run in a["runs"]] == ['"done x"']
+    assert (b["name"], b["runs"], b["schedule"]["expression"]) == ("b", [], "0 9 * * *")
 
 
 def test_a_cron_that_always_raises_goes_on_and_harms_no_other(project):

@@ -245,6 +245,45 @@ def test_what_runs_when_a_server_ends_is_noted(machine):
     run(go())
 
 
+def test_a_server_that_ends_starts_nothing_more_and_waits_for_what_runs(machine):
+    async def go():
+        async with machine.running(Scheduling.ON):
+            await machine.push(
+                slow="import asyncio\nfrom camber import *\nfrom .plan import note, texts\n@action\n"
+                "async def wait(ctx: ActionCtx) -> None:\n"
+                "    while 'go' not in await ctx.run_query(texts):\n        await asyncio.sleep(0.01)\n"
+            )
+            await machine.call("mutation", "call_later", path="slow:wait", delay=0.0, args={})
+            await until(machine.states, ["inProgress"])
+            draining = asyncio.ensure_future(machine.scheduler.drain(60))
+            await machine.later("note", 0.0, text="later")
+            assert not draining.done()
+            await machine.call("mutation", "note", text="go")
+            await draining
+            assert await machine.states() == ["success", "pending"]
+
+    run(go())
+
+
+def test_a_handle_is_scheduled(machine):
+    async def go():
+        async with machine.running():
+            await machine.push(
+                handles="from camber import *\nfrom .plan import note\n@mutation\n"
+                "def schedule(ctx: MutationCtx) -> None:\n"
+                "    handle = ctx.function_handle(note)\n"
+                "    ctx.scheduler.run_after(0, handle, text='by handle')\n"
+            )
+            await machine.call(
+                "mutation", "call_later", path="handles:schedule", delay=0.0, args={}
+            )
+            await machine.scheduler.run_due()
+            await machine.scheduler.run_due()
+            assert await machine.texts() == ["by handle"]
+
+    run(go())
+
+
 @pytest.mark.parametrize("made", [True, False], ids=["said to have failed", "failed"])
 @pytest.mark.parametrize("path", ["note", "act"])
 def test_a_write_that_fails_runs_nothing_twice_and_forgets_nothing(machine, made, path):

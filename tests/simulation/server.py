@@ -107,6 +107,17 @@ class Server:
         """Return whether it serves."""
         return self._up.is_set()
 
+    @property
+    def has_run_all(self) -> bool:
+        """Return whether nothing that was scheduled waits or runs."""
+        deployment = self.deployment
+        return (
+            deployment is not None
+            and self.is_up
+            and not deployment.scheduler.is_running
+            and deployment.scheduler.next_due_ms() is None
+        )
+
     async def keep_up(self) -> None:
         """Start it whenever it does not run, until cancelled."""
         while True:

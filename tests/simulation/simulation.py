@@ -135,11 +135,13 @@ class _World:
         _, lasting = await asyncio.wait(faults, timeout=_SETTLING_S) if faults else ((), ())
         self.failures += [f"{task.get_name()} has no end" for task in lasting]
         self.heal()
-        if not await self._settled():
+        if not await self._settled(lambda: self.are_answered):
             left = {client.name: sorted(client._unsettled) for client in self.clients}
             self.failures.append(f"{_SETTLING_S} s after the last fault not settled: {left}")
         # A clock that was set may have left what is scheduled in an hour that is far away.
         self.server.set_clock(_LATER_NS)
+        if not await self._settled(lambda: self.server.has_run_all):
+            self.failures.append(f"{_SETTLING_S} s after the last fault something waits to run")
         await asyncio.sleep(_QUIET_S)
         for client in self.clients:
             if not client.is_settled:
@@ -180,12 +182,17 @@ class _World:
             names=self.plan.names,
         )
 
-    async def _settled(self) -> bool:
+    @property
+    def are_answered(self) -> bool:
+        """Return whether everybody has been told what came of what they asked for."""
+        return all(c.is_settled for c in self.clients) and all(
+            c.is_settled for c in self.over_http
+        )
+
+    async def _settled(self, is_done: Callable[[], bool]) -> bool:
         end_ns = self.loop.now_ns + int(_SETTLING_S * NS)
         while self.loop.now_ns < end_ns:
-            if all(c.is_settled for c in self.clients) and all(
-                c.is_settled for c in self.over_http
-            ):
+            if is_done():
                 return True
             await asyncio.sleep(0.5)
         return False

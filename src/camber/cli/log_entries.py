@@ -69,6 +69,8 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 #: Levels in order of weight.
 LEVELS: Final[tuple[Level, ...]] = ("DEBUG", "LOG", "INFO", "WARN", "ERROR")
 _STYLES: Final = {"DEBUG": "dim", "LOG": "", "INFO": "", "WARN": "yellow", "ERROR": "red"}
+#: What is said of functions that no client has asked for.
+_BY_ITSELF: Final = {"Scheduler": "as scheduled", "Cron": "as a cron job"}
 _FAILED: Final = "red"
 _SUCCEEDED: Final = "green"
 _PREFIX: Final = "cyan"
@@ -121,6 +123,8 @@ def _facts(entry: LogEntry, told: str) -> str:
     ):
         if documents:
             parts.append(f"{verb} {_counted(documents, 'document')} ({size:.0f} bytes)")
+    if entry.caller in _BY_ITSELF:
+        parts.append(_BY_ITSELF[entry.caller])
     if entry.mutation_retry_count:
         parts.append(f"lost {_counted(entry.mutation_retry_count, 'time')} to other commits")
     parts.append(f"request {entry.request_id}")

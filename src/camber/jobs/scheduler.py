@@ -137,6 +137,11 @@ class Scheduler:
             for lane in _SLOTS
         ]
 
+    @property
+    def is_running(self) -> bool:
+        """Return whether anything runs."""
+        return bool(self._running)
+
     # The loop.
 
     async def run(self) -> None:
@@ -240,6 +245,13 @@ class Scheduler:
         """Start nothing more."""
         self._is_stopping = True
 
+    async def drain(self, grace_s: float) -> None:
+        """Start nothing more; return when what runs has ended, or after `grace_s` seconds."""
+        self.stop()
+        if self._running:
+            tasks = [each.task for each in self._running.values()]
+            await asyncio.wait(tasks, timeout=grace_s)
+
     async def ended(self, within_s: float) -> None:
         """Return when what runs has ended, and that is noted; what takes longer is left as it is."""
         tasks = [each.task for each in self._running.values()]
@@ -300,6 +312,13 @@ class Scheduler:
             await self._postpone(job, error, self._backoff_s(job.attempt))
             return
         failure = result.failure
+        if (
+            failure is not None
+            and failure.was_lost
+            and job.attempt + 1 < limits.schedule_losses_max
+        ):
+            await self._postpone(job, failure.headline, self._backoff_s(job.attempt))
+            return
         ended = _Ended(
             error=None if failure is None else failure.headline,
             value=result.value,

@@ -11,7 +11,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from camber import limits
@@ -159,9 +159,10 @@ class ProcessExecutor:
                 call, session, lambda: self._last(release, ahead), is_in_turn=ahead is not None
             )
         except DeveloperError as error:
+            failure = self._texts.refused(error, call.request_id)
             return MutationExecuted(
                 value=None,
-                failure=self._texts.refused(error, call.request_id),
+                failure=replace(failure, was_lost=True),
                 log_lines=(),
                 transaction=FinishedTransaction(
                     begin_ts=ts, reads=_release_read(), changes=(), source=call.path

@@ -32,6 +32,8 @@ class Failure:
     headline: str
     #: Where it was raised: the application's own frames, innermost first; for the same log.
     frames: tuple[str, ...] = ()
+    #: Whether its process was ended under it: another run may well come to its end.
+    was_lost: bool = False
 
     @property
     def full_text(self) -> str:

@@ -87,7 +87,7 @@ async def serving(
     finally:
         # Its readers wait for long, and would be waited for.
         deployment.runtime.log.close()
-        await drain.drain(grace_s)
+        await asyncio.gather(drain.drain(grace_s), deployment.scheduler.drain(grace_s))
         for server, _ in servers:
             server.should_exit = True
         await asyncio.gather(*tasks)

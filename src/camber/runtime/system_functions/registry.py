@@ -8,12 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from camber.runtime.system_functions import application, data, environment, transfers
+from camber.runtime.system_functions import application, data, environment, jobs, transfers
 from camber.runtime.system_functions.declaring import SystemQuery
 
 _QUERIES: Final[Mapping[str, SystemQuery]] = {
     query.path: query
-    for queries in (application.QUERIES, data.QUERIES, environment.QUERIES, transfers.QUERIES)
+    for queries in (
+        application.QUERIES,
+        data.QUERIES,
+        environment.QUERIES,
+        jobs.QUERIES,
+        transfers.QUERIES,
+    )
     for query in queries
 }
 
