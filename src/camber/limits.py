@@ -108,6 +108,8 @@ schedule_sleep_s_max: Final = 30.0
 #: how many are deleted in one transaction.
 scheduled_kept_s: Final = 7 * 24 * 3600.0
 scheduled_forgotten: Final = 1000
+#: How many operators cancel in one transaction (semantics 4.10).
+scheduled_cancelled: Final = 1000
 #: Runs of a cron job that are remembered; characters of a result and bytes of log lines of each.
 cron_runs_kept: Final = 5
 cron_result_length_max: Final = 1000

@@ -185,9 +185,7 @@ class _World:
     @property
     def are_answered(self) -> bool:
         """Return whether everybody has been told what came of what they asked for."""
-        return all(c.is_settled for c in self.clients) and all(
-            c.is_settled for c in self.over_http
-        )
+        return all(c.is_settled for c in self.clients) and all(c.is_settled for c in self.over_http)
 
     async def _settled(self, is_done: Callable[[], bool]) -> bool:
         end_ns = self.loop.now_ns + int(_SETTLING_S * NS)

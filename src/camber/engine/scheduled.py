@@ -9,7 +9,6 @@ always: when a mutation runs as scheduled, in the commit of the mutation itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from enum import Enum
 from typing import Any, Final
@@ -394,14 +393,21 @@ def forget_finished(transaction: Transaction, *, before_ms: float, most: int) ->
     return len(ids)
 
 
-def pending_of(transaction: Transaction, path: str, component: str) -> Iterator[str]:
-    """Yield the ids of functions of a path that wait to run."""
+def cancel_some(transaction: Transaction, path: str | None, component: str, most: int) -> int:
+    """Cancel functions of a path that wait to run, or of any; return how many, up to `most`."""
+    found: list[str] = []
     for lane in (Lane.MUTATION, Lane.ACTION):
         with closing(_lane(transaction, lane, _MANY)) as rows:
             for row in rows:
+                if len(found) == most:
+                    break
                 job = _job(row.packed)
-                if (job.component, job.path) == (component, path) and not job.is_cron:
-                    yield job.of
+                is_wanted = path is None or (job.component, job.path) == (component, path)
+                if is_wanted and not job.is_cron:
+                    found.append(job.of)
+    for of in found:
+        cancel(transaction, of)
+    return len(found)
 
 
 # Documents.

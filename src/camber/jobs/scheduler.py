@@ -261,6 +261,24 @@ class Scheduler:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    # What operators do.
+
+    async def cancel(self, id: str) -> None:
+        """Cancel a scheduled function, as `ctx.scheduler.cancel` does."""
+        await self._write("cancel", lambda tx: scheduled.cancel(tx, id))
+
+    async def cancel_all(self, path: str | None, component: str) -> int:
+        """Cancel what waits to run: functions of a path, or all; return how many."""
+        most = limits.scheduled_cancelled
+        total = 0
+        while True:
+            count = await self._write(
+                "cancel", lambda tx: scheduled.cancel_some(tx, path, component, most)
+            )
+            total += count
+            if count < most:
+                return total
+
     # Running.
 
     def _kind(self, job: Job) -> FunctionKind | Unknown:

@@ -28,6 +28,7 @@ from camber.server.dispatch import Dispatch
 from camber.server.draining import HEALTH_PATH, Drain, health
 from camber.server.errors import error_response
 from camber.server.http_api import HttpApi
+from camber.server.jobs_api import JobsApi
 from camber.server.log_api import LogApi
 from camber.server.metrics import Metrics
 from camber.server.metrics_api import MetricsApi
@@ -64,6 +65,7 @@ def api_application(
         *DeployApi(deployment, deployer).routes(),
         *MetricsApi(deployment, metrics).routes(),
         *AdminApi(deployment, metrics).routes(),
+        *JobsApi(deployment).routes(),
         *TransferApi(deployment).routes(),
         *StreamingExportApi(deployment).routes(),
         *StreamingImportApi(deployment).routes(),

@@ -393,6 +393,21 @@ _ADMIN: Final = {
         Operation.WRITE_DATA,
         body=_open({"tableNames": _list(_TEXT), "componentId": _or_null(_TEXT)}, "componentId"),
     ),
+    "POST /api/cancel_job": _key(
+        "Cancel a scheduled function.",
+        Operation.RUN_FUNCTIONS,
+        body=_open({"id": _TEXT, "componentId": _or_null(_TEXT)}, "componentId"),
+    ),
+    "POST /api/cancel_all_jobs": _key(
+        "Cancel all scheduled functions of a path, or all there are, that wait to run.",
+        Operation.RUN_FUNCTIONS,
+        body=_open(
+            {"udfPath": _or_null(_TEXT), "componentPath": _or_null(_TEXT)},
+            "udfPath",
+            "componentPath",
+        ),
+        answer=_object({"canceled": _NUMBER}),
+    ),
     "POST /api/run_test_function": _key(
         "Refuses inline queries: their source is JavaScript.",
         Operation.RUN_FUNCTIONS,
