@@ -31,6 +31,7 @@ class ErrorKind(Enum):
     FEATURE_TEMPORARILY_UNAVAILABLE = "FeatureTemporarilyUnavailable"
     REJECTED_BEFORE_EXECUTION = "RejectedBeforeExecution"
     OUT_OF_RETENTION = "OutOfRetention"
+    PAYLOAD_TOO_LARGE = "PayloadTooLarge"
     MISDIRECTED = "MisdirectedRequest"
     TOO_EARLY = "TooEarly"
     INTERNAL = "InternalServerError"

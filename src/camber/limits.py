@@ -331,6 +331,38 @@ streaming_commit_records_max: Final = 500
 #: How long an import waits to be confirmed, in seconds.
 import_confirmation_s_max: Final = 3600.0
 
+# Files (semantics 8).
+
+#: Bytes of one file by default, a setting of a server's; Convex has no bound.
+file_bytes_max: Final = 5 * 1024 * 1024 * 1024
+#: What a disk must have free for a file to be written on: documents need room too.
+file_disk_reserved_bytes: Final = 256 * 1024 * 1024
+#: Bytes of a file that are handled at once, on each step of its way.
+file_piece_bytes: Final = 512 * 1024
+#: How long an upload URL may be used, in seconds.
+upload_url_s: Final = 3600.0
+#: The longest life of a file's URL that expires, in seconds: a year.
+file_url_s_max: Final = 366 * 24 * 3600.0
+#: Files on their way in at once, those of actions included.
+uploads_in_flight_max: Final = 256
+#: How many bytes of a body must come within how many seconds, for as long as it lasts: whoever sends
+#: one byte now and then is not waited for.
+upload_progress_bytes: Final = 64 * 1024
+upload_progress_s: Final = 60.0
+#: Bytes of a refused upload that are read for the client to see the answer, and for how long.
+upload_discarded_bytes: Final = 4 * 1024 * 1024
+upload_discarded_s: Final = 2.0
+#: How long a client may leave a piece of a download unread, in seconds.
+download_stall_s_max: Final = 60.0
+#: How long browsers may keep a file, in seconds: it never changes (protocol 6.3).
+file_cached_s: Final = 30 * 24 * 3600
+#: Characters of a file's content type.
+content_type_length_max: Final = 255
+#: Files that one action holds open, to be read or written.
+action_files_open_max: Final = 64
+#: Files whose content is removed before their records are, in one commit.
+files_removed_at_once: Final = 64
+
 # The end of a server.
 
 #: How long what runs may take when a production server is told to end, in seconds: less than the

@@ -17,6 +17,7 @@ from camber.engine import scheduled, system_tables
 from camber.engine.committer import CommitConflict
 from camber.engine.scheduled import Lane
 from camber.errors import StorageFailed
+from camber.files.memory import MemoryBlobs
 from camber.functions.loading import load_application
 from camber.identity.identity import Anonymous
 from camber.jobs.crons import documents, runs_of
@@ -57,6 +58,7 @@ class Machine:
             host=self.host,
             store=self.store,
             instance=temporary_instance("test", self.host),
+            blobs=MemoryBlobs(),
         )
         self.deployment, self.scheduler = deployment, deployment.scheduler
         await deployment.pushes.open()

@@ -18,6 +18,7 @@ from camber.deployment.instance import temporary_instance
 from camber.deployment.settings import DeploymentSettings
 from camber.engine.system_tables import SESSION_REQUESTS
 from camber.errors import RequestError, WriteConflict
+from camber.files.memory import MemoryBlobs
 from camber.identity.identity import Anonymous, Identity, User, UserIdentity
 from camber.runtime.executor import Caller, FunctionCall, SessionRequest
 from camber.runtime.release import InProcessRelease
@@ -268,7 +269,11 @@ async def served(store: Store, folder: Path, host: SteppedHost):
     """A deployment of the proving application on a store."""
     settings = DeploymentSettings(root=PROVING, functions="backend", data=folder)
     deployment = Deployment(
-        settings=settings, host=host, store=store, instance=temporary_instance("proofs", host)
+        settings=settings,
+        host=host,
+        store=store,
+        instance=temporary_instance("proofs", host),
+        blobs=MemoryBlobs(),
     )
     try:
         await deployment.pushes.open()

@@ -15,6 +15,7 @@ from typing import Any
 
 from camber.engine.reading import ReadingEngine
 from camber.engine.variables import Variables
+from camber.files.capabilities import Capabilities
 from camber.functions.loading import Application
 from camber.occ.cursors import CursorCipher
 from camber.runtime import frames
@@ -150,6 +151,7 @@ class Executors:
                 cursors=CursorCipher(start.cursor_key),
                 texts=FailureTexts(redact=start.redact, root=Path(start.root)),
                 variables=Variables(key=start.variables_key, urls=start.urls),
+                capabilities=Capabilities(start.capabilities_key),
                 test_hooks=start.test_hooks,
             ),
             loaded=loaded,

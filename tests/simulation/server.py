@@ -15,6 +15,7 @@ from camber.deployment.instance import Instance
 from camber.deployment.settings import DeploymentSettings
 from camber.deployment.source import ReleaseSource, folder_source
 from camber.errors import CamberError
+from camber.files.memory import MemoryBlobs
 from camber.functions.loading import Application, load_application
 from camber.runtime.release import InProcessRelease
 from camber.server.application import api_application
@@ -79,6 +80,7 @@ class Server:
         self._releases = releases
         self._network = network
         self._disk = disk
+        self._blobs = MemoryBlobs()
         self._chance = chance
         self._settings = DeploymentSettings(
             root=EXCHANGE,
@@ -170,10 +172,15 @@ class Server:
             },
         )
         deployment = Deployment(
-            settings=self._settings, host=host, store=self._disk.open(), instance=_INSTANCE
+            settings=self._settings,
+            host=host,
+            store=self._disk.open(),
+            instance=_INSTANCE,
+            blobs=self._blobs,
         )
         self.deployment = deployment
         await deployment.pushes.open()
+        await deployment.files.open()
         await deployment.transfers.open()
         await self._push(deployment)
         self._drain = Drain(host)

@@ -176,6 +176,35 @@ class ServerOptions:
             min=0,
         ),
     ] = limits.history_bytes_max // 2**20
+    files: Annotated[
+        str | None,
+        _option(
+            "--files",
+            help="Where files lie: s3://BUCKET/PREFIX; a folder under --data by default.",
+            panel=_DATA,
+            metavar="URL",
+        ),
+    ] = None
+    file_mib: Annotated[
+        int,
+        _option(
+            "--file-mib",
+            help="How large one file may be, in MiB.",
+            panel=_DATA,
+            metavar="MIB",
+            min=1,
+        ),
+    ] = limits.file_bytes_max // 2**20
+    files_mib: Annotated[
+        int | None,
+        _option(
+            "--files-mib",
+            help="How much all files together may have, in MiB; as much as the disk has by default.",
+            panel=_DATA,
+            metavar="MIB",
+            min=1,
+        ),
+    ] = None
     admin_key: Annotated[
         str | None,
         _option(
@@ -248,6 +277,9 @@ class ServerOptions:
             durability=self.durability,
             history_retention_s=self.history * 3600,
             history_bytes_max=self.history_mib * 2**20,
+            files=self.files,
+            file_bytes_max=self.file_mib * 2**20,
+            files_bytes_max=None if self.files_mib is None else self.files_mib * 2**20,
             admin_key=self.admin_key,
             metrics=self.metrics,
             redaction=Redaction.ON if self.redact_errors else Redaction.OFF,

@@ -11,7 +11,6 @@ import msgspec
 
 from camber import limits
 from camber.deployment.checkpoints import checkpoint_again_and_again
-from camber.deployment.durable import make_folder
 from camber.deployment.instance import Instance, open_instance, temporary_instance
 from camber.deployment.issued_keys import IssuedKeys
 from camber.deployment.kept_releases import RELEASES
@@ -36,6 +35,11 @@ from camber.engine.variables import (
 )
 from camber.engine.writing import write
 from camber.errors import BadRequest, CamberError
+from camber.files.blobs import BlobStore
+from camber.files.capabilities import Capabilities, capabilities_key
+from camber.files.durable import make_folder
+from camber.files.local import LocalBlobs
+from camber.files.memory import MemoryBlobs
 from camber.functions.loading import load_application
 from camber.host import Host, RealHost
 from camber.identity.admin_keys import AdminKeys
@@ -45,9 +49,11 @@ from camber.occ.cursors import CursorCipher, cursor_key
 from camber.releases.push import Progress, Pushes, PushMode, PushReport
 from camber.releases.records import ReleaseOrigin
 from camber.releases.releases import Releases
+from camber.runtime.action_files import ActionFiles
 from camber.runtime.actions import FunctionRunner
 from camber.runtime.executor import Executor
 from camber.runtime.failures import FailureTexts
+from camber.runtime.files import FileLimits, Files
 from camber.runtime.frames import Start
 from camber.runtime.in_process import InProcessExecutor
 from camber.runtime.process_executor import ProcessExecutor
@@ -63,6 +69,8 @@ from camber.tracing import installed_tracing
 from camber.transfer.transfers import Transfers
 
 _DATABASE = "camber.sqlite"
+#: Where files lie, under --data.
+_FILES = "files"
 #: Between two looks at how late the loop is.
 _LAG_PAUSE_S = 0.5
 #: Where the sources that executors load lie, under --data, unless they are kept there anyway.
@@ -87,6 +95,7 @@ class Deployment:
         host: Host,
         store: Store,
         instance: Instance,
+        blobs: BlobStore,
         spare: Spare | None = None,
     ) -> None:
         self.settings = settings
@@ -108,6 +117,14 @@ class Deployment:
         self.variables = Variables(
             key=variables_key(instance.secret),
             urls=self._urls,
+        )
+        self.files = Files(
+            engine=self.engine,
+            blobs=blobs,
+            capabilities=Capabilities(capabilities_key(instance.secret)),
+            bounds=FileLimits(
+                file_bytes_max=settings.file_bytes_max, all_bytes_max=settings.files_bytes_max
+            ),
         )
         self.tracing = installed_tracing()
         self.runtime = Runtime(
@@ -141,6 +158,7 @@ class Deployment:
 
         Raises:
             StoreUnusable: the store's file is not one, is damaged, or is open elsewhere.
+            BlobsUnusable: the place for files cannot be used.
             DeploymentError: the store's URL names no store that there is.
         """
         host = host or RealHost()
@@ -157,11 +175,13 @@ class Deployment:
             host=host,
             store=_open_store(settings),
             instance=instance,
+            blobs=_open_blobs(settings),
             spare=spare,
         )
         await deployment.pushes.open()
         if settings.executors:
             await asyncio.to_thread(forget_copies, settings.data / _LOADED)
+        await deployment.files.open()
         await deployment.transfers.open()
         await deployment.change_variables(
             VariableChange(name=name, value=value) for name, value in settings.environment.items()
@@ -241,6 +261,7 @@ class Deployment:
                 search=beside,
                 cursor_key=cursor_key(self._instance.secret),
                 variables_key=variables_key(self._instance.secret),
+                capabilities_key=capabilities_key(self._instance.secret),
                 redact=self.settings.redaction is Redaction.ON,
                 urls=self._urls,
                 test_hooks=self.settings.test_hooks is TestHooks.ON,
@@ -260,8 +281,10 @@ class Deployment:
             cursors=CursorCipher(cursor_key(self._instance.secret)),
             texts=texts,
             variables=self.variables,
+            capabilities=self.files.capabilities,
             test_hooks=self.settings.test_hooks is TestHooks.ON,
         )
+        files = ActionFiles(engine=self.engine, files=self.files, variables=self.variables)
         if self.settings.executors == 0:
             return InProcessExecutor(
                 engine=self.engine,
@@ -270,6 +293,7 @@ class Deployment:
                 variables=self.variables,
                 transactions=transactions,
                 runner=runner,
+                files=files,
             )
         return ProcessExecutor(
             engine=self.engine,
@@ -277,6 +301,7 @@ class Deployment:
             texts=texts,
             system=transactions,
             runner=runner,
+            files=files,
             size=self.settings.executors,
         )
 
@@ -340,6 +365,7 @@ class Deployment:
         await self.runtime.close()
         await self.scheduler.ended(limits.action_grace_s)
         await self.releases.close()
+        await self.files.close()
         await self.engine.close()
 
 
@@ -380,6 +406,17 @@ def _open_store(settings: DeploymentSettings) -> Store:
     from camber.storage.sqlite.store import SqliteStore
 
     return SqliteStore(_sqlite_path(settings), durability=settings.durability)
+
+
+def _open_blobs(settings: DeploymentSettings) -> BlobStore:
+    if settings.files is not None:
+        # Imported where it is used: most deployments have their files in a folder.
+        from camber.files.s3 import S3Blobs
+
+        return S3Blobs(settings.files)
+    if settings.store == MEMORY:
+        return MemoryBlobs()
+    return LocalBlobs(settings.data / _FILES)
 
 
 def _sqlite_path(settings: DeploymentSettings) -> Path:

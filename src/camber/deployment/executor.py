@@ -24,6 +24,7 @@ from typing import Any, Final, cast
 from camber import limits
 from camber.engine.reading import ReadingEngine
 from camber.engine.variables import Variables
+from camber.files.capabilities import Capabilities
 from camber.functions.loading import Application, LoadError, load_application
 from camber.functions.logs import install_print
 from camber.host import RealHost
@@ -117,6 +118,7 @@ class _Process:
                 cursors=CursorCipher(self.start.cursor_key),
                 texts=self.texts,
                 variables=self.variables,
+                capabilities=Capabilities(self.start.capabilities_key),
                 test_hooks=self.start.test_hooks,
             ),
             loaded=loaded,

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from camber.deployment.durable import sync
 from camber.errors import CamberError
+from camber.files.durable import sync
 from camber.host import Host
 
 _SECRET_BYTES = 32

@@ -17,7 +17,6 @@ from typing import Final
 
 from camber.deployment.archive import ArchiveRefused, unpack
 from camber.deployment.dependencies import Dependencies, dependencies_of
-from camber.deployment.durable import make_folder, sync
 from camber.deployment.environments import Environments
 from camber.deployment.project import Project, load_project
 from camber.deployment.source import (
@@ -28,6 +27,7 @@ from camber.deployment.source import (
     release_files,
 )
 from camber.errors import CamberError
+from camber.files.durable import make_folder, sync
 from camber.host import Host
 
 #: Where sources are kept, below a deployment's data.

@@ -73,6 +73,11 @@ class DeploymentSettings:
     history_bytes_max: int = limits.history_bytes_max
     #: Processes that run queries and mutations; 0 for none: everything runs in this one.
     executors: int = 0
+    #: Where files lie: `s3://bucket/prefix`, or None for a folder under `data`.
+    files: str | None = None
+    #: Bytes of one file, and of all of them together; None for no bound but the disk's.
+    file_bytes_max: int = limits.file_bytes_max
+    files_bytes_max: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
 

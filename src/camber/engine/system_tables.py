@@ -40,6 +40,8 @@ ADMIN_KEYS: Final = "_admin_keys"
 #: Snapshot exports and imports: one document each, with its state (protocol 8.3).
 EXPORTS: Final = "_exports"
 IMPORTS: Final = "_snapshot_imports"
+#: What is kept of each file beside its `_storage` document: `engine.file_ledger`.
+FILE_LEDGER: Final = "_file_ledger"
 
 _NUMBERS: Final = {
     TABLES: 512,
@@ -54,6 +56,7 @@ _NUMBERS: Final = {
     CRON_JOBS: 521,
     EXPORTS: 530,
     IMPORTS: 531,
+    FILE_LEDGER: 540,
 }
 
 _INDEXES: Final = {
@@ -63,6 +66,10 @@ _INDEXES: Final = {
     JOBS: [IndexEntry(id=2**33 + 4, name="by_due", fields=("lane", "due"))],
     SCHEDULED_FUNCTIONS: [
         IndexEntry(id=2**33 + 5, name="by_completed_time", fields=("completedTime",))
+    ],
+    FILE_LEDGER: [
+        IndexEntry(id=2**33 + 20, name="by_url", fields=("url",)),
+        IndexEntry(id=2**33 + 21, name="by_state", fields=("state",)),
     ],
 }
 
@@ -75,6 +82,8 @@ ADMIN_KEYS_NUMBER: Final = _NUMBERS[ADMIN_KEYS]
 SCHEDULED_FUNCTIONS_NUMBER: Final = _NUMBERS[SCHEDULED_FUNCTIONS]
 JOBS_NUMBER: Final = _NUMBERS[JOBS]
 CRON_JOBS_NUMBER: Final = _NUMBERS[CRON_JOBS]
+STORAGE_NUMBER: Final = _NUMBERS[STORAGE]
+FILE_LEDGER_NUMBER: Final = _NUMBERS[FILE_LEDGER]
 
 #: What stands for the commit timestamp in a document of `STAMPED` tables until the committer knows
 #: it: an int64 that no clock reaches, so that the committer can overwrite its 8 packed bytes.

@@ -478,8 +478,7 @@ class Transaction:
         table = self.table(table_name) or self.create_table(table_name)
         known = id is not None
         if id is None:
-            internal = new_internal_id(self._entropy.random_bytes(10), self.now_ns)
-            id = encode_id(table.number, internal)
+            id = encode_id(table.number, self.new_internal_id())
         creation_time = self._next_creation_time
         self._next_creation_time = math.nextafter(creation_time, math.inf)
         document = {**fields, ID_FIELD: id, CREATION_TIME_FIELD: creation_time}
@@ -487,6 +486,10 @@ class Transaction:
         absent = None if known else _Pending(table, None, {}, None, {})
         self._put(table, id, pack(document), document, absent)
         return id
+
+    def new_internal_id(self) -> bytes:
+        """Return what the id of a new document is made of."""
+        return new_internal_id(self._entropy.random_bytes(10), self.now_ns)
 
     def replace(self, id: str, fields: dict[str, Value]) -> None:
         """Give an existing document new fields. Equal ones are no write at all."""

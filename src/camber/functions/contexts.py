@@ -8,6 +8,14 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 from camber.functions.calls import ActionCalls, Callee, TransactionCalls
 from camber.functions.database import DatabaseReader, DatabaseWriter
 from camber.functions.environment import Environment
+from camber.functions.file_storage import (
+    ActionStorage,
+    FileAccess,
+    FileCalls,
+    StorageReader,
+    StorageWriter,
+    SyncActionStorage,
+)
 from camber.functions.logs import Log
 from camber.functions.scheduling import (
     ActionScheduler,
@@ -39,45 +47,6 @@ class Auth:
         return self._read()
 
 
-class Storage:
-    """Files; `ctx.storage`. Not built yet."""
-
-    def generate_upload_url(self) -> Any:
-        """Return a URL to which a client may upload one file."""
-        _later("ctx.storage.generate_upload_url")
-
-    def get_url(self, id: str, /) -> Any:
-        """Return the URL of a file, or None."""
-        del id
-        _later("ctx.storage.get_url")
-
-    def get_metadata(self, id: str, /) -> Any:
-        """Return what is known of a file, or None."""
-        del id
-        _later("ctx.storage.get_metadata")
-
-    def delete(self, id: str, /) -> Any:
-        """Delete a file."""
-        del id
-        _later("ctx.storage.delete")
-
-
-class ActionStorage(Storage):
-    """Files and their content; `ctx.storage` of an action. Not built yet."""
-
-    def store(
-        self, data: Any, *, content_type: str | None = None, sha256: str | None = None
-    ) -> Any:
-        """Store a file and return its id."""
-        del data, content_type, sha256
-        _later("ctx.storage.store")
-
-    def get(self, id: str, /) -> Any:
-        """Return a file's content, or None."""
-        del id
-        _later("ctx.storage.get")
-
-
 class QueryCtx:
     """What a query may do: read."""
 
@@ -91,17 +60,19 @@ class QueryCtx:
         env: Environment,
         log: Log,
         calls: TransactionCalls,
+        files: Callable[[], FileAccess],
     ) -> None:
         self.db = db
         self.auth = auth
         self.env = env
         self.log = log
         self._calls = calls
+        self._files = files
 
     @property
-    def storage(self) -> Storage:
+    def storage(self) -> StorageReader:
         """Return the files."""
-        return Storage()
+        return StorageReader(self._files())
 
     def run_query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run another query in this transaction and return its result, by value.
@@ -141,10 +112,16 @@ class MutationCtx(QueryCtx):
         env: Environment,
         log: Log,
         calls: TransactionCalls,
+        files: Callable[[], FileAccess],
         schedules: Schedules,
     ) -> None:
-        super().__init__(db=db, auth=auth, env=env, log=log, calls=calls)
+        super().__init__(db=db, auth=auth, env=env, log=log, calls=calls, files=files)
         self._schedules = schedules
+
+    @property
+    def storage(self) -> StorageWriter:
+        """Return the files."""
+        return StorageWriter(self._files())
 
     @property
     def scheduler(self) -> Scheduler:
@@ -170,17 +147,14 @@ class _ActionContext:
         log: Log,
         calls: ActionCalls,
         schedules: ActionSchedules,
+        files: FileCalls,
     ) -> None:
         self.auth = auth
         self.env = env
         self.log = log
         self._calls = calls
         self._schedules = schedules
-
-    @property
-    def storage(self) -> ActionStorage:
-        """Return the files."""
-        return ActionStorage()
+        self._files = files
 
     def function_handle(self, callee: Callee[..., Any], /) -> str:
         """Return a text that names a function for good: it may be stored, passed on and run later.
@@ -195,6 +169,11 @@ class _ActionContext:
 
 class ActionCtx(_ActionContext):
     """What an action may do: anything; the database only through queries and mutations."""
+
+    @property
+    def storage(self) -> ActionStorage:
+        """Return the files."""
+        return ActionStorage(self._files)
 
     @property
     def scheduler(self) -> ActionScheduler:
@@ -252,6 +231,11 @@ class ActionCtx(_ActionContext):
 
 class SyncActionCtx(_ActionContext):
     """What a plain `def` action may do: the same, blocking its own thread."""
+
+    @property
+    def storage(self) -> SyncActionStorage:
+        """Return the files."""
+        return SyncActionStorage(self._files)
 
     @property
     def scheduler(self) -> SyncActionScheduler:

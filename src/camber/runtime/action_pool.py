@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from camber import limits
-from camber.errors import ActionLost, FeatureUnavailable, Overloaded, RequestError
+from camber.errors import ActionLost, DeveloperError, FeatureUnavailable, Overloaded, RequestError
 from camber.functions.loading import LoadError
 from camber.host import Host
 from camber.runtime import frames
+from camber.runtime.action_files import ActionFiles, FileSession
 from camber.runtime.actions import FunctionRunner
 from camber.runtime.exchanges import ServerEnd, too_many_requests
 from camber.runtime.executor import FunctionCall, Progress
@@ -52,6 +53,8 @@ class _Job:
     since: float
     #: Of an HTTP request, to whom it is answered.
     client: ServerEnd | None = None
+    #: What it has begun of files, if it has asked for any.
+    files: FileSession | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -75,12 +78,14 @@ class ActionPool:
         launcher: Launcher,
         size_max: int,
         runner: FunctionRunner,
+        files: ActionFiles,
         catalog_since: CatalogClock,
     ) -> None:
         self._host = host
         self._launcher = launcher
         self._size_max = size_max
         self._runner = runner
+        self._files = files
         self._catalog_since = catalog_since
         self._seats: dict[ExecutorProcess, _Seat] = {}
         self._ids = itertools.count(1)
@@ -302,12 +307,12 @@ class ActionPool:
             return
         match message:
             case frames.ActionDone(id=id_) | frames.HttpDone(id=id_):
-                job = seat.jobs.pop(id_)
+                job = self._ended_job(seat, id_)
                 if not job.done.done():
                     job.done.set_result(message.result)
                 self._settle()
             case frames.Raised(id=id_):
-                job = seat.jobs.pop(id_)
+                job = self._ended_job(seat, id_)
                 if not job.done.done():
                     job.done.set_exception(frames.request_error(message.error))
                 self._settle()
@@ -321,6 +326,8 @@ class ActionPool:
                     seat.jobs[id_].progress(message.line)
             case frames.Call():
                 self._host.spawn(f"call {message.call.path}", self._call(process, message))
+            case frames.AskFile():
+                self._host.spawn("a file of an action", self._ask_file(seat, message))
             case LoopStatus():
                 seat.heard = self._host.monotonic()
                 self._note(seat, message)
@@ -347,6 +354,38 @@ class ActionPool:
             _log.exception("%s, called by an action, met a bug", message.call.path)
             bug = RequestError("the server failed; its output says why")
             self._call_raised(process, message, bug)
+
+    async def _ask_file(self, seat: _Seat, message: frames.AskFile) -> None:
+        job = seat.jobs.get(message.job)
+        if job is None:
+            # It has ended: nobody waits for the answer.
+            return
+        if job.files is None:
+            job.files = self._files.session()
+        answer: frames.FileAnswered | frames.FileRefused
+        try:
+            answered = await job.files.ask(message.request)
+            answer = frames.FileAnswered(id=message.id, answer=answered)
+        except DeveloperError as error:
+            answer = frames.FileRefused(id=message.id, code=error.code, sentence=error.sentence)
+        # Our own bug: the action is told, and the operator reads it here.
+        except Exception:  # noqa: BLE001
+            _log.exception("a file of %s met a bug", job.call.path)
+            answer = frames.FileRefused(
+                id=message.id,
+                code="InternalServerError",
+                sentence="the server failed; its output says why",
+            )
+        seat.process.send(answer)
+
+    def _ended_job(self, seat: _Seat, id_: int) -> _Job:
+        job = seat.jobs.pop(id_)
+        self._let_go(job)
+        return job
+
+    def _let_go(self, job: _Job) -> None:
+        if job.files is not None:
+            self._host.spawn("files of an action", job.files.close())
 
     def _call_raised(
         self, process: ExecutorProcess, message: frames.Call, error: RequestError
@@ -375,6 +414,7 @@ class ActionPool:
             running = ", ".join(sorted({job.call.path for job in seat.jobs.values()}))
             _log.warning("executor %d %s while it ran %s", seat.process.pid, how, running)
         for job in seat.jobs.values():
+            self._let_go(job)
             if not job.done.done():
                 job.done.set_exception(
                     ActionLost(

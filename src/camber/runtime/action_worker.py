@@ -25,8 +25,9 @@ from camber import limits
 from camber.engine.catalog import Catalog
 from camber.engine.reading import ReadingEngine
 from camber.engine.variables import Variables
-from camber.errors import RequestError
+from camber.errors import DeveloperError, RequestError
 from camber.functions.definition import FunctionKind
+from camber.functions.file_requests import FileAnswer, FileRequest
 from camber.functions.loading import Application
 from camber.functions.logs import LogLine
 from camber.host import Host
@@ -90,6 +91,7 @@ class ActionWorker(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: dict[int, asyncio.Future[_Answer]] = {}
+        self._asked: dict[int, asyncio.Future[FileAnswer]] = {}
         self._ids = itertools.count(1)
         self._catalog_since: Timestamp = 0
         self._ended = asyncio.Event()
@@ -146,6 +148,14 @@ class ActionWorker(asyncio.Protocol):
                 waiting = self._calls.pop(id_, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_exception(frames.request_error(message.error))
+            case frames.FileAnswered(id=id_):
+                asked = self._asked.pop(id_, None)
+                if asked is not None and not asked.done():
+                    asked.set_result(message.answer)
+            case frames.FileRefused(id=id_):
+                asked = self._asked.pop(id_, None)
+                if asked is not None and not asked.done():
+                    asked.set_exception(DeveloperError(message.sentence, code=message.code))
             case frames.Stop():
                 self._stopper = asyncio.get_running_loop().create_task(self._stop(message.grace_s))
             case _:
@@ -161,7 +171,10 @@ class ActionWorker(asyncio.Protocol):
     async def _run(self, message: frames.RunAction) -> None:
         try:
             result = await self._runner.run(
-                message.call, self._application, lambda line: self._progress(message.id, line)
+                message.call,
+                self._application,
+                lambda line: self._progress(message.id, line),
+                lambda request: self._ask_file(message.id, request),
             )
             self._send(frames.ActionDone(id=message.id, result=result))
         except RequestError as error:
@@ -179,6 +192,7 @@ class ActionWorker(asyncio.Protocol):
                 self._application,
                 end,
                 lambda line: self._progress(message.id, line),
+                lambda request: self._ask_file(message.id, request),
             )
             self._send(frames.HttpDone(id=message.id, result=result))
         # As above.
@@ -224,6 +238,16 @@ class ActionWorker(asyncio.Protocol):
             return await answer
         finally:
             self._calls.pop(id_, None)
+
+    async def _ask_file(self, job: int, request: FileRequest) -> FileAnswer:
+        id_ = next(self._ids)
+        answer: asyncio.Future[FileAnswer] = asyncio.get_running_loop().create_future()
+        self._asked[id_] = answer
+        try:
+            self._send(frames.AskFile(id=id_, job=job, request=request))
+            return await answer
+        finally:
+            self._asked.pop(id_, None)
 
     @property
     def catalog(self) -> Catalog:

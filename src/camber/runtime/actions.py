@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from camber import limits
 from camber.engine.catalog import TableNumbers, tables_of
@@ -20,6 +20,7 @@ from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
 from camber.host import Host
 from camber.identity.identity import user_of
+from camber.runtime.action_files import AskFiles
 from camber.runtime.executor import Caller, FunctionCall, Origin, Progress
 from camber.runtime.failures import FailureTexts
 from camber.runtime.invocation import (
@@ -34,6 +35,8 @@ from camber.runtime.results import ActionResult, Failure
 from camber.runtime.scheduling import ActionSchedules
 from camber.schema.plan import TableNames
 from camber.values.packed import unpack
+
+R = TypeVar("R")
 
 
 class BlockingCall(DeveloperError):
@@ -96,11 +99,15 @@ class ActionRunner:
     threads: concurrent.futures.Executor
 
     async def run(
-        self, call: FunctionCall, application: Application, progress: Progress
+        self,
+        call: FunctionCall,
+        application: Application,
+        progress: Progress,
+        ask_files: AskFiles,
     ) -> ActionResult:
         """Run an action to its end, or until its time is up or it is cancelled.
 
-        `progress` is told each line, where it is logged.
+        `progress` is told each line, where it is logged; `ask_files` is awaited on this loop.
         """
         log = Log(self.host.now_ns, progress)
         try:
@@ -112,7 +119,9 @@ class ActionRunner:
         try:
             with capturing(log):
                 async with time_limit:
-                    result = await self._invoke(application, function, keywords, call, log)
+                    result = await self._invoke(
+                        application, function, keywords, call, log, ask_files
+                    )
         except asyncio.CancelledError:
             reason = "the server is ending" if is_being_cancelled() else "it cancelled itself"
             lost = ActionLost(
@@ -147,7 +156,9 @@ class ActionRunner:
         lines = self.texts.log_lines(log.texts)
         return ActionResult(value=value, failure=failure, log_lines=lines)
 
-    def contexts(self, application: Application, call: FunctionCall, log: Log) -> Contexts:
+    def contexts(
+        self, application: Application, call: FunctionCall, log: Log, ask_files: AskFiles
+    ) -> Contexts:
         """Return what an action is given, by the kind of function that it is."""
         component = application.in_component(call.component)
         assert component is not None, f"{call.component} was admitted"
@@ -165,9 +176,14 @@ class ActionRunner:
             log=log,
             loop=loop,
         )
+        files = _FileCalls(self.reading, ask_files, calls, component.component)
         return Contexts(
-            awaiting=ActionCtx(auth=auth, env=env, log=log, calls=calls, schedules=schedules),
-            blocking=SyncActionCtx(auth=auth, env=env, log=log, calls=calls, schedules=schedules),
+            awaiting=ActionCtx(
+                auth=auth, env=env, log=log, calls=calls, schedules=schedules, files=files
+            ),
+            blocking=SyncActionCtx(
+                auth=auth, env=env, log=log, calls=calls, schedules=schedules, files=files
+            ),
         )
 
     async def _invoke(
@@ -177,8 +193,9 @@ class ActionRunner:
         keywords: dict[str, Any],
         call: FunctionCall,
         log: Log,
+        ask_files: AskFiles,
     ) -> Any:
-        contexts = self.contexts(application, call, log)
+        contexts = self.contexts(application, call, log, ask_files)
         if function.is_async:
             with running(contexts):
                 return await function.handler(contexts.awaiting, **keywords)
@@ -266,6 +283,23 @@ class _Calls:
         assert completed.value is not None
         # A document's id may be of a table that this very call has created.
         return function.returns.decode(unpack(completed.value), self.actions.names(component))
+
+
+@dataclass(frozen=True, slots=True)
+class _FileCalls:
+    """What one action asks about files."""
+
+    reading: Reading
+    ask: AskFiles
+    calls: _Calls
+    component: str
+
+    @property
+    def tables(self) -> TableNames:
+        return self.reading.catalog
+
+    def block(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        return cast("R", self.calls.block(coroutine))
 
 
 def is_being_cancelled() -> bool:

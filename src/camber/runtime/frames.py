@@ -17,6 +17,7 @@ from camber.engine.transaction import FinishedTransaction
 from camber.errors import ErrorKind, RequestError
 from camber.functions.analysis import Analysis
 from camber.functions.definition import FunctionKind
+from camber.functions.file_requests import FileAnswer, FileRequest
 from camber.functions.logs import LogLine
 from camber.occ.read_set import ReadSet, RecordedRow
 from camber.runtime.executor import (
@@ -55,6 +56,7 @@ class Start(_Message, frozen=True):
     search: list[str]
     cursor_key: bytes
     variables_key: bytes
+    capabilities_key: bytes
     redact: bool
     urls: dict[str, str]
     test_hooks: bool
@@ -178,6 +180,21 @@ class CallRaised(_Message, frozen=True):
     id: int
     error: PackedError
     catalog_since: Timestamp
+
+
+class FileAnswered(_Message, frozen=True):
+    """What came of an `AskFile`."""
+
+    id: int
+    answer: FileAnswer
+
+
+class FileRefused(_Message, frozen=True):
+    """An `AskFile` that cannot be; told to the action as its own mistake."""
+
+    id: int
+    code: str
+    sentence: str
 
 
 class Stop(_Message, frozen=True):
@@ -306,6 +323,14 @@ class Call(_Message, frozen=True):
     kind: FunctionKind
 
 
+class AskFile(_Message, frozen=True):
+    """The action that runs as `job` asks about files; answered by `FileAnswered` or `FileRefused`."""
+
+    id: int
+    job: int
+    request: FileRequest
+
+
 class LoopStatus(_Message, frozen=True):
     """How long the event loop of actions has stood still, in what, and where."""
 
@@ -327,6 +352,8 @@ ToExecutor: TypeAlias = (
     | Taken
     | Called
     | CallRaised
+    | FileAnswered
+    | FileRefused
     | Stop
 )
 FromExecutor: TypeAlias = (
@@ -344,6 +371,7 @@ FromExecutor: TypeAlias = (
     | Taken
     | Progressed
     | Call
+    | AskFile
     | LoopStatus
 )
 

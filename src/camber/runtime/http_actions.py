@@ -18,6 +18,7 @@ from camber.functions.current import running
 from camber.functions.http_router import HttpRoute
 from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
+from camber.runtime.action_files import AskFiles
 from camber.runtime.actions import ActionRunner, is_being_cancelled
 from camber.runtime.exchanges import ActionEnd, ClientLeft
 from camber.runtime.executor import FunctionCall, Progress
@@ -68,6 +69,7 @@ class HttpRunner:
         application: Application,
         end: ActionEnd,
         progress: Progress,
+        ask_files: AskFiles,
     ) -> HttpResult:
         """Answer a request; return when its handler has ended, its time is up or it is cancelled.
 
@@ -81,7 +83,7 @@ class HttpRunner:
         try:
             with capturing(log):
                 async with time_limit:
-                    await self._serve(application, request, call, answer, log)
+                    await self._serve(application, request, call, answer, log, ask_files)
             answer.check_complete()
         except asyncio.CancelledError:
             reason = "the server is ending" if is_being_cancelled() else "it cancelled itself"
@@ -107,9 +109,10 @@ class HttpRunner:
         call: FunctionCall,
         answer: _Answer,
         log: Log,
+        ask_files: AskFiles,
     ) -> None:
         route = _route_of(application, call.component, request.route)
-        contexts = self.actions.contexts(application, call, log)
+        contexts = self.actions.contexts(application, call, log, ask_files)
         scope = request.scope(_AS_SERVERS if route.is_mount else _BOTH_WAYS)
         with running(contexts):
             if route.is_mount:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 
 from camber.engine.catalog import Catalog
@@ -13,8 +13,10 @@ from camber.engine.committer import Ahead
 from camber.engine.engine import Engine
 from camber.engine.variables import Variables
 from camber.functions.definition import FunctionKind
+from camber.functions.file_requests import FileAnswer, FileRequest
 from camber.functions.logs import LogLine, install_print
 from camber.measures import Gauge
+from camber.runtime.action_files import ActionFiles, AskFiles
 from camber.runtime.actions import THREADS_MAX, ActionRunner, Completed, FunctionRunner
 from camber.runtime.executor import (
     FunctionCall,
@@ -45,9 +47,11 @@ class InProcessExecutor:
         variables: Variables,
         transactions: TransactionRunner,
         runner: FunctionRunner,
+        files: ActionFiles,
     ) -> None:
         install_print()
         self._engine = engine
+        self._files = files
         self._releases = releases
         self._transactions = transactions
         self._transaction_thread = engine.host.worker("camber-transactions")
@@ -91,7 +95,8 @@ class InProcessExecutor:
 
         with closing(self._engine.begin(call.path)) as transaction:
             application = application_of(self._releases.serving(transaction))
-        return await self._action_thread.run(self._actions.run(call, application, tell))
+        async with self._asking_files() as ask:
+            return await self._action_thread.run(self._actions.run(call, application, tell, ask))
 
     async def http_action(
         self, call: FunctionCall, request: HttpRequest, exchange: Exchange, progress: Progress
@@ -99,7 +104,23 @@ class InProcessExecutor:
         """Answer an HTTP request; tell `progress` each line as it is logged."""
         with closing(self._engine.begin(call.path)) as transaction:
             application = application_of(self._releases.serving(transaction))
-        return await self._http.answer(call, application, request, exchange, progress)
+        async with self._asking_files() as ask:
+            return await self._http.answer(call, application, request, exchange, progress, ask)
+
+    @asynccontextmanager
+    async def _asking_files(self) -> AsyncIterator[AskFiles]:
+        """Let an action, on its own loop, ask about files within the block."""
+        session = self._files.session()
+        loop = asyncio.get_running_loop()
+
+        async def ask(request: FileRequest) -> FileAnswer:
+            asking = asyncio.run_coroutine_threadsafe(session.ask(request), loop)
+            return await asyncio.wrap_future(asking)
+
+        try:
+            yield ask
+        finally:
+            await session.close()
 
     def routes(self) -> Routes:
         """Return the HTTP routes of the release that serves."""

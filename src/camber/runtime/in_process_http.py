@@ -12,6 +12,7 @@ from camber import limits
 from camber.functions.loading import Application
 from camber.functions.logs import LogLine
 from camber.host import Host, LoopThread
+from camber.runtime.action_files import AskFiles
 from camber.runtime.actions import ActionRunner
 from camber.runtime.exchanges import ActionEnd, ServerEnd, too_many_requests
 from camber.runtime.executor import FunctionCall, Progress
@@ -48,6 +49,7 @@ class InProcessHttp:
         request: HttpRequest,
         exchange: Exchange,
         progress: Progress,
+        ask_files: AskFiles,
     ) -> HttpResult:
         """Answer a request on the actions' loop; called on the server's."""
         if self._running >= limits.http_actions_in_flight_max:
@@ -57,7 +59,7 @@ class InProcessHttp:
         loop = asyncio.get_running_loop()
         try:
             result = await self._thread.run(
-                self._answer(call, application, request, server, loop, progress)
+                self._answer(call, application, request, server, loop, progress, ask_files)
             )
             await server.end()
             return result
@@ -79,6 +81,7 @@ class InProcessHttp:
         server: ServerEnd,
         server_loop: asyncio.AbstractEventLoop,
         progress: Progress,
+        ask_files: AskFiles,
     ) -> HttpResult:
         end = ActionEnd(0, _calling(server_loop, server.received))
         tell = _calling(asyncio.get_running_loop(), end.received)
@@ -87,7 +90,7 @@ class InProcessHttp:
         served = await self._serving(application)
         served.running += 1
         try:
-            return await served.runner.run(call, request, application, end, log)
+            return await served.runner.run(call, request, application, end, log, ask_files)
         finally:
             served.running -= 1
             await self._end_superseded()

@@ -24,6 +24,7 @@ from camber.functions.definition import FunctionKind
 from camber.measures import Gauge
 from camber.occ.interval import Interval
 from camber.occ.read_set import ReadSet
+from camber.runtime.action_files import ActionFiles
 from camber.runtime.action_pool import ActionPool
 from camber.runtime.actions import FunctionRunner
 from camber.runtime.executor import (
@@ -78,6 +79,7 @@ class ProcessExecutor:
         texts: FailureTexts,
         system: TransactionRunner,
         runner: FunctionRunner,
+        files: ActionFiles,
         size: int,
     ) -> None:
         self._engine = engine
@@ -85,6 +87,7 @@ class ProcessExecutor:
         self._texts = texts
         self._system = system
         self._runner = runner
+        self._files = files
         self._size = size
         self._thread = engine.host.worker("camber-system")
         #: By when they were loaded.
@@ -120,6 +123,7 @@ class ProcessExecutor:
                 launcher=actions,
                 size_max=max(2, self._size),
                 runner=self._runner,
+                files=self._files,
                 catalog_since=lambda: self._engine.catalog_at(self._engine.newest_ts).since,
             ),
         )

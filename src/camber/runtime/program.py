@@ -20,7 +20,15 @@ from camber.host import Host, Process
 SERVER_PID: Final = "CAMBER_SERVER_PID"
 _PROGRAM: Final = "camber.deployment.executor"
 #: Variables of the server that executors do not see.
-_KEYS: Final = frozenset({"CAMBER_ADMIN_KEY", "CAMBER_DEPLOY_KEY", "CONVEX_SELF_HOSTED_ADMIN_KEY"})
+_KEYS: Final = frozenset(
+    {
+        "CAMBER_ADMIN_KEY",
+        "CAMBER_DEPLOY_KEY",
+        "CONVEX_SELF_HOSTED_ADMIN_KEY",
+        "CAMBER_S3_ACCESS_KEY_ID",
+        "CAMBER_S3_SECRET_ACCESS_KEY",
+    }
+)
 
 
 class Role(Enum):

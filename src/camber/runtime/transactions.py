@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -14,7 +15,7 @@ from camber import limits
 from camber.engine import scheduled, system_tables
 from camber.engine.catalog import TableEntry, TableNumbers, tables_of
 from camber.engine.transaction import Transaction
-from camber.engine.variables import Variables
+from camber.engine.variables import CLOUD_URL, Variables
 from camber.errors import (
     AppError,
     ArgumentValidationError,
@@ -26,12 +27,14 @@ from camber.errors import (
     OutOfMemory,
     RequestError,
 )
+from camber.files.capabilities import Capabilities
 from camber.functions.calls import Callee
 from camber.functions.contexts import Auth, MutationCtx, QueryCtx
 from camber.functions.database import DatabaseAccess, DatabaseReader, DatabaseWriter
 from camber.functions.definition import Function, FunctionKind
 from camber.functions.determinism.conditions import Conditions
 from camber.functions.environment import Environment
+from camber.functions.file_storage import FileAccess
 from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
 from camber.functions.pagination import PaginationState
@@ -76,6 +79,7 @@ class TransactionRunner:
     cursors: CursorCipher
     texts: FailureTexts
     variables: Variables
+    capabilities: Capabilities
     #: Whether tests may raise system errors.
     test_hooks: bool = False
 
@@ -189,6 +193,7 @@ class TransactionRunner:
             cursors=self.cursors,
             identity=call.identity,
             variables=self.variables,
+            capabilities=self.capabilities,
             test_hooks=self.test_hooks,
             call=call,
         )
@@ -317,6 +322,7 @@ class _Execution:
     cursors: CursorCipher
     identity: Identity
     variables: Variables
+    capabilities: Capabilities
     test_hooks: bool
     #: What was asked for from outside.
     call: FunctionCall
@@ -390,14 +396,37 @@ class _Execution:
         # Held by the context alone: what refers to itself is only found by a collection.
         auth = Auth(self._user) if not component.component else Auth(component.no_identity)
         env = Environment(self._variable)
+        files = partial(self._files, component.component)
         if function.kind is FunctionKind.QUERY:
-            return QueryCtx(db=DatabaseReader(access), auth=auth, env=env, log=log, calls=calls)
+            return QueryCtx(
+                db=DatabaseReader(access), auth=auth, env=env, log=log, calls=calls, files=files
+            )
         schedules = TransactionSchedules(
             self.transaction, self.application, component, self.call, log
         )
         return MutationCtx(
-            db=DatabaseWriter(access), auth=auth, env=env, log=log, calls=calls, schedules=schedules
+            db=DatabaseWriter(access),
+            auth=auth,
+            env=env,
+            log=log,
+            calls=calls,
+            files=files,
+            schedules=schedules,
         )
+
+    def _files(self, component: str) -> FileAccess:
+        return FileAccess(
+            transaction=self.transaction,
+            capabilities=self.capabilities,
+            component=component,
+            origin=self._origin,
+            observe_time=self.conditions.now_ns,
+        )
+
+    def _origin(self) -> str:
+        origin = self.variables.get(self.transaction, CLOUD_URL)
+        assert origin is not None
+        return origin
 
     def _user(self) -> UserIdentity | None:
         self.read_identity = True

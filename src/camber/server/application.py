@@ -36,6 +36,7 @@ from camber.server.openapi import OpenApi
 from camber.server.request_spans import RequestSpans
 from camber.server.site import BELOW_API, Site, SiteBelow
 from camber.server.static_files import StaticFiles
+from camber.server.storage_api import StorageApi
 from camber.server.streaming_export_api import StreamingExportApi
 from camber.server.streaming_import_api import StreamingImportApi
 from camber.server.sync_socket import SyncSocket, SyncSockets
@@ -72,6 +73,7 @@ def api_application(
         *LogApi(deployment).routes(),
         Route(f"{BELOW_API}/{{path:path}}", site.respond, methods=[*METHODS, "HEAD"]),
         WebSocketRoute(f"{BELOW_API}/{{path:path}}", site.serve),
+        *StorageApi(deployment).routes(),
         WebSocketRoute("/api/sync", sockets.unversioned),
         WebSocketRoute("/api/{version}/sync", sockets.versioned),
     ]

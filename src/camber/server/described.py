@@ -179,12 +179,6 @@ def _key(
     )
 
 
-def _not_built(what: str) -> Described:
-    return Described(
-        summary=f"{what} are not built yet.", access=Access.OPEN, answer=None, failures=("400",)
-    )
-
-
 #: Any route of the application's: the document has those that it declares, too.
 HTTP_ACTION: Final = Described(
     summary="An HTTP action, or an application that is mounted on the site.",
@@ -271,7 +265,6 @@ _STATE: Final = {
         status=204,
         failures=("400",),
     ),
-    **{f"{each} /api/storage/{{path:path}}": _not_built("Stored files") for each in _ANY_METHOD},
     **{f"{each} /http/{{path:path}}": HTTP_ACTION for each in _ANY_METHOD},
 }
 
@@ -437,6 +430,22 @@ _ADMIN: Final = {
         body=_open({"key": {"type": "string", "description": "Its name or its id."}}),
         answer=_object(_ISSUED_KEY),
         failures=("404",),
+    ),
+    "POST /api/storage/upload": Described(
+        summary="Upload a file by a URL that storage.generate_upload_url gave, once.",
+        access=Access.OPEN,
+        query={"token": _TEXT},
+        required=("token",),
+        body=_BYTES,
+        answer=_object({"storageId": _TEXT}),
+        failures=("400", "401", "408", "409", "413", "500", "503"),
+    ),
+    "GET /api/storage/{name}": Described(
+        summary="Download a file, or one range of it, by a URL that storage.get_url gave.",
+        access=Access.OPEN,
+        query={"expires": _TEXT, "signature": _TEXT},
+        answer=_BYTES,
+        failures=("400", "403", "404", "412", "416", "500"),
     ),
     "GET /api/camber/status": _key(
         "What runs here.",

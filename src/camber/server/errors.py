@@ -19,6 +19,7 @@ STATUS: Mapping[ErrorKind, int] = {
     ErrorKind.NOT_FOUND: 404,
     ErrorKind.CLIENT_DISCONNECT: 408,
     ErrorKind.CONFLICT: 409,
+    ErrorKind.PAYLOAD_TOO_LARGE: 413,
     ErrorKind.MISDIRECTED: 421,
     ErrorKind.TOO_EARLY: 425,
     ErrorKind.RATE_LIMITED: 429,

@@ -73,7 +73,6 @@ class HttpApi:
             Route("/api/query_batch", self._query_batch, methods=["POST"]),
             Route("/api/run/{path:path}", self._run, methods=["POST"]),
             Route("/api/debug_event", self._debug_event, methods=["POST"]),
-            Route("/api/storage/{path:path}", _not_built("file storage"), methods=_ANY),
         ]
 
     # Calls.
@@ -234,9 +233,6 @@ class HttpApi:
         return Response(status_code=204)
 
 
-_ANY = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
-
 def caller_of(identity: Identity) -> Caller:
     """Return which functions there are for an identity."""
     return Caller.ADMIN if isinstance(identity, Admin) else Caller.CLIENT
@@ -244,15 +240,6 @@ def caller_of(identity: Identity) -> Caller:
 
 def _client(request: Request) -> ClientVersion:
     return parse_client_header(header_of(request.scope, b"convex-client"))
-
-
-def _not_built(what: str) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        del request
-        # 400, not 501: the official CLI gives up at once on it (protocol 4.7).
-        raise BadRequest(f"{what} are not built yet", code="NotImplemented")
-
-    return endpoint
 
 
 def _response(done: Done, form: Format) -> bytes:

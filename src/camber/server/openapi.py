@@ -51,8 +51,11 @@ _FAILURE_TEXT: Final = {
     "401": "The key or token is not valid here.",
     "403": "There is no key, or it does not allow this.",
     "404": "There is none.",
-    "408": "The body ended early.",
-    "409": "This server does not do that.",
+    "408": "The body ended early, or stood still.",
+    "409": "This server does not do that, or is doing it already.",
+    "412": "It is not what was asked for any more.",
+    "413": "The body is too large.",
+    "416": "There is no such range, or there are several.",
     "500": "The server failed; its output says why.",
     "503": "Not now: the server is overloaded, is ending, has a full disk, or commits got in the way; "
     "or a snapshot is too old.",

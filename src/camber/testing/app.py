@@ -17,16 +17,18 @@ from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project, load_project
 from camber.deployment.settings import MEMORY, DeploymentSettings, Scheduling, TestHooks
 from camber.engine.catalog import TableNumbers, tables_of
-from camber.errors import AppError, FunctionError
+from camber.errors import AppError, FunctionError, RequestError
 from camber.functions.calls import Callee
 from camber.functions.definition import FunctionKind
 from camber.functions.loading import Application, Freshness, load_application
+from camber.functions.system_documents import StoredFile
 from camber.identity.identity import Anonymous, Identity, User, UserIdentity, user_of
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.invocation import Resolved, encoded_arguments, resolve
 from camber.runtime.release import InProcessRelease
 from camber.runtime.results import Failure, QueryResult
-from camber.server.application import site_application
+from camber.schema.annotations import Id
+from camber.server.application import api_application, site_application
 from camber.testing.clock import ControlledHost
 from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
@@ -119,6 +121,41 @@ class TestApp:
         app._core = self._core
         app._identity = User(UserIdentity(**known, claims=custom))
         return app
+
+    def upload(
+        self, url: str, data: bytes, *, content_type: str | None = None, sha256: str | None = None
+    ) -> Id[StoredFile]:
+        """Upload a file to what `ctx.storage.generate_upload_url` returned; return its id.
+
+        `sha256` is in base64.
+
+        Raises:
+            RequestError: the server refused it, with the code that a client gets.
+        """
+        headers = {} if content_type is None else {"Content-Type": content_type}
+        if sha256 is not None:
+            headers["Digest"] = f"sha-256={sha256}"
+        answer = self._core.wait(self._core.request("POST", url, content=data, headers=headers))
+        if answer.status_code != 200:
+            failure = answer.json()
+            raise RequestError(failure["message"], code=failure["code"])
+        return Id(answer.json()["storageId"])
+
+    def download(self, url: str) -> bytes | None:
+        """Return the content of a file, given what `ctx.storage.get_url` returned.
+
+        None if the file is not there any more.
+
+        Raises:
+            RequestError: the server refused it, with the code that a client gets.
+        """
+        answer = self._core.wait(self._core.request("GET", url))
+        if answer.status_code == 404:
+            return None
+        if answer.status_code != 200:
+            failure = answer.json()
+            raise RequestError(failure["message"], code=failure["code"])
+        return answer.content
 
     def advance(
         self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0
@@ -259,6 +296,12 @@ class _Core:
         assert packed is not None
         tables = self._tables(called.component.component)
         return called.function.returns.decode(unpack(packed), tables)
+
+    async def request(self, method: str, url: str, **more: Any) -> httpx.Response:
+        """Send a request to the API, as a client does."""
+        transport = httpx.ASGITransport(api_application(self.deployment))
+        async with httpx.AsyncClient(transport=transport) as client:
+            return await client.request(method, url, **more)
 
     def close(self) -> None:
         """Close the deployment and end the loop."""

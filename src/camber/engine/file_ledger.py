@@ -1,0 +1,233 @@
+"""What is kept of files beside their content, written and read within transactions.
+
+Each blob has an entry in `_file_ledger` from before its first byte is written until after its last
+one is removed, so that there is none that nobody knows of, whatever is killed when. The entry says
+under which key the blob lies, by which URL it is served and whose it is. What applications see of a
+file is its `_storage` document, which is there exactly while the entry's state is STORED; the ids of
+both are made of the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import cast
+
+from camber.engine import system_tables
+from camber.engine.catalog import ID_FIELD, TableEntry
+from camber.engine.transaction import Transaction
+from camber.occ.interval import Interval, Order
+from camber.values.ids import decode_id, encode_id
+from camber.values.keys import encode_key
+from camber.values.packed import unpack
+from camber.values.value import Value
+
+
+class BlobState(Enum):
+    """What has become of a blob."""
+
+    #: It is being written; whoever does that is gone when the server is.
+    ARRIVING = "arriving"
+    #: There is a file.
+    STORED = "stored"
+    #: There is no file any more, or never was, and the blob waits to be removed.
+    LEAVING = "leaving"
+    #: There is no blob any more; kept so that the URL by which it came cannot be used again.
+    SPENT = "spent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One blob. `ticket_ms` is until when a right to upload would be good for it, or 0.
+
+    `was_stored` says whether that right has been used.
+    """
+
+    internal: bytes
+    state: BlobState
+    key: str
+    url: str
+    component: str
+    ticket_ms: float = 0.0
+    was_stored: bool = False
+    #: Bytes of the blob, once it was stored.
+    size: int = 0
+
+    @property
+    def id(self) -> str:
+        """Return the id of the entry."""
+        return encode_id(system_tables.FILE_LEDGER_NUMBER, self.internal)
+
+    @property
+    def file(self) -> str:
+        """Return the id of the file."""
+        return file_id(self.internal)
+
+    @property
+    def fields(self) -> dict[str, Value]:
+        """Return the fields of the entry's document."""
+        return {
+            "state": self.state.value,
+            "key": self.key,
+            "url": self.url,
+            "component": self.component,
+            "ticketExpires": self.ticket_ms,
+            "wasStored": self.was_stored,
+            "size": float(self.size),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """What is known of a file's content: SHA-256 in base64, bytes, and its media type if given."""
+
+    sha256: str
+    size: int
+    content_type: str | None
+
+
+def file_id(internal: bytes) -> str:
+    """Return the id of a file, as applications know it."""
+    return encode_id(system_tables.STORAGE_NUMBER, internal)
+
+
+def internal_of(file: str) -> bytes:
+    """Return what the id of a file is made of.
+
+    Raises:
+        InvalidId: it is no id.
+    """
+    return decode_id(file).internal
+
+
+def entry_of(transaction: Transaction, internal: bytes) -> LedgerEntry | None:
+    """Return the entry that is made of these bytes, or None; either way it is read."""
+    packed = transaction.get(encode_id(system_tables.FILE_LEDGER_NUMBER, internal))
+    return None if packed is None else _entry(packed)
+
+
+def stored_entry(transaction: Transaction, file: str, component: str) -> LedgerEntry | None:
+    """Return the entry of a file of a component, or None if there is no such file."""
+    entry = entry_of(transaction, decode_id(file).internal)
+    if entry is None or entry.state is not BlobState.STORED or entry.component != component:
+        return None
+    return entry
+
+
+def entry_at(transaction: Transaction, url: str) -> LedgerEntry | None:
+    """Return the entry of the file that is served by a URL, or None if there is no such file."""
+    for entry in _found(transaction, "by_url", url):
+        if entry.state is BlobState.STORED:
+            return entry
+    return None
+
+
+def entries_in(transaction: Transaction, state: BlobState, limit: int) -> list[LedgerEntry]:
+    """Return the oldest entries in a state."""
+    found = []
+    for entry in _found(transaction, "by_state", state.value):
+        found.append(entry)
+        if len(found) == limit:
+            break
+    return found
+
+
+def facts_of(transaction: Transaction, file: str) -> FileFacts | None:
+    """Return what is known of a file, or None if it is not there."""
+    packed = transaction.get(file)
+    if packed is None:
+        return None
+    document = cast("dict[str, object]", unpack(packed))
+    content_type = document.get("contentType")
+    size = document["size"]
+    assert isinstance(size, int)
+    return FileFacts(
+        sha256=str(document["sha256"]),
+        size=size,
+        content_type=None if content_type is None else str(content_type),
+    )
+
+
+def bytes_there(transaction: Transaction) -> int:
+    """Return how many bytes all blobs have that are not on their way."""
+    return sum(
+        entry.size
+        for state in (BlobState.STORED, BlobState.LEAVING)
+        for entry in _found(transaction, "by_state", state.value)
+    )
+
+
+def arriving(transaction: Transaction, entry: LedgerEntry) -> None:
+    """Enter a blob that will be written; there is no entry made of the same bytes."""
+    assert entry.state is BlobState.ARRIVING
+    transaction.insert(system_tables.FILE_LEDGER, entry.fields, id=entry.id)
+
+
+def stored(transaction: Transaction, entry: LedgerEntry, facts: FileFacts) -> None:
+    """Make a file of a blob that has been written whole."""
+    fields: dict[str, Value] = {"sha256": facts.sha256, "size": float(facts.size)}
+    if facts.content_type is not None:
+        fields["contentType"] = facts.content_type
+    transaction.insert(system_tables.STORAGE, fields, id=entry.file)
+    entry = replace(entry, state=BlobState.STORED, was_stored=True, size=facts.size)
+    _put(transaction, entry)
+
+
+def leaving(transaction: Transaction, entry: LedgerEntry) -> None:
+    """End a file, or what would have become one; its blob is removed once that is committed."""
+    if entry.state is BlobState.STORED:
+        transaction.delete(entry.file)
+    _put(transaction, replace(entry, state=BlobState.LEAVING))
+
+
+def removed(transaction: Transaction, entry: LedgerEntry, now_ms: float) -> None:
+    """Forget a blob that has been removed, but not that a right to upload has been used."""
+    current = entry_of(transaction, entry.internal)
+    if current is None or current.key != entry.key:
+        return
+    assert current.state in {BlobState.LEAVING, BlobState.SPENT}, f"{entry.id} is {current.state}"
+    if current.was_stored and current.ticket_ms > now_ms:
+        _put(transaction, replace(current, state=BlobState.SPENT))
+    else:
+        transaction.delete(current.id)
+
+
+def _put(transaction: Transaction, entry: LedgerEntry) -> None:
+    # Whoever writes a document has read it.
+    assert transaction.get(entry.id) is not None, f"{entry.id} has no entry"
+    transaction.replace(entry.id, entry.fields)
+
+
+def _found(transaction: Transaction, index: str, value: str) -> Iterator[LedgerEntry]:
+    table = _table(transaction)
+    prefix = encode_key([value])
+    rows = transaction.scan(
+        table, table.indexes[index], Interval.prefix(prefix), Order.ASC, prefix=prefix
+    )
+    with closing(rows):
+        for row in rows:
+            yield _entry(row.packed)
+
+
+def _table(transaction: Transaction) -> TableEntry:
+    table = transaction.catalog.by_name(system_tables.FILE_LEDGER)
+    assert table is not None
+    return table
+
+
+def _entry(packed: bytes) -> LedgerEntry:
+    document = cast("dict[str, object]", unpack(packed))
+    ticket_ms = document["ticketExpires"]
+    assert isinstance(ticket_ms, int | float)
+    return LedgerEntry(
+        internal=decode_id(str(document[ID_FIELD])).internal,
+        state=BlobState(document["state"]),
+        key=str(document["key"]),
+        url=str(document["url"]),
+        component=str(document["component"]),
+        ticket_ms=ticket_ms,
+        was_stored=document["wasStored"] is True,
+        size=int(cast("float", document["size"])),
+    )
