@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import threading
@@ -66,11 +67,12 @@ def test_an_upload_that_is_killed_leaves_nothing_and_its_url_good(tmp_path):
 
 def test_an_action_that_is_killed_while_it_stores_leaves_nothing(tmp_path):
     with Server(PHOTOS, tmp_path, "--executors", "1") as server:
-        calling = threading.Thread(
-            target=lambda: pytest.raises(
-                httpx.TransportError, server.value, "action", "files:store_and_hang", {}
-            )
-        )
+
+        def call():
+            with pytest.raises(httpx.TransportError):
+                server.value("action", "files:store_and_hang", {})
+
+        calling = threading.Thread(target=call)
         calling.start()
         eventually(lambda: len(content_files(tmp_path)) == 1)
         server.kill()
@@ -114,6 +116,10 @@ class Client:
             self.stored[upload(self.server, content)] = content
 
 
+def have_done(clients, steps):
+    return sum(client.steps for client in clients) >= steps
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_what_is_said_of_files_holds_whenever_the_server_is_killed(tmp_path, seed):
     chance = random.Random(seed)
@@ -125,8 +131,7 @@ def test_what_is_said_of_files_holds_whenever_the_server_is_killed(tmp_path, see
             threads = [threading.Thread(target=client.run) for client in clients]
             for thread in threads:
                 thread.start()
-            until = chance.randrange(3, 25)
-            eventually(lambda: sum(client.steps for client in clients) >= until)
+            eventually(functools.partial(have_done, clients, chance.randrange(3, 25)))
             server.kill()
             for thread in threads:
                 thread.join()
