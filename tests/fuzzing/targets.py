@@ -17,6 +17,8 @@ import msgspec
 
 from camber import limits
 from camber.errors import AuthenticationFailed, BadRequest
+from camber.functions.analysis import AnalysedRoute
+from camber.functions.routing import RouteTable
 from camber.identity.admin_keys import AdminKeys, root_key
 from camber.identity.authorization import acting_as_of, identity_of_header
 from camber.identity.identity import Anonymous
@@ -137,6 +139,21 @@ def _paths(data: bytes) -> None:
         assert FunctionPath.parse(name) == found
 
 
+def _routes(data: bytes) -> None:
+    path = "/" + data.decode("latin-1")
+    found = _ROUTES.find("GET", path)
+    assert found is None or found.route.method in {"GET", "*"}
+    for value in () if found is None else found.parameters.values():
+        value.encode()
+    _ROUTES.find_socket(path)
+
+
+_ROUTES = RouteTable(
+    AnalysedRoute(method=method, path=path)
+    for method, path in (("GET", "/a/{x}"), ("GET", "/a/b"), ("GET", "/a/*"), ("*", "/m/*"))
+)
+
+
 def _timestamps(data: bytes) -> None:
     text = _text(data)
     try:
@@ -252,6 +269,7 @@ TARGETS = {
         _ids, (encode_id(10001, bytes(16)).encode(), encode_id(1, b"\xff" * 16).encode())
     ),
     "paths": Target(_paths, (b"notes:list", b"users/admin.js:default", b"a_b.c/d:e1")),
+    "routes": Target(_routes, (b"/a/b", b"/a/{x}", b"/%C3%A9/..//", b"/m/x/y?z")),
     "timestamps": Target(_timestamps, (encode_timestamp(2**63).encode(),)),
     "cursors": Target(
         _cursors,
