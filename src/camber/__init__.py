@@ -18,13 +18,12 @@ from camber.errors import (
     FunctionError,
     ReturnsValidationError,
 )
+from camber.functions.components import App, Component, ComponentClient, Env, Mount
 from camber.functions.conditions import any_of, gt, gte, lt, lte
 from camber.functions.contexts import ActionCtx, MutationCtx, QueryCtx, SyncActionCtx
 from camber.functions.crons import Crons
 from camber.functions.current import current, current_sync
 from camber.functions.declarations import (
-    App,
-    Component,
     CustomJwt,
     OidcProvider,
 )
@@ -65,9 +64,11 @@ __all__ = [
     "ArgumentValidationError",
     "CamberError",
     "Component",
+    "ComponentClient",
     "Crons",
     "CustomJwt",
     "DeveloperError",
+    "Env",
     "FunctionError",
     "HttpRouter",
     "Id",
@@ -75,6 +76,7 @@ __all__ = [
     "Int64",
     "Int64Literal",
     "InvalidCursor",
+    "Mount",
     "MutationCtx",
     "OidcProvider",
     "Page",

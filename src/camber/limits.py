@@ -33,6 +33,8 @@ arguments_bytes_max: Final = 16 * 1024 * 1024
 result_bytes_max: Final = 16 * 1024 * 1024
 #: Nested run_query and run_mutation calls.
 call_depth_max: Final = 8
+#: Components that are mounted, mounts within mounts included: each has tables to look after.
+components_max: Final = 256
 #: Bytes of the seed of a function's chance: what it draws is as hard to guess as a key.
 seed_bytes: Final = 32
 #: UTF-8 bytes of one log line, beyond which it is truncated.

@@ -20,6 +20,7 @@ from camber.deployment.deploying import Deployer
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project
 from camber.errors import CamberError
+from camber.functions.importing import component_folders
 from camber.functions.loading import LoadError
 from camber.releases.failures import PushFailed
 from camber.releases.push import PushReport
@@ -140,21 +141,30 @@ async def _watch(
 ) -> None:
     from watchfiles import PythonFilter, awatch
 
-    changes = awatch(
-        project.functions_path,
-        watch_filter=PythonFilter(),
-        stop_event=stop,
-        step=_SETTLE_MS,
-        rust_timeout=500,
-        yield_on_timeout=False,
-        raise_interrupt=False,
-    )
     async with contextlib.AsyncExitStack() as pushing:
-        async for _ in changes:
-            # A save during a push takes its place.
-            await pushing.aclose()
-            push = deployment.host.spawn("save", _push(deployment, project, console))
-            pushing.push_async_callback(_end, push)
+        while not stop.is_set():
+            folders = _watched(project)
+            async for _ in awatch(
+                *folders,
+                watch_filter=PythonFilter(),
+                stop_event=stop,
+                step=_SETTLE_MS,
+                rust_timeout=500,
+                yield_on_timeout=False,
+                raise_interrupt=False,
+            ):
+                # A save during a push takes its place.
+                await pushing.aclose()
+                push = deployment.host.spawn("save", _push(deployment, project, console))
+                pushing.push_async_callback(_end, push)
+                if _watched(project) != folders:
+                    break
+
+
+def _watched(project: Project) -> list[Path]:
+    """Return the folders whose changes are pushed: the functions folder and the components'."""
+    folders = [project.root / path for path in component_folders(project.root, project.functions)]
+    return [project.functions_path, *(folder for folder in folders if folder.is_dir())]
 
 
 async def _end(task: asyncio.Task[None]) -> None:

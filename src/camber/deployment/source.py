@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from camber.functions.importing import component_folders
+
 #: The origin of what was pushed from the folder that `camber dev` and `camber start` were given.
 FOLDER: Final = "folder"
 #: The origin of what `camber deploy` uploaded.
@@ -62,11 +64,12 @@ def folder_source(root: Path, functions: str, include: Iterable[str] = ()) -> Re
 def release_files(root: Path, functions: str, include: Iterable[str] = ()) -> list[str]:
     """Return the paths of a release's files below `root`, with `/`, sorted.
 
-    These are the functions folder, `pyproject.toml`, `requirements.txt`, and what `include` names:
-    files and folders, below `root`. Links, and what tools and secrets leave behind, stay out.
+    These are the functions folder, the folders of components, `pyproject.toml`, `requirements.txt`,
+    and what `include` names: files and folders, below `root`. Links, and what tools and secrets leave
+    behind, stay out.
     """
     found: set[str] = set()
-    for name in (functions, *_MANIFESTS, *include):
+    for name in (functions, *component_folders(root, functions), *_MANIFESTS, *include):
         found.update(files_below(root, name))
     return sorted(found)
 

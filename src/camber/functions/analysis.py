@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from camber.engine.catalog import full_name
 from camber.functions.definition import FunctionKind, Visibility
 from camber.functions.http_router import HttpRoute, route_name
 from camber.functions.loading import Application
@@ -116,6 +117,8 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[AnalysedRoute, ...] | None = None
     crons: tuple[AnalysedCron, ...] = ()
     http_prefix: str | None = None
+    #: Deployment variables that components cannot do without.
+    required_variables: tuple[str, ...] = ()
     components: dict[str, Analysis] = {}
 
     def in_component(self, component: str) -> Analysis | None:
@@ -153,6 +156,24 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
             prefix += own.rstrip("/")
         return prefix
 
+    def all_tables(self) -> dict[str, AnalysedTable]:
+        """Return the tables of all components too, by what they are called in the deployment."""
+        return {
+            full_name(component, name): msgspec.structs.replace(
+                table, name=full_name(component, name)
+            )
+            for component, declared in self.everywhere().items()
+            for name, table in declared.tables.items()
+        }
+
+    def all_functions(self) -> list[str]:
+        """Return the paths of all functions, those of components with its path before them."""
+        return [
+            f"{component}/{path}" if component else path
+            for component, declared in self.everywhere().items()
+            for path in declared.functions
+        ]
+
     def everywhere(self) -> dict[str, Analysis]:
         """Return itself under the empty path, and all components under theirs."""
         return {"": self, **self.components}
@@ -163,7 +184,11 @@ def analyse(application: Application) -> Analysis:
     components = {
         path: _analyse(component) for path, component in application.components.items() if path
     }
-    return msgspec.structs.replace(_analyse(application), components=components)
+    return msgspec.structs.replace(
+        _analyse(application),
+        components=components,
+        required_variables=application.required_variables,
+    )
 
 
 def _analyse(application: Application) -> Analysis:

@@ -1,52 +1,62 @@
-"""Loading an application: every module of its functions folder, imported afresh.
+"""Loading an application and its components: what all their modules declare.
 
-The folder is a package named after itself, whether it has an `__init__.py` or not, and is never on
-`sys.path`: a module called `http` or `logging` shadows nothing. Functions of an earlier load keep
-the modules that they were defined in.
+A component's package is imported once, however often it is mounted: its functions and tables are
+those of each mount, which differ in where their documents are.
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 import threading
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
+from camber import limits
+from camber.engine.variables import CLOUD_URL, SITE_URL
 from camber.errors import CamberError, DeveloperError
+from camber.functions.components import App, Component, ComponentError, DeclaredVariable, Mount
 from camber.functions.crons import Crons, ResolvedCron
-from camber.functions.declarations import App, CustomJwt, OidcProvider
+from camber.functions.declarations import CustomJwt, OidcProvider
 from camber.functions.definition import Function
 from camber.functions.determinism.doors import adopt, prepare
 from camber.functions.http_router import HttpRouter
+from camber.functions.importing import LoadError as LoadError
+from camber.functions.importing import (
+    component_folders,
+    import_all,
+    import_package,
+    imported_anew,
+    is_imported_from,
+    is_in,
+    relative,
+    reporting,
+)
 from camber.schema.compiler import AnnotationError, Compiler
 from camber.schema.table import DeclaredTable, Table, resolve_tables
-from camber.values.paths import is_identifier
+from camber.values.paths import child_component
 
 T = TypeVar("T")
 
 _loading = threading.Lock()
 
 
-class LoadError(Exception):
-    """An application that cannot be loaded: `place: what is wrong`, the place with its line.
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A component's variable, as it was bound where it is mounted.
 
-    `trace` has the frames of the application's own files, for people.
+    `text` is its value, unless it is that of the deployment variable called `variable`.
     """
 
-    def __init__(self, place: str, reason: str, *, trace: str = "") -> None:
-        super().__init__(f"{place}: {reason}")
-        self.place = place
-        self.reason = reason
-        self.trace = trace
+    text: str | None
+    variable: str | None
+    declared: DeclaredVariable | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +75,14 @@ class Application:
     http: HttpRouter | None = None
     crons: tuple[ResolvedCron, ...] = ()
     providers: tuple[OidcProvider | CustomJwt, ...] = ()
-    app: App | None = None
     component: str = ""
-    #: Where the routes of a component are served, under those of what it is mounted in.
+    #: Where the routes of a component are served, under those of what it is mounted in; nowhere
+    #: if it is None.
     http_prefix: str | None = None
+    #: The same from the site's origin on: empty for the application itself.
+    site_path: str = ""
+    #: What a component has for variables.
+    env: Mapping[str, Bound] = field(default_factory=dict)
     mounts: Mapping[str, Application] = field(default_factory=dict)
 
     @cached_property
@@ -86,6 +100,43 @@ class Application:
     def owns(self, function: Function[..., Any]) -> bool:
         """Return whether a module of its package has defined a function, in this load or another."""
         return function.module.startswith(f"{self.package}.")
+
+    def variable(self, name: str, of_deployment: Callable[[str], str | None]) -> str | None:
+        """Return a variable as the functions here see it.
+
+        A component has the variables that it was given, and the deployment's URLs.
+
+        Raises:
+            ComponentError: it has a value that the component does not take.
+        """
+        if not self.component or name == CLOUD_URL:
+            return of_deployment(name)
+        if name == SITE_URL:
+            origin = of_deployment(name)
+            return None if origin is None else origin + self.site_path
+        bound = self.env.get(name)
+        if bound is None or bound.variable is None:
+            return None if bound is None else bound.text
+        value = of_deployment(bound.variable)
+        if value is not None and bound.declared is not None:
+            bound.declared.check(value)
+        return value
+
+    @property
+    def required_variables(self) -> tuple[str, ...]:
+        """Return the deployment variables that a component here cannot do without."""
+        return tuple(
+            sorted(
+                {
+                    bound.variable
+                    for component in self.components.values()
+                    for bound in component.env.values()
+                    if bound.variable is not None
+                    and bound.declared is not None
+                    and not bound.declared.is_optional
+                }
+            )
+        )
 
     def no_identity(self) -> NoReturn:
         """Refuse to say who calls: a component is told what it has to know by its caller.
@@ -130,155 +181,262 @@ def load_application(
     if not package.isidentifier():
         raise LoadError(folder, f"{package!r} cannot name a Python package; rename the folder")
     prepare(package)
-    keep = freshness is Freshness.SHARED and is_imported_from(package, path)
-    with _loading, nullcontext() if keep else _fresh_package(package):
-        modules = _import_all(root, path, package)
-        adopt(package)
-        return _collect(root, package, modules)
+    folders = component_folders(root, folder)
+    # A component is imported by the name that its folder has from the root on: `parts.ledger`.
+    tops = {name.partition("/")[0] for name in folders} - {package}
+    is_shared = freshness is Freshness.SHARED
+    wanted = {package: path, **{top: root / top for top in sorted(tops)}}
+    stale = {
+        name: place
+        for name, place in wanted.items()
+        if not (is_shared and is_imported_from(name, place))
+    }
+    with _loading, imported_anew(stale) if stale else nullcontext():
+        _import_tops(root, tops, stale)
+        loading = _Loading(root, folders)
+        main = loading.load(package, path)
+        loading.load_mounted(main)
+        return loading.application(package)
 
 
-def is_imported_from(package: str, folder: Path) -> bool:
-    """Return whether `package` has been imported, from `folder`."""
-    module = sys.modules.get(package)
-    paths = [Path(path).resolve() for path in getattr(module, "__path__", ())]
-    return folder in paths
+def _import_tops(root: Path, tops: set[str], stale: Mapping[str, Path]) -> None:
+    """Import the packages that components are in, from the project and from nowhere else."""
+    for top in sorted(tops):
+        if top in sys.stdlib_module_names or top == "camber":
+            reason = f"{top!r} is the name of another package: give the component's folder another"
+            raise LoadError("app.py", reason)
+        prepare(top)
+        if top in stale and (root / top).is_dir():
+            with reporting(root, root / top / "__init__.py"):
+                import_package(root / top, top)
 
 
-def forget_package(package: str) -> None:
-    """Make the next import of `package` look for it anew."""
-    for name in [name for name in sys.modules if _is_in(name, package)]:
-        del sys.modules[name]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Package:
+    """The package of an application or a component: its modules by wire name."""
+
+    name: str
+    folder: Path
+    modules: Mapping[str, ModuleType]
+    app: App | None
+
+    def place(self, root: Path) -> str:
+        """Return the module that mounts components."""
+        return relative(self.folder / "app.py", root)
 
 
-@contextmanager
-def _fresh_package(package: str) -> Iterator[None]:
-    """Import the package anew within the block; what was imported before is back if it raises."""
-    previous = {name: m for name, m in sys.modules.items() if _is_in(name, package)}
-    for name in previous:
-        del sys.modules[name]
-    importlib.invalidate_caches()
-    # Two saves within one second, of equal length, look the same to cached bytecode.
-    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        yield
-    except BaseException:
-        forget_package(package)
-        sys.modules.update(previous)
-        raise
-    finally:
-        sys.dont_write_bytecode = writes_bytecode
+class _Loading:
+    """One load: which packages there are, then what they declare."""
 
+    def __init__(self, root: Path, folders: list[str]) -> None:
+        self._root = root
+        self._folders = folders
+        self._packages: dict[str, _Package] = {}
+        self._declared: dict[str, Application] = {}
+        self._mounted = 0
 
-def _is_in(name: str, package: str) -> bool:
-    return name == package or name.startswith(f"{package}.")
+    def load(self, name: str, folder: Path) -> _Package:
+        """Import all modules of a package."""
+        modules = import_all(self._root, folder, name)
+        adopt(name)
+        app = _attribute(modules.get("app"), App)
+        package = _Package(name=name, folder=folder, modules=modules, app=app)
+        self._packages[name] = package
+        return package
 
+    def load_mounted(self, package: _Package) -> None:
+        """Import the packages of the components that a package mounts, and of those that they do."""
+        for mount in () if package.app is None else package.app.mounts.values():
+            if mount.component.module not in self._packages:
+                name, folder = self._find(package, mount.component)
+                self.load_mounted(self.load(name, folder))
 
-def _import_all(root: Path, path: Path, package: str) -> dict[str, ModuleType]:
-    """Import every module; return those that may hold functions, by wire name."""
-    if str(root) not in sys.path:
-        # Last, so that a folder of the project's shadows nothing that is installed.
-        sys.path.append(str(root))
-    if package not in sys.modules:
-        with _reporting(root, path / "__init__.py"):
-            _import_package(path, package)
-    modules: dict[str, ModuleType] = {}
-    for file in sorted(path.rglob("*.py")):
-        parts = file.relative_to(path).with_suffix("").parts
-        if any(part.startswith("_") for part in parts):
-            continue
-        place = file.relative_to(root).as_posix()
-        for part in parts:
-            if not is_identifier(part):
-                raise LoadError(place, f"{part!r} cannot name a module: letters, digits and '_'")
-        with _reporting(root, file):
-            modules["/".join(parts)] = importlib.import_module(".".join((package, *parts)))
-    return modules
-
-
-def _import_package(path: Path, package: str) -> None:
-    init = path / "__init__.py"
-    if init.is_file():
-        spec = importlib.util.spec_from_file_location(
-            package, init, submodule_search_locations=[str(path)]
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[package] = module
-        spec.loader.exec_module(module)
-    else:
-        module = ModuleType(package)
-        module.__path__ = [str(path)]
-        sys.modules[package] = module
-
-
-@contextmanager
-def _reporting(root: Path, file: Path) -> Iterator[None]:
-    """Turn what a module raises while it is imported into a `LoadError` with its place."""
-    try:
-        yield
-    except LoadError:
-        raise
-    except SyntaxError as error:
-        where = Path(error.filename).resolve() if error.filename else file
-        place = f"{_relative(where, root)}:{error.lineno}"
-        raise LoadError(place, f"{type(error).__name__}: {error.msg}") from error
-    # Also SystemExit: a module that ends the process when it is imported must not end the server.
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        frames = [
-            frame
-            for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename).is_relative_to(root)
-        ]
-        place = _relative(file, root)
-        if frames:
-            place = f"{_relative(Path(frames[-1].filename), root)}:{frames[-1].lineno}"
-        reason = str(error) if isinstance(error, CamberError) else _described(error)
-        trace = "".join(traceback.format_list(frames))
-        raise LoadError(place, reason, trace=trace) from error
-
-
-def _described(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-def _collect(root: Path, package: str, modules: Mapping[str, ModuleType]) -> Application:
-    tables = _tables(package)
-    try:
-        compiler = resolve_tables(tables.values())
-    except CamberError as error:
-        raise LoadError(_place_of_table(error, tables, root), str(error)) from error
-    functions: dict[str, Function[..., Any]] = {}
-    for wire_name, module in modules.items():
-        for function in _functions(module):
-            place = f"{_relative(Path(function.file), root)}:{function.line}"
-            key = f"{wire_name}:{function.name}"
-            if key in functions:
-                raise LoadError(place, f"there are two functions called {key!r}")
+    def _find(self, package: _Package, component: Component) -> tuple[str, Path]:
+        """Return the name and the folder of a component's package."""
+        name, place = component.module, package.place(self._root)
+        if component.path is not None:
+            folder = (self._root / component.path).resolve()
+            if not folder.is_dir():
+                reason = f"{component!r}: there is no folder {component.path!r} in {self._root}"
+                raise LoadError(place, reason)
+            if component.path not in self._folders:
+                reason = (
+                    f"{component!r}: write its path out in app.py, as in "
+                    f'Component("{component.name}", path="{component.path}"): it is read there before '
+                    "anything is imported"
+                )
+                raise LoadError(place, reason)
+            return name, folder
+        prepare(name)
+        with reporting(self._root, package.folder / "app.py"):
             try:
-                function.resolve(compiler)
-            except (AnnotationError, CamberError) as error:
-                raise LoadError(place, str(error)) from error
-            function.path = key
-            functions[key] = function
-    return Application(
-        root=root,
-        package=package,
-        functions=functions,
-        tables=tables,
-        compiler=compiler,
-        http=_attribute(modules.get("http"), HttpRouter),
-        crons=_crons(modules.get("crons"), functions, root),
-        providers=_providers(modules.get("auth_config"), root),
-        app=_attribute(modules.get("app"), App),
-    )
+                spec = importlib.util.find_spec(name)
+            except ModuleNotFoundError:
+                spec = None
+        paths = [] if spec is None else list(spec.submodule_search_locations or ())
+        if not paths:
+            reason = f"{component!r}: there is no package {name!r}. Is it installed?"
+            raise LoadError(place, reason)
+        return name, Path(paths[0]).resolve()
+
+    def application(self, package: str) -> Application:
+        """Return what the application declares, with all that is mounted in it."""
+        main = self._packages[package]
+        if main.app is not None and main.app.variables is not None:
+            reason = (
+                "App(env=…) declares variables of a component; the application has those that are "
+                "set for the deployment"
+            )
+            raise LoadError(main.place(self._root), reason)
+        return self._mount(main, self._declare(main), ())
+
+    def _mount(
+        self, package: _Package, mounted_in: Application, chain: tuple[str, ...]
+    ) -> Application:
+        """Return an application or a component with its own mounts."""
+        chain = (*chain, package.name)
+        mounts: dict[str, Application] = {}
+        for mount in () if package.app is None else package.app.mounts.values():
+            inner = self._packages[mount.component.module]
+            try:
+                if inner.name in chain:
+                    msg = f"component {mount.name!r} would be mounted within itself"
+                    raise ComponentError(msg)
+                self._mounted += 1
+                if self._mounted > limits.components_max:
+                    msg = (
+                        f"component {mount.name!r} is one too many: {limits.components_max} may be "
+                        "mounted in all"
+                    )
+                    raise ComponentError(msg)
+                component = replace(
+                    self._declare(inner),
+                    component=child_component(mounted_in.component, mount.name),
+                    http_prefix=mount.http_prefix,
+                    site_path=mounted_in.site_path + (mount.http_prefix or ""),
+                    env=_bound(mounted_in, mount, inner.app),
+                )
+            except ComponentError as error:
+                raise LoadError(package.place(self._root), str(error)) from error
+            mounts[mount.name] = self._mount(inner, component, chain)
+        return replace(mounted_in, mounts=mounts)
+
+    def _declare(self, package: _Package) -> Application:
+        """Return what a package declares, wherever it is mounted."""
+        found = self._declared.get(package.name)
+        if found is None:
+            found = self._declared[package.name] = self._collect(package)
+        return found
+
+    def _collect(self, package: _Package) -> Application:
+        root = self._root
+        modules = {
+            name: module
+            for name, module in package.modules.items()
+            if self._owner(module.__name__) == package.name
+        }
+        tables = self._tables(package)
+        try:
+            compiler = resolve_tables(tables.values())
+        except CamberError as error:
+            raise LoadError(_place_of_table(error, tables, root), str(error)) from error
+        functions: dict[str, Function[..., Any]] = {}
+        for wire_name, module in modules.items():
+            for function in _functions(module):
+                place = f"{relative(Path(function.file), root)}:{function.line}"
+                key = f"{wire_name}:{function.name}"
+                if key in functions:
+                    raise LoadError(place, f"there are two functions called {key!r}")
+                try:
+                    function.resolve(compiler)
+                except (AnnotationError, CamberError) as error:
+                    raise LoadError(place, str(error)) from error
+                function.path = key
+                functions[key] = function
+        return Application(
+            root=root,
+            package=package.name,
+            functions=functions,
+            tables=tables,
+            compiler=compiler,
+            http=_attribute(modules.get("http"), HttpRouter),
+            crons=_crons(modules.get("crons"), functions, root),
+            providers=_providers(modules.get("auth_config"), root),
+        )
+
+    def _owner(self, module: str) -> str | None:
+        """Return the innermost of the loaded packages that a module is in."""
+        owners = [name for name in self._packages if is_in(module, name)]
+        return max(owners, key=len, default=None)
+
+    def _tables(self, package: _Package) -> dict[str, DeclaredTable]:
+        """Return the tables that any module of the package defines or imports.
+
+        Those of other components are not among them: they are reached through functions.
+        """
+        found: dict[str, DeclaredTable] = {}
+        for name, module in sorted(sys.modules.items()):
+            if not is_in(name, package.name) or self._owner(name) != package.name:
+                continue
+            for value in vars(module).values():
+                declared = _declared(value)
+                if declared is None or declared.name.startswith("_"):
+                    continue
+                if self._owner(declared.cls.__module__) not in {package.name, None}:
+                    continue
+                other = found.setdefault(declared.name, declared)
+                if other is not declared:
+                    reason = f"table {declared.name!r} is declared by {other.where} too"
+                    raise LoadError(declared.where, reason)
+        return found
+
+
+def _bound(mounted_in: Application, mount: Mount, app: App | None) -> dict[str, Bound]:
+    """Return the variables of a component by what is given where it is mounted.
+
+    Raises:
+        ComponentError: one is missing, is unknown, or has a value that it cannot have.
+    """
+    declared = None if app is None else app.variables
+    if declared is not None:
+        unknown = sorted(set(mount.env) - set(declared))
+        missing = sorted(
+            name
+            for name, variable in declared.items()
+            if name not in mount.env and not variable.is_optional
+        )
+        if unknown or missing:
+            wrong = [f"has no variable {name!r}" for name in unknown]
+            wrong += [f"is not given its variable {name!r}" for name in missing]
+            msg = f"component {mount.name!r} {' and '.join(wrong)}"
+            raise ComponentError(msg)
+    found: dict[str, Bound] = {}
+    for name, value in mount.env.items():
+        variable = None if declared is None else declared[name]
+        if isinstance(value, str):
+            bound = Bound(text=value, variable=None, declared=variable)
+        elif not mounted_in.component:
+            bound = Bound(text=None, variable=value.name, declared=variable)
+        else:
+            given = mounted_in.env.get(value.name, _NOT_GIVEN)
+            bound = replace(given, declared=variable or given.declared)
+        if bound.text is not None and variable is not None:
+            try:
+                variable.check(bound.text)
+            except ComponentError as error:
+                msg = f"component {mount.name!r}: {error.sentence}"
+                raise ComponentError(msg) from None
+        is_missing = bound.text is None and bound.variable is None
+        if is_missing and variable is not None and not variable.is_optional:
+            msg = (
+                f"component {mount.name!r} is not given its variable {name!r}: there is no {value}"
+            )
+            raise ComponentError(msg)
+        found[name] = bound
+    return found
+
+
+_NOT_GIVEN: Final = Bound(text=None, variable=None, declared=None)
 
 
 def _functions(module: ModuleType) -> list[Function[..., Any]]:
@@ -288,23 +446,6 @@ def _functions(module: ModuleType) -> list[Function[..., Any]]:
         if isinstance(value, Function) and value.module == module.__name__:
             found[id(value)] = value
     return sorted(found.values(), key=lambda function: function.line)
-
-
-def _tables(package: str) -> dict[str, DeclaredTable]:
-    """Return the tables that any module of the package defines or imports."""
-    found: dict[str, DeclaredTable] = {}
-    for name, module in sorted(sys.modules.items()):
-        if not _is_in(name, package):
-            continue
-        for value in vars(module).values():
-            declared = _declared(value)
-            if declared is None or declared.name.startswith("_"):
-                continue
-            other = found.setdefault(declared.name, declared)
-            if other is not declared:
-                reason = f"table {declared.name!r} is declared by {other.where} too"
-                raise LoadError(declared.where, reason)
-    return found
 
 
 def _declared(value: object) -> DeclaredTable | None:
@@ -325,7 +466,7 @@ def _place_of_table(error: CamberError, tables: Mapping[str, DeclaredTable], roo
         lines = Path(file).read_text(encoding="utf-8").splitlines()
         opening = f"class {declared.cls.__name__}("
         number = next((n for n, line in enumerate(lines, 1) if line.startswith(opening)), 1)
-        return f"{_relative(Path(file), root)}:{number}"
+        return f"{relative(Path(file), root)}:{number}"
     return "schema"
 
 
@@ -344,7 +485,7 @@ def _crons(
     try:
         return tuple(crons.resolve(functions))
     except CamberError as error:
-        raise LoadError(_relative(Path(str(module.__file__)), root), str(error)) from error
+        raise LoadError(relative(Path(str(module.__file__)), root), str(error)) from error
 
 
 def _providers(module: ModuleType | None, root: Path) -> tuple[OidcProvider | CustomJwt, ...]:
@@ -353,7 +494,7 @@ def _providers(module: ModuleType | None, root: Path) -> tuple[OidcProvider | Cu
         return ()
     wrong = [p for p in providers if not isinstance(p, OidcProvider | CustomJwt)]
     if wrong:
-        place = _relative(Path(str(module.__file__)), root)
+        place = relative(Path(str(module.__file__)), root)
         reason = f"`providers` holds {wrong[0]!r}; it takes OidcProvider and CustomJwt"
         raise LoadError(place, reason)
     return tuple(providers)

@@ -57,13 +57,13 @@ def plan_tables(
 ) -> tuple[TablePlan, ...]:
     """Return what has to change; `known` describes what stored documents are known to be."""
     stored = {table.name: table for table in catalog.tables() if not table.is_system}
+    tables = analysis.all_tables()
     declared = [
         _plan_table(table, stored.get(table.name), known.get(table.name))
-        for table in analysis.tables.values()
+        for table in tables.values()
     ]
-    abandoned = [
-        _plan_undeclared(entry) for name, entry in stored.items() if name not in analysis.tables
-    ]
+    # Those of a component that is mounted no more are kept like any other: it may come back.
+    abandoned = [_plan_undeclared(entry) for name, entry in stored.items() if name not in tables]
     return (*declared, *abandoned)
 
 

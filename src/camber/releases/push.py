@@ -197,6 +197,7 @@ class Pushes:
 
     async def _get_ready(self, push: _Push, checks: Checks) -> None:
         """Check and build while commits go on."""
+        self._check_variables(push)
         missing = [
             (plan.entry, index)
             for plan in self._plan(push)
@@ -267,7 +268,26 @@ class Pushes:
         self._releases.switched(number)
         return push.switched
 
+    def _check_variables(self, push: _Push) -> None:
+        """Do nothing if all variables are set that components cannot do without.
+
+        Raises:
+            PushFailed: some are not.
+        """
+        with closing(self._engine.begin("push")) as transaction:
+            missing = [
+                name
+                for name in push.release.analysis.required_variables
+                if transaction.environment(name) is None
+            ]
+        if missing:
+            raise PushFailed(
+                f"components need deployment variables that are not set: {', '.join(missing)}. "
+                "Set them with `camber env set`, and push again"
+            )
+
     async def _try(self, push: _Push) -> PushReport:
+        self._check_variables(push)
         checks = Checks(engine=self._engine, release=push.release, told=push.checked)
         plans = self._plan(push)
         for plan in plans:
@@ -386,7 +406,8 @@ def _known(transaction: Transaction) -> dict[str, dict[str, Any]]:
 
 def _write_release(transaction: Transaction, number: int, analysis: Analysis) -> None:
     storable: dict[str, Value] = {
-        table.name: json.dumps(table.storable, sort_keys=True) for table in analysis.tables.values()
+        table.name: json.dumps(table.storable, sort_keys=True)
+        for table in analysis.all_tables().values()
     }
     documents: tuple[tuple[str, dict[str, Value]], ...] = (
         (RELEASE_ID, {"number": number}),

@@ -144,14 +144,13 @@ class _Names:
 
 
 def _declared(analysis: Analysis) -> _Names:
+    tables = analysis.all_tables()
     return _Names(
-        functions=tuple(sorted(analysis.functions)),
-        tables=tuple(sorted(analysis.tables)),
+        functions=tuple(sorted(analysis.all_functions())),
+        tables=tuple(sorted(tables)),
         indexes=tuple(
             sorted(
-                f"{table.name}.{index.name}"
-                for table in analysis.tables.values()
-                for index in table.indexes
+                f"{table.name}.{index.name}" for table in tables.values() for index in table.indexes
             )
         ),
     )

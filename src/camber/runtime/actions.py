@@ -163,7 +163,7 @@ class ActionRunner:
         component = application.in_component(call.component)
         assert component is not None, f"{call.component} was admitted"
         auth = Auth(component.no_identity if call.component else lambda: user_of(call.identity))
-        env = Environment(self._variable)
+        env = Environment(lambda name: component.variable(name, self._variable))
         loop = asyncio.get_running_loop()
         calls = _Calls(self, application, component, call, log, loop)
         schedules = ActionSchedules(

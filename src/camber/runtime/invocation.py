@@ -13,6 +13,7 @@ from camber import limits
 from camber.engine.transaction import Transaction
 from camber.errors import (
     ArgumentValidationError,
+    BadRequest,
     DeveloperError,
     FunctionNotFound,
     InvalidFunctionCall,
@@ -189,8 +190,11 @@ def resolve(application: Application, caller: Application, callee: Any) -> Resol
         return _mounted(caller, callee)
     if isinstance(callee, str):
         if not callee.startswith(HANDLE_PREFIX):
-            return _in(caller, FunctionPath.parse(callee).key)
-        handle = FunctionHandle.parse(callee)
+            return _in(caller, _key(callee))
+        try:
+            handle = FunctionHandle.parse(callee)
+        except BadRequest as error:
+            raise FunctionNotFound(error.sentence) from None
         component = application.in_component(handle.component)
         if component is None:
             msg = f"{callee!r} leads nowhere: no component is mounted at '{handle.component}'"
@@ -210,7 +214,7 @@ def _mounted(caller: Application, callee: MountedFunction[..., Any]) -> Resolved
     if isinstance(callee.function, Function):
         path = _path_in(component, callee.function)
     else:
-        path = FunctionPath.parse(callee.function).key
+        path = _key(callee.function)
     found = _in(component, path)
     if found.function.visibility is Visibility.INTERNAL:
         msg = (
@@ -219,6 +223,14 @@ def _mounted(caller: Application, callee: MountedFunction[..., Any]) -> Resolved
         )
         raise FunctionNotFound(msg)
     return found
+
+
+def _key(path: str) -> str:
+    # What user code names may be of anywhere: a text that names nothing is no bad request.
+    try:
+        return FunctionPath.parse(path).key
+    except BadRequest as error:
+        raise FunctionNotFound(error.sentence) from None
 
 
 def _path_in(component: Application, function: Function[..., Any]) -> str:

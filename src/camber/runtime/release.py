@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, TypeVar
 
+from camber.engine.catalog import tables_of
 from camber.errors import CamberError
 from camber.functions.analysis import Analysis, ServedRoute, analyse
 from camber.functions.loading import Application
@@ -107,9 +108,10 @@ class InProcessRelease:
 def check_documents(
     application: Application, table: str, documents: Sequence[bytes], numbers: Mapping[str, int]
 ) -> TableCheck:
-    """Hold packed documents against a table of a loaded application."""
-    declared = application.tables[table]
-    names = _TableNumbers(numbers)
+    """Hold packed documents against a table of a loaded application, or of a component of it."""
+    component, _, name = table.rpartition("/")
+    declared = application.components[component].tables[name]
+    names = tables_of(_TableNumbers(numbers), component)
     defaulted = {
         path
         for index in declared.indexes

@@ -395,7 +395,11 @@ class _Execution:
         calls = _NestedCalls(self, component, function.kind, log, depth)
         # Held by the context alone: what refers to itself is only found by a collection.
         auth = Auth(self._user) if not component.component else Auth(component.no_identity)
-        env = Environment(self._variable)
+        env = Environment(
+            self._variable
+            if not component.component
+            else lambda name: component.variable(name, self._variable)
+        )
         files = partial(self._files, component.component)
         if function.kind is FunctionKind.QUERY:
             return QueryCtx(

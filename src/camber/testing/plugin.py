@@ -22,7 +22,11 @@ def pytest_pycollect_makemodule(module_path: Path) -> None:
     # Imported here: pytest loads this plugin in projects that have nothing to do with Camber.
     from camber.deployment.project import ProjectError, nearest_project
     from camber.functions.determinism.doors import prepare
-    from camber.functions.loading import forget_package, is_imported_from
+    from camber.functions.importing import (
+        component_folders,
+        forget_package,
+        is_imported_from,
+    )
 
     try:
         project = nearest_project(module_path.parent)
@@ -33,9 +37,12 @@ def pytest_pycollect_makemodule(module_path: Path) -> None:
         sys.path.remove(root)
     sys.path.insert(0, root)
     package = project.functions_path.name
-    if package in sys.modules and not is_imported_from(package, project.functions_path):
-        forget_package(package)
-    prepare(package)
+    tops = {path.partition("/")[0] for path in component_folders(project.root, project.functions)}
+    folders = {package: project.functions_path, **{top: project.root / top for top in tops}}
+    for name, folder in folders.items():
+        if name in sys.modules and not is_imported_from(name, folder):
+            forget_package(name)
+        prepare(name)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ _replaced: Final[dict[int, tuple[Any, Any]]] = {}
 
 
 def prepare(package: str) -> None:
-    """Make a functions folder's modules user code; call it before they are imported.
+    """Make the modules of a functions folder, or of a component, user code; call it before they are imported.
 
     Replaces what has to be replaced, if this is the first one.
     """
@@ -43,7 +43,7 @@ def adopt(package: str) -> None:
     Those that somebody imported before `prepare`, and names that came by way of other modules.
     """
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] != package:
+        if name != package and not name.startswith(f"{package}."):
             continue
         for attribute, value in list(vars(module).items()):
             real, stand_in = _replaced.get(id(value), (None, None))

@@ -1,0 +1,3 @@
+from camber import App
+
+app = App(env={"CURRENCY": str, "OVERDRAFT": str | None})
