@@ -558,3 +558,70 @@ def test_variables_that_are_not_as_declared_are_told(tmp_path, declared, given, 
     )
     with pytest.raises(LoadError, match=told):
         _load(tmp_path)
+
+
+# What Camber keeps for components.
+
+
+def test_a_component_sees_what_it_has_scheduled_and_nothing_else(tmp_path):
+    package = f"jobs_{tmp_path.name}"
+    jobs = """
+        from typing import Any
+        from camber import *
+
+        @mutation
+        def later(ctx: MutationCtx, what: str) -> str:
+            return ctx.scheduler.run_after(10, what)
+
+        @mutation
+        def cancel(ctx: MutationCtx, id: str) -> None:
+            ctx.scheduler.cancel(id)
+
+        @query
+        def jobs(ctx: QueryCtx) -> list[Any]:
+            return [[job.id, job.state.kind] for job in ctx.db.system.query(ScheduledFunction)]
+
+        @query
+        def job(ctx: QueryCtx, id: str) -> str | None:
+            found = ctx.db.system.get(id)
+            return None if found is None else found.state.kind
+
+        @mutation
+        def run(ctx: MutationCtx) -> None:
+            ctx.db.insert("ran", {})
+
+        @query
+        def ran(ctx: QueryCtx) -> int:
+            return ctx.db.query("ran").count()
+
+        @query
+        def handle(ctx: QueryCtx) -> str:
+            return ctx.function_handle(run)
+    """
+    write_component(tmp_path, package, jobs=jobs)
+    with project_app(
+        tmp_path, app=APP.format(package=package), code=CODE.format(package=package), jobs=jobs
+    ) as app:
+
+        def one(path, **args):
+            return app.mutation("code:call", mount="one", path=f"jobs:{path}", args=args)
+
+        def ask(path, **args):
+            return app.query("code:ask", mount="one", path=f"jobs:{path}", args=args)
+
+        ours = app.mutation("jobs:later", what="jobs:run")
+        theirs = one("later", what="jobs:run")
+        # Theirs, though it is ours that will run: who schedules has the job.
+        crossing = one("later", what=app.query("jobs:handle"))
+        assert ask("jobs") == [[theirs, "pending"], [crossing, "pending"]]
+        assert app.query("jobs:jobs") == [[ours, "pending"]]
+        assert (ask("job", id=ours), app.query("jobs:job", id=theirs)) == (None, None)
+        for cancel in (
+            lambda: one("cancel", id=ours),
+            lambda: app.mutation("jobs:cancel", id=theirs),
+        ):
+            with pytest.raises(FunctionError, match="another component"):
+                cancel()
+        app.advance(seconds=11)
+        assert (ask("ran"), app.query("jobs:ran")) == (1, 2)
+        assert ask("job", id=theirs) == ask("job", id=crossing) == "success"

@@ -170,6 +170,8 @@ def stored(transaction: Transaction, entry: LedgerEntry, facts: FileFacts) -> No
     fields: dict[str, Value] = {"sha256": facts.sha256, "size": float(facts.size)}
     if facts.content_type is not None:
         fields["contentType"] = facts.content_type
+    if entry.component:
+        fields[system_tables.COMPONENT_FIELD] = entry.component
     transaction.insert(system_tables.STORAGE, fields, id=entry.file)
     entry = replace(entry, state=BlobState.STORED, was_stored=True, size=facts.size)
     _put(transaction, entry)

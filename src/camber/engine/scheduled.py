@@ -216,10 +216,11 @@ def schedule(
     lane: Lane,
     retry: RetryPolicy | None = None,
     parent: str | None = None,
+    owner: str = "",
 ) -> str:
-    """Schedule a function and return the id of its document.
+    """Schedule a function of a component and return the id of its document.
 
-    `parent` is the scheduled function that does so: once that is cancelled, what it schedules comes
+    `owner` is the component that does so, which alone sees the document; `parent` is the scheduled function that does so: once that is cancelled, what it schedules comes
     into being cancelled.
 
     Raises:
@@ -232,6 +233,8 @@ def schedule(
         "scheduledTime": canonical_float(due_ms),
         "state": {"kind": State.PENDING.value},
     }
+    if owner:
+        fields[system_tables.COMPONENT_FIELD] = owner
     is_canceled = parent is not None and _state(transaction, parent) == State.CANCELED.value
     if is_canceled:
         fields["state"] = {"kind": State.CANCELED.value}
@@ -270,6 +273,22 @@ def check_scheduled_id(id: object) -> str:
         f"{id!r} is not the id of a scheduled function, as run_after and run_at return it: {reason}"
     )
     raise DeveloperError(msg, code="InvalidScheduledFunctionId")
+
+
+def cancel_own(transaction: Transaction, id: str, owner: str) -> None:
+    """Cancel a scheduled function of a component.
+
+    Raises:
+        DeveloperError: somebody else has scheduled it.
+    """
+    document = _scheduled(transaction, id)
+    if document is not None and document.get(system_tables.COMPONENT_FIELD, "") != owner:
+        msg = (
+            f"{id} was scheduled by another component: what one schedules, it alone cancels. Have "
+            "it offer a function that does"
+        )
+        raise DeveloperError(msg, code="InvalidScheduledFunctionId")
+    cancel(transaction, id)
 
 
 def cancel(transaction: Transaction, id: str) -> None:

@@ -43,6 +43,10 @@ IMPORTS: Final = "_snapshot_imports"
 #: What is kept of each file beside its `_storage` document: `engine.file_ledger`.
 FILE_LEDGER: Final = "_file_ledger"
 
+#: Whose a document of a readable table is, where it is a component's; nobody is shown the field.
+COMPONENT_FIELD: Final = "component"
+BY_COMPONENT: Final = "by_component"
+
 _NUMBERS: Final = {
     TABLES: 512,
     INDEXES: 513,
@@ -65,8 +69,10 @@ _INDEXES: Final = {
     ENVIRONMENT_VARIABLES: [IndexEntry(id=2**33 + 3, name="by_name", fields=("name",))],
     JOBS: [IndexEntry(id=2**33 + 4, name="by_due", fields=("lane", "due"))],
     SCHEDULED_FUNCTIONS: [
-        IndexEntry(id=2**33 + 5, name="by_completed_time", fields=("completedTime",))
+        IndexEntry(id=2**33 + 5, name="by_completed_time", fields=("completedTime",)),
+        IndexEntry(id=2**33 + 6, name=BY_COMPONENT, fields=(COMPONENT_FIELD,)),
     ],
+    STORAGE: [IndexEntry(id=2**33 + 7, name=BY_COMPONENT, fields=(COMPONENT_FIELD,))],
     FILE_LEDGER: [
         IndexEntry(id=2**33 + 20, name="by_url", fields=("url",)),
         IndexEntry(id=2**33 + 21, name="by_state", fields=("state",)),

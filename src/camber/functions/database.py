@@ -37,7 +37,7 @@ from camber.schema.annotations import Id
 from camber.schema.table import DeclaredTable, Index, SearchIndex, StoredDocuments, Table
 from camber.storage.store import Row
 from camber.values.ids import InvalidId, decode_id
-from camber.values.packed import unpack
+from camber.values.packed import pack, unpack
 from camber.values.paths import is_identifier
 from camber.values.size import nesting
 from camber.values.value import UNSET, InvalidValue, Value, canonical, check
@@ -75,6 +75,8 @@ class DatabaseAccess(msgspec.Struct, frozen=True, kw_only=True):
         declared = self.declared(table)
         if declared is None:
             return unpack(packed)
+        if table in system_tables.READABLE:
+            packed = _without_owner(packed)
         return declared.decode_document(packed, self.names)
 
     def documents(self, table: str, packed: list[bytes]) -> list[Any]:
@@ -82,6 +84,8 @@ class DatabaseAccess(msgspec.Struct, frozen=True, kw_only=True):
         declared = self.declared(table)
         if declared is None:
             return [unpack(each) for each in packed]
+        if table in system_tables.READABLE:
+            packed = [_without_owner(each) for each in packed]
         return declared.decode_documents(packed, self.names, self.stored)
 
 
@@ -121,8 +125,7 @@ class DatabaseReader:
 
         A table that does not exist yet has no documents.
         """
-        name = self._table_name(table)
-        return Query(self._access, name)
+        return self._query(self._table_name(table))
 
     def normalize_id(self, table: type[Table] | str, text: str) -> Any:
         """Return `text` if it is the id of a document of `table`, which need not exist; or None."""
@@ -133,6 +136,9 @@ class DatabaseReader:
             return None
         entry = self._access.entry(name)
         return text if entry is not None and number == entry.number else None
+
+    def _query(self, name: str) -> Query[Any]:
+        return Query(self._access, name)
 
     def _get(self, id_: object) -> Any:
         entry = self._entry_of(id_, "get")
@@ -191,7 +197,7 @@ class DatabaseReader:
 
 
 class SystemReader(DatabaseReader):
-    """Reads the system tables `_storage` and `_scheduled_functions`."""
+    """Reads the system tables `_storage` and `_scheduled_functions`: what is the component's own."""
 
     def _refuse_foreign(self, name: str, operation: str) -> None:
         if name in system_tables.READABLE:
@@ -201,6 +207,21 @@ class SystemReader(DatabaseReader):
             f"{' and '.join(sorted(system_tables.READABLE))}; use ctx.db"
         )
         raise DeveloperError(msg, code="SystemTableError")
+
+    def _query(self, name: str) -> Query[Any]:
+        return _SystemQuery(self._access, name)
+
+    def _get(self, id_: object) -> Any:
+        entry = self._entry_of(id_, "get")
+        assert entry is not None, "system tables are always there"
+        packed = self._access.transaction.get(str(id_))
+        if packed is None:
+            return None
+        owner = cast("dict[str, Any]", unpack(packed)).get(system_tables.COMPONENT_FIELD, "")
+        if owner != self._access.component:
+            return None
+        (document,) = self._access.documents(entry.own_name, [packed])
+        return document
 
 
 class DatabaseWriter(DatabaseReader):
@@ -498,7 +519,7 @@ class Query(Generic[Doc]):
     def _chained(self, method: str) -> Query[Doc]:
         """Return a query to go on with; this one is used up."""
         self._use(method)
-        query: Query[Doc] = Query(self._access, self._table)
+        query: Query[Doc] = type(self)(self._access, self._table)
         query._index, query._index_table = self._index, self._index_table
         query._conditions, query._order = self._conditions, self._order
         query._filters, query._has_index = list(self._filters), self._has_index
@@ -610,6 +631,22 @@ class Query(Generic[Doc]):
     def accepts(self, document: Doc) -> bool:
         """Return whether all filters accept a document."""
         return all(predicate(document) for predicate in self._filters)
+
+
+class _SystemQuery(Query[Doc]):
+    """A query of a system table, of what is the component's own: by creation time, as ever."""
+
+    def _source(self) -> _Source | None:
+        if self._index != "by_creation_time":
+            msg = (
+                f"{self._table} is read in the order of creation, or a document by its id: "
+                f"with_index() takes no {self._index!r} here"
+            )
+            raise DeveloperError(msg, code="IndexNotFoundError")
+        self._index = system_tables.BY_COMPONENT
+        owner = self._access.component or UNSET
+        self._conditions = {system_tables.COMPONENT_FIELD: owner, **self._conditions}
+        return super()._source()
 
 
 class _Source(msgspec.Struct, frozen=True):
@@ -800,6 +837,15 @@ def _check_page_options(opts: PaginationOpts) -> None:
         if value is not None and value < 1:
             msg = f"{name} is at least 1, not {value}"
             raise DeveloperError(msg, code="InvalidPaginationLimit")
+
+
+def _without_owner(packed: bytes) -> bytes:
+    """Return a document of a system table without the field that says whose it is."""
+    if system_tables.COMPONENT_FIELD.encode() not in packed:
+        return packed
+    document = cast("dict[str, Value]", unpack(packed))
+    document.pop(system_tables.COMPONENT_FIELD, None)
+    return pack(document)
 
 
 def _name_of(table: object) -> str:

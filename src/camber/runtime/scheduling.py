@@ -39,6 +39,8 @@ _CANCEL: Final = "_system/scheduler:cancel"
 class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A function to schedule."""
 
+    #: The component that asks for it, and where the function is.
+    owner: str
     component: str
     path: str
     arguments: Value
@@ -57,12 +59,14 @@ class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
             lane=self.lane,
             retry=self.retry,
             parent=parent,
+            owner=self.owner,
         )
 
     def message(self) -> dict[str, Value]:
         """Return it as an action tells the server; the arguments are packed already."""
         retry = None if self.retry is None else canonical(msgspec.to_builtins(self.retry))
         return {
+            "owner": self.owner,
             "component": self.component,
             "path": self.path,
             "arguments": pack(self.arguments),
@@ -75,6 +79,7 @@ class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
     def of(message: dict[str, Any]) -> _Wanted:
         """Return what a message of an action asks for."""
         return _Wanted(
+            owner=message["owner"],
             component=message["component"],
             path=message["path"],
             arguments=unpack(message["arguments"]),
@@ -117,6 +122,7 @@ def _wanted(
         )
         raise DeveloperError(msg, code="InvalidRetry")
     return _Wanted(
+        owner=caller.component,
         component=component,
         path=function.path,
         arguments=arguments,
@@ -176,7 +182,7 @@ class TransactionSchedules(msgspec.Struct, frozen=True):
                 "returns. Raise an error to undo what it has written"
             )
             raise DeveloperError(msg, code="ScheduledFunctionCancelingItself")
-        scheduled.cancel(self.transaction, id)
+        scheduled.cancel_own(self.transaction, id, self.component.component)
 
 
 class _Runner(Protocol):
@@ -229,7 +235,7 @@ class ActionSchedules:
 
     async def cancel(self, id: str) -> None:
         """Have the server cancel a scheduled function."""
-        await self._ask(_CANCEL, {"id": id})
+        await self._ask(_CANCEL, {"id": id, "owner": self.component.component})
 
     def block(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Wait for the server on the thread of a plain function."""
@@ -264,7 +270,9 @@ async def carry_out(engine: Engine, call: FunctionCall) -> bytes:
     """Do what an action asks of its scheduler; return its packed result once that is durable."""
     what: Any = unpack(call.arguments)
     if call.path == _CANCEL:
-        await write(engine, "ctx.scheduler", lambda tx: scheduled.cancel(tx, what["id"]))
+        await write(
+            engine, "ctx.scheduler", lambda tx: scheduled.cancel_own(tx, what["id"], what["owner"])
+        )
         return pack(None)
     wanted = _Wanted.of(what)
     return pack(await write(engine, "ctx.scheduler", lambda tx: wanted.on(tx, call.job)))
