@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camber.functions.analysis import AnalysedRoute
+from camber.functions.analysis import AnalysedRoute, Analysis
 from camber.functions.http_router import HttpRouter, RouteError
 from camber.functions.routing import RouteTable
 
@@ -115,6 +115,38 @@ def test_parameters_are_decoded_and_paths_are_not():
 def test_what_cannot_be_declared_is_told_with_the_reason(declare, says):
     with pytest.raises(RouteError, match=says):
         declare(HttpRouter())
+
+
+def test_components_have_their_routes_below_their_prefix():
+    def declared(*paths, prefix=None, **components):
+        routes = tuple(AnalysedRoute(method="GET", path=path) for path in paths)
+        return Analysis(
+            functions={}, tables={}, routes=routes, http_prefix=prefix, components=components
+        )
+
+    analysis = declared(
+        "/x",
+        "/shop/own",
+        **{
+            "shop": declared("/x", "/own", prefix="/shop/"),
+            "shop/cart": declared("/{id}", prefix="/cart"),
+            "hidden": declared("/x"),
+            "hidden/in": declared("/x", prefix="/in"),
+        },
+    )
+    table = RouteTable(analysis.served_routes())
+
+    def found(path):
+        route = table.find("GET", path)
+        return None if route is None else (route.route.component, route.route.declared.path)
+
+    assert found("/x") == ("", "/x")
+    assert found("/shop/x") == ("shop", "/x")
+    assert found("/shop/own") == ("", "/shop/own")
+    assert found("/shop/cart/7") == ("shop/cart", "/{id}")
+    assert found("/in/x") is None
+    assert declared().served_routes() == []
+    assert Analysis(functions={}, tables={}).served_routes() is None
 
 
 def test_what_would_answer_the_same_requests_is_declared_once():

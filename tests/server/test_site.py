@@ -213,6 +213,16 @@ def test_an_http_action_calls_functions_and_reads_the_environment(web):
     assert get(web, "/env").text == web.site_url
 
 
+def test_an_http_action_stores_files_and_schedules(web):
+    content = os.urandom(3 * _MIB)
+    stored = post(web, "/files", content=content, headers={"Content-Type": "application/x-own"})
+    assert stored.status_code == 200, stored.text
+    loaded = get(web, f"/files/{stored.text}")
+    assert loaded.content == content
+    assert loaded.headers["content-type"] == "application/x-own"
+    web.until(lambda notes: f"stored {stored.text}" in notes)
+
+
 # Who calls.
 
 

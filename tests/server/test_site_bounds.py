@@ -27,6 +27,11 @@ _MODULE = """
     async def size(ctx: ActionCtx, request: Request) -> Response:
         return Response(str(len(await request.body())))
 
+    @http.get("/who")
+    async def who(ctx: ActionCtx, request: Request) -> Response:
+        user = ctx.auth.get_user_identity()
+        return Response("nobody" if user is None else user.name)
+
     @http.get("/waits")
     async def waits(ctx: ActionCtx, request: Request) -> Response:
         await asyncio.sleep(60)
@@ -223,6 +228,16 @@ def test_an_application_that_does_not_start_answers_nothing_and_says_why(app):
         assert b"has not started within" in get(app, "/silent").body
     # It has started, and answers nothing to HTTP.
     assert b"ended without a response" in get(app, "/sockets/x").body
+
+
+def test_whoever_fetches_in_a_test_may_be_a_user(app):
+    assert app.fetch("/who").text == "nobody"
+    ada = app.with_identity(subject="ada", name="Ada")
+    assert ada.fetch("/who").text == "Ada"
+    # A header of its own is the application's, and does not verify here.
+    refused = ada.fetch("/who", headers={"Authorization": "Bearer nonsense"})
+    assert refused.status_code == 500
+    assert app.fetch("/size", method="POST", json={"a": 1}).text == "7"
 
 
 def test_a_lifespan_ends_with_its_release(tmp_path):

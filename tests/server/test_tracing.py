@@ -63,6 +63,17 @@ def spans(monkeypatch):
     return found
 
 
+class _Origin(str):
+    """Where the API is, and beside it the site."""
+
+    site: str
+
+    def __new__(cls, api: str, site_port: int):
+        origin = super().__new__(cls, api)
+        origin.site = f"127.0.0.1:{site_port}"
+        return origin
+
+
 @asynccontextmanager
 async def _served(tmp_path):
     """Serve the test application here; yields its origin."""
@@ -73,7 +84,7 @@ async def _served(tmp_path):
         with api, site:
             await deployment.push()
             async with serving(deployment, api=api, site=site):
-                yield f"127.0.0.1:{api.getsockname()[1]}"
+                yield _Origin(f"127.0.0.1:{api.getsockname()[1]}", site.getsockname()[1])
     finally:
         await deployment.close()
 
@@ -197,6 +208,21 @@ def test_a_request_is_part_of_the_trace_that_its_header_names(spans, tmp_path):
     ]
     plain = "action actions:increment_plain"
     assert spans.path_to(plain) == ["POST /api/action", "action actions:increment_twice", plain]
+
+
+def test_an_http_action_has_its_route_and_is_part_of_the_trace(spans, tmp_path):
+    async def main():
+        async with _served(tmp_path) as origin, httpx.AsyncClient() as client:
+            await client.post(f"http://{origin.site}/hook", headers={"traceparent": _PARENT})
+            await client.get(f"http://{origin}/http/nowhere")
+
+    asyncio.run(main())
+    request = spans.named("POST /hook")
+    assert f"{request.context.trace_id:032x}" == _PARENT[3:35]
+    assert request.attributes["http.route"] == "/hook"
+    assert request.attributes["http.response.status_code"] == 200
+    assert spans.path_to("httpAction POST /hook") == ["POST /hook", "httpAction POST /hook"]
+    assert spans.named("GET /http/{path:path}").attributes["http.response.status_code"] == 404
 
 
 def test_system_queries_and_answers_from_the_cache_are_no_spans(spans, tmp_path):

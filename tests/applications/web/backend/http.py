@@ -113,6 +113,23 @@ async def environment(ctx: ActionCtx, request: Request) -> Response:
     return Response(ctx.env["CONVEX_SITE_URL"])
 
 
+@http.post("/files")
+async def store(ctx: ActionCtx, request: Request) -> Response:
+    """Keep what comes while it comes; a job notes it."""
+    kind = request.headers.get("content-type")
+    id = await ctx.storage.store(request.stream(), content_type=kind)
+    await ctx.scheduler.run_after(0, add, text=f"stored {id}")
+    return Response(id)
+
+
+@http.get("/files/{id}")
+async def load(ctx: ActionCtx, request: Request) -> Response:
+    blob = await ctx.storage.get(request.path_params["id"])
+    if blob is None:
+        return Response(status_code=404)
+    return StreamingResponse(aiter(blob), media_type=blob.content_type)
+
+
 # Streams.
 
 
