@@ -73,7 +73,7 @@ class _Watcher:
         msg = f"a commit elsewhere made {result} stale"
         raise AssertionError(msg)
 
-    def renew(self, at: Timestamp | None = None) -> None:
+    def renew(self, at: Timestamp | None = None, landed: object = None) -> None:
         """Do nothing: there is nothing new."""
 
 

@@ -256,11 +256,13 @@ frames_unsent_max: Final = 2000
 queries_concurrent_max: Final = 20
 #: Messages of one connection that are taken in at one turn of the loop: others are served between.
 messages_per_turn: Final = 64
-#: Bytes of frames for one connection that are joined: copying more costs more than it saves.
-frames_joined_bytes_max: Final = 16 * 1024
 #: Watchers of one result that are told of the next one at one turn of the loop: about a millisecond
 #: of pushes, between which whoever writes is answered.
 watchers_told_per_turn: Final = 200
+#: Members of a cohort that are written to without a look at how many others have been told.
+members_told_together: Final = 50
+#: Places from which clients look at one result and where they are looked for, to be told together.
+cohorts_per_result_max: Final = 32
 #: Frames that are kept with a result to be shared, one for each step that clients take to it.
 frames_shared_max: Final = 8
 #: How long a client may take to answer the end of its connection, in seconds.

@@ -42,12 +42,12 @@ class Histogram:
         self._seen: float | None = None
         self._range = 0
 
-    def observe(self, number: float) -> None:
-        """Count one number: in the first range whose bound it does not exceed."""
+    def observe(self, number: float, times: int = 1) -> None:
+        """Count a number: in the first range whose bound it does not exceed."""
         if number != self._seen:
             self._seen, self._range = number, bisect_left(self.bounds, number)
-        self.counts[self._range] += 1
-        self.total += number
+        self.counts[self._range] += times
+        self.total += number * times
 
     @property
     def count(self) -> int:

@@ -74,7 +74,7 @@ async def test_a_push_is_seen_by_subscriptions_and_by_writers(it):
         def invalidated(self, result):
             stale.set()
 
-        def renew(self, at=None):
+        def renew(self, at=None, landed=None):
             """Do nothing: it is asked for below."""
 
     call = FunctionCall(

@@ -15,7 +15,7 @@ from camber.errors import WriteConflict
 from camber.functions.definition import FunctionKind
 from camber.functions.logs import LogLine
 from camber.host import RealHost
-from camber.identity.identity import Admin, Anonymous, User, UserIdentity
+from camber.identity.identity import Admin, Anonymous, Identity, User, UserIdentity
 from camber.runtime.executor import Caller, FunctionCall, Origin
 from camber.runtime.function_log import (
     Completion,
@@ -88,6 +88,7 @@ def test_a_cursor_finds_what_came_after_it(steps, at):
     clock = Clock()
     log = FunctionLog(clock)
     everything: list[tuple[str, str]] = []
+    told: list[str] = []
     results = {"push": _result(), "other": _result()}
     for step in steps:
         if isinstance(step, int):
@@ -99,9 +100,12 @@ def test_a_cursor_finds_what_came_after_it(steps, at):
         elif step in results:
             # What many sockets are sent is kept together, and read one by one.
             path = f"m:{step}"
-            who = Anonymous() if len(everything) % 2 else User(_ADA)
+            who, name = (Anonymous(), "unknown") if len(everything) % 2 else (User(_ADA), "user")
             request = Request(path, b"", None, "client", "")
-            log.answered(request, Origin.SYNC_WORKER, who, results[step], clock.ns)
+            together: list[Identity] = [who] * (1 + len(steps) % 3)
+            told += [name] * len(together)
+            log.answered(request, Origin.SYNC_WORKER, together, results[step], clock.ns)
+            everything += [(path, step)] * (len(together) - 1)
         else:
             failure = _failed() if step == "fail" else None
             log.begin(_call(path), FunctionKind.QUERY).ended(Run(), failure, 1)
@@ -110,9 +114,7 @@ def test_a_cursor_finds_what_came_after_it(steps, at):
     assert [entry.path for entry in entries] == [path for path, _ in everything]
     cached = {"hit", *results}
     assert [entry.cached for entry in entries] == [step in cached for _, step in everything]
-    for number, entry in enumerate(entries):
-        if entry.path in {"m:push", "m:other"}:
-            assert entry.identity_type == ("unknown" if number % 2 else "user")
+    assert [entry.identity_type for entry in entries if entry.path in {"m:push", "m:other"}] == told
     keys = [entry.key / 1000 for entry in entries]
     assert all(one < other for one, other in itertools.pairwise(keys))
     if -1 < at < len(keys):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from camber import limits
-from camber.server.websocket_connection import LoopTurn, WebSocketConnection
+from camber.server.websocket_connection import WebSocketConnection
 from camber.sync.frames import framed, text_of
 
 TEXTS = st.text(max_size=300) | st.sampled_from(["x" * 125, "x" * 126, "é" * 40_000])
@@ -84,9 +84,7 @@ def connected(test):
         def made():
             class Opening(asyncio.Protocol):
                 def connection_made(self, transport):
-                    receiver.connection = WebSocketConnection(
-                        transport, receiver, connections, LoopTurn(), 0.0
-                    )
+                    receiver.connection = WebSocketConnection(transport, receiver, connections, 0.0)
                     transport.set_protocol(receiver.connection)
 
             return Opening()

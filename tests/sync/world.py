@@ -22,7 +22,8 @@ from camber.sync.effects import (
     Verify,
 )
 from camber.sync.frames import text_of as message_of
-from camber.sync.session import Moment, Session
+from camber.sync.moment import Moment
+from camber.sync.session import Session
 from camber.values.packed import unpack
 from tests.sync.client import Books, text_of, ts_of
 
@@ -40,8 +41,10 @@ class Result:
         self.valid_until = None
         self.journal = None
         self.frames = None
+        self.cohorts = None
         self.who = who
-        self.watched: set[Any] = set()
+        #: In the order in which they came, which is that in which they are told.
+        self.watched: dict[Any, None] = {}
         self.value = world.value(name, ts, who)
         self.name = name
         for later in range(ts + 1, world.newest + 1):
@@ -53,7 +56,14 @@ class Result:
         return self.ts <= ts and (self.valid_until is None or ts < self.valid_until)
 
     def watch(self, query):
-        self.watched.add(query)
+        self.watched[query] = None
+
+    def unwatch(self, query):
+        del self.watched[query]
+
+    @property
+    def is_anybodys(self):
+        return self.name != "me"
 
     @property
     def comparable(self):
@@ -80,10 +90,28 @@ class Sent:
         self.frames = [message_of(frame) for frame in frames]
 
 
+class Line:
+    """Where a cohort writes to one client."""
+
+    def __init__(self, world):
+        self._world = world
+
+    @property
+    def is_full(self):
+        return len(self._world.outbox) > 2
+
+    def write(self, frame):
+        assert self._world.closed is None, "sent after closing"
+        self._world.outbox.append(Sent(Send(frame)))
+
+
 class World:
     """One session, its client, and everything that has happened."""
 
-    def __init__(self, *, chunks=False):
+    def __init__(self, *, chunks=False, crowd=None):
+        #: Who sees to cohorts. A shell of many sessions shares states and results among them.
+        self.crowd = crowd
+        self.outlet = Line(self)
         self.states: list[dict[str, int]] = [{}]
         self.session = Session(shell=self, anonymous="nobody", understands_chunks=chunks)
         self.books = Books()
@@ -130,7 +158,7 @@ class World:
                 case RunAction():
                     self.running_actions.append(effect)
                 case Unwatch():
-                    effect.result.watched.discard(effect.query)
+                    effect.result.watched.pop(effect.query, None)
                 case Verify():
                     self.verify = effect.message
                 case Adopt() | Note():
@@ -166,6 +194,9 @@ class World:
 
     def write(self, name):
         """Somebody commits; results that it touches are told."""
+        if self.crowd is not None:
+            self.crowd.write(name)
+            return
         self.states.append({**self.states[-1], name: self.states[-1].get(name, 0) + 1})
         # Results end whether somebody watches them or not; only those who watch are told.
         ended = [r for r in self.results if r.name == name and r.valid_until is None]
@@ -181,20 +212,24 @@ class World:
 
     def find(self, query, ts):
         """A result that somebody else has asked for; whether there is one is up to chance."""
+        name, who = name_of(query.call), self.session._identity
+        query.asked = name
         if not self.knows:
             return None
-        name, who = name_of(query.call), self.session._identity
         for result in self.results:
             if result.name == name and result.who == who and result.holds_at(ts):
                 return result
         self.results.append(Result(self, name, ts, who))
         return self.results[-1]
 
-    def invalidated(self):
+    def invalidated(self, since_s=None):
         self.told += 1
 
     def renew(self, at=None):
         self.carry_out(self.session.renew(self.moment(), at))
+
+    def broken(self, error):
+        raise error
 
     def commit_mutation(self):
         """The running mutation's commit becomes visible; its result is still on its way."""

@@ -251,9 +251,14 @@ class FunctionLog:
             self._wake()
 
     def answered(
-        self, request: Request, origin: Origin, identity: Identity, result: QueryResult, now_ns: int
+        self,
+        request: Request,
+        origin: Origin,
+        identities: list[Identity],
+        result: QueryResult,
+        now_ns: int,
     ) -> None:
-        """Note what `hit` notes, for one of many to whom the same result goes.
+        """Note what `hit` notes, for some of many to whom the same result goes.
 
         Their requests have no ids but those that readers are shown.
         """
@@ -265,16 +270,16 @@ class FunctionLog:
             and now_ns - group.now_ns < _TOGETHER_NS
             and len(group.identities) < limits.function_log_entries_max
         ):
-            self.hits += 1
-            self._last_key = group.key = group.key + 1
-            group.identities.append(identity)
+            self.hits += len(identities)
+            self._last_key = group.key = group.key + len(identities)
+            group.identities += identities
             if self._waiting:
                 self._wake()
             return
-        if request.path.startswith("_"):
+        if request.path.startswith("_") or not identities:
             return
-        self.hits += 1
-        self._last_key = max(self._last_key + 1, now_ns // 1000)
+        self.hits += len(identities)
+        self._last_key = max(self._last_key + len(identities), now_ns // 1000)
         failure = result.failure
         group = _Answers(
             self._last_key,
@@ -282,7 +287,7 @@ class FunctionLog:
             request.path,
             request.component,
             origin,
-            [identity],
+            identities,
             None if failure is None else failure.full_text,
             result.logged,
             len(result.packed or b""),

@@ -69,7 +69,7 @@ class _Flight:
 
     def __init__(self) -> None:
         self.asked: list[_Asked] = []
-        self.watchers: list[Watcher] = []
+        self.watchers: dict[Watcher, None] = {}
 
 
 def request_of(call: FunctionCall) -> Request:
@@ -118,17 +118,18 @@ class Queries:
         self.ask(call, request, who, ts, tell)
         return await told
 
-    def find(self, request: Request, who: str, ts: Timestamp) -> QueryResult | None:
+    def find(self, request: Request, who: str | None, ts: Timestamp) -> QueryResult | None:
         """Return a result that holds at `ts`, if there is one.
 
-        `request` and `who` are those of the call, kept by whoever asks often.
+        `request` and `who` are those of the call, kept by whoever asks often. For nobody, it is
+        one that is the same whoever asks.
         """
         last = self._found
         if last.request is request and last.keys and last.observed_ns is None and last.holds_at(ts):
             # Asked for by one client after the other. Nobody's own: that has another key.
             return last
         key: _Key = request
-        if request.path in self._personal:
+        if who is not None and request.path in self._personal:
             key = (request, who)
             if key not in self._cache:
                 key = request
@@ -159,6 +160,14 @@ class Queries:
             self._engine.host.spawn(f"query {call.path}", self._fly(flight, key))
         flight.asked.append(_Asked(call, request, who, ts, told, self._engine.host.monotonic()))
 
+    def lands(self, request: Request, watcher: Watcher) -> bool:
+        """Call `watcher` when the run that is under way has landed; return whether one is."""
+        flight = self._flights.get(request)
+        if flight is None:
+            return False
+        flight.watchers[watcher] = None
+        return True
+
     @property
     def cached_bytes(self) -> int:
         """Return about how much memory cached results take."""
@@ -173,7 +182,7 @@ class Queries:
         """Take a watcher back. A result that nobody watches may leave the cache."""
         if result.valid_until is not None:
             return
-        result.watchers.pop(watcher, None)
+        result.unwatch(watcher)
         # A newer one may have taken its place while it was watched.
         if not result.watchers and (result.failure is not None or not result.keys):
             self._forget(result)
@@ -207,7 +216,7 @@ class Queries:
 
     def _tell(
         self, flight: _Flight, landed: QueryResult | Exception, who: str | None
-    ) -> Iterator[None]:
+    ) -> Iterator[int]:
         """Tell all but the first; `who` is given if the run has read the identity."""
         now_s = self._engine.host.monotonic()
         ts = flight.asked[0].ts
@@ -219,10 +228,14 @@ class Queries:
                 asked.told(landed)
             else:
                 self._ask_again(asked)
-            yield
+            yield 1
+        shared = landed if isinstance(landed, QueryResult) and who is None else None
         for watcher in flight.watchers:
-            watcher.renew(ts)
-            yield
+            rest = watcher.renew(ts, shared)
+            if rest is None:
+                yield 1
+            else:
+                yield from rest
 
     def _ask_again(self, asked: _Asked) -> None:
         call, request, who, ts, told, since_s = asked
@@ -233,10 +246,15 @@ class Queries:
             self._log.hit(call, found, self._engine.host.monotonic() - since_s)
             told(found)
 
-    def _in_turns(self, steps: Iterator[None]) -> None:
-        """Do some of the steps now and the others later, with the loop's other work in between."""
-        for done, _ in enumerate(steps, start=1):
-            if done == limits.watchers_told_per_turn:
+    def _in_turns(self, steps: Iterator[int]) -> None:
+        """Do some of the steps now and the others later, with the loop's other work in between.
+
+        Each says how many it has told.
+        """
+        done = 0
+        for told in steps:
+            done += told
+            if done >= limits.watchers_told_per_turn:
                 asyncio.get_running_loop().call_soon(self._in_turns, steps)
                 return
 
@@ -341,12 +359,15 @@ class Queries:
         if watched:
             asyncio.get_running_loop().call_soon(self._in_turns, self._renew(watched))
 
-    def _renew(self, stale: list[QueryResult]) -> Iterator[None]:
+    def _renew(self, stale: list[QueryResult]) -> Iterator[int]:
         for result in stale:
             for watcher in tuple(result.watchers):
-                watcher.renew()
-                yield
+                rest = watcher.renew()
+                if rest is None:
+                    yield 1
+                else:
+                    yield from rest
                 flight = self._flights.get(result.request)
                 if flight is not None:
-                    flight.watchers += result.watchers
+                    flight.watchers.update(result.watchers)
                     break

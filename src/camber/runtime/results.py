@@ -5,6 +5,7 @@ Values are packed; the JSON of one is made when the first client asks for it and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, NamedTuple, Protocol
@@ -82,11 +83,17 @@ class Watcher(Protocol):
     def invalidated(self, result: QueryResult) -> None:
         """Note that `result` does not hold at the newest timestamp."""
 
-    def renew(self, at: Timestamp | None = None) -> None:
+    def renew(
+        self, at: Timestamp | None = None, landed: QueryResult | None = None
+    ) -> Iterator[int] | None:
         """Ask for what has taken the place of an invalidated result.
 
         Of all who watched the same result one is called first. Once the query has run for that
-        one the others are, with a timestamp at which its result holds.
+        one the others are, with a timestamp at which its result holds, and with that if it is the
+        same whoever asks.
+
+        Returns what remains to be done, in turns of the loop, and how many it tells in each; None
+        if nothing does.
         """
 
 
@@ -103,6 +110,7 @@ class QueryResult:
     __slots__ = (
         "_comparable",
         "_shared",
+        "cohorts",
         "failure",
         "frames",
         "journal",
@@ -143,8 +151,10 @@ class QueryResult:
         #: What the cache knows it by: a request that it is the result of, and where it is kept.
         self.request: Any = None
         self.keys: tuple[Any, ...] = ()
-        #: Frames that are the same for many clients; see `sync.effects.SharedResult`.
+        #: Frames that are the same for many clients; see `sync.subscription.SharedResult`.
         self.frames: dict[Any, tuple[bytes, ...]] | None = None
+        #: Clients who look at this in lock-step; see `sync.cohort`.
+        self.cohorts: dict[Any, Any] | None = None
         self._comparable: object = None
         self._shared: tuple[bytes, bytes] | None = None
 
@@ -158,6 +168,15 @@ class QueryResult:
             self.watchers[watcher] = None
         else:
             self.watchers = {watcher: None}
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tell `watcher` no more."""
+        self.watchers.pop(watcher, None)
+
+    @property
+    def is_anybodys(self) -> bool:
+        """Return whether it is the same whoever asks: what depends on that has another key."""
+        return type(self.request) is Request
 
     @property
     def comparable(self) -> object:

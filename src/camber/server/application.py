@@ -41,7 +41,7 @@ from camber.server.streaming_export_api import StreamingExportApi
 from camber.server.streaming_import_api import StreamingImportApi
 from camber.server.sync_socket import SyncSocket, SyncSockets
 from camber.server.transfer_api import TransferApi
-from camber.server.websocket_connection import EXTENSION, LoopTurn
+from camber.server.websocket_connection import EXTENSION
 
 
 def api_application(
@@ -112,7 +112,6 @@ async def _alive(request: Request) -> Response:
 class _Sockets:
     def __init__(self, deployment: Deployment, metrics: Metrics, drain: Drain) -> None:
         self._sockets = SyncSockets(deployment, metrics, drain)
-        self._turn = LoopTurn()
 
     async def versioned(self, websocket: WebSocket) -> None:
         """Serve an npm client, whose version stands in the path."""
@@ -140,7 +139,7 @@ class _Sockets:
         give_over = websocket.scope.get("extensions", {}).get(EXTENSION)
         if give_over is not None:
             # Under our own server nothing of this call is left: the connection calls the socket.
-            socket.connected(give_over(socket, self._turn, host.monotonic()))
+            socket.connected(give_over(socket, host.monotonic()))
             return
         connection = AsgiConnection(websocket, host)
         socket.connected(connection)

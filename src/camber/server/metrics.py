@@ -15,8 +15,8 @@ class Metrics:
         self.transitions = 0
         self.transition_s = Histogram(SECONDS)
 
-    def transition_sent(self, now_s: float, stale_since_s: float | None) -> None:
-        """Count one Transition, and how long after the first commit that it shows."""
-        self.transitions += 1
+    def transition_sent(self, now_s: float, stale_since_s: float | None, clients: int = 1) -> None:
+        """Count a Transition, and how long after the first commit that it shows."""
+        self.transitions += clients
         if stale_since_s is not None:
-            self.transition_s.observe(now_s - stale_since_s)
+            self.transition_s.observe(now_s - stale_since_s, clients)

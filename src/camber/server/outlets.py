@@ -19,7 +19,7 @@ class Outlet(Protocol):
         What is written then is kept, and `Receiver.has_room` is called once it is out.
         """
 
-    def write(self, frame: bytes) -> None:
+    def write(self, frame: bytes, /) -> None:
         """Write one text frame, made by `sync.frames.framed`. A closed connection ignores it."""
 
     def close(self, code: int, reason: str) -> None:

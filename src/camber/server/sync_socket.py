@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 from msgspec.structs import replace
 
@@ -34,7 +34,14 @@ from camber.identity.identity import Admin, Anonymous, Identity, identity_key
 from camber.runtime.executor import FunctionCall, Origin, SessionRequest
 from camber.runtime.permissions import check_permission
 from camber.runtime.queries import request_of
-from camber.runtime.results import ActionResult, Failure, MutationResult, QueryResult, Request
+from camber.runtime.results import (
+    ActionResult,
+    Failure,
+    MutationResult,
+    QueryResult,
+    Request,
+    Watcher,
+)
 from camber.runtime.runtime import session_request_id
 from camber.server.client_version import ClientVersion
 from camber.server.deliveries import Deliveries
@@ -43,6 +50,7 @@ from camber.server.http_api import caller_of
 from camber.server.metrics import Metrics
 from camber.server.outlets import Outlet
 from camber.sync import frames
+from camber.sync.cohort import Cohort
 from camber.sync.effects import (
     Adopt,
     Close,
@@ -57,8 +65,9 @@ from camber.sync.effects import (
     Verify,
 )
 from camber.sync.messages import Authenticate, Call
-from camber.sync.session import Moment, Session
-from camber.sync.subscription import Subscription
+from camber.sync.moment import Moment
+from camber.sync.session import Session
+from camber.sync.subscription import SharedResult, Subscription
 from camber.tracing import SpanKind
 from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
@@ -67,6 +76,8 @@ from camber.values.wire import encode_value
 _log = logging.getLogger("camber.sync")
 
 _ANONYMOUS: Final = Anonymous()
+#: What a subscription asks for, as the query cache knows it, and who asks.
+_Asked: TypeAlias = tuple[Request, Identity]
 #: How often sockets are looked after, in seconds.
 _BEAT_S: Final = 1.0
 
@@ -157,6 +168,25 @@ class SyncSockets:
     def _end_turn(self) -> None:
         self._is_new_turn = True
 
+    # What cohorts ask: the crowd.
+
+    def find_for_all(self, asked: _Asked, ts: Timestamp) -> QueryResult | None:
+        return self.queries.find(asked[0], None, ts)
+
+    def lands(self, asked: _Asked, cohort: Cohort) -> bool:
+        return self.queries.lands(asked[0], cohort)
+
+    def told(
+        self, asked: _Asked, result: SharedResult, identities: list[Identity], since_s: float
+    ) -> None:
+        assert isinstance(result, QueryResult)
+        moment = self.moment()
+        self.metrics.transition_sent(moment.now_s, since_s, len(identities))
+        self.log.answered(asked[0], Origin.SYNC_WORKER, identities, result, moment.now_ns)
+
+    def unwatch(self, result: QueryResult, watcher: Watcher) -> None:
+        self.queries.unwatch(result, watcher)
+
 
 #: Official clients take this code (RFC 6455: going away) as no error, and reconnect.
 _GOING_AWAY = Close(code=1001, reason="ServerStopping")
@@ -167,13 +197,13 @@ class SyncSocket:
 
     __slots__ = (
         "_actions", "_deliveries", "_identity", "_is_draining", "_is_quiet", "_key_watch",
-        "_mutation_path", "_mutation_since_s", "_outlet", "_queries_running", "_queries_waiting",
-        "_quiet_since_s", "_session", "_session_id", "_sockets", "_unsent", "_who", "mutation",
+        "_mutation_path", "_mutation_since_s", "_queries_running", "_queries_waiting",
+        "_quiet_since_s", "_session", "_session_id", "_sockets", "_unsent", "_who", "mutation", "outlet",
     )  # fmt: skip
 
     def __init__(self, sockets: SyncSockets, client: ClientVersion) -> None:
         self._sockets = sockets
-        self._outlet: Outlet
+        self.outlet: Outlet
         self._session = Session(
             shell=self, anonymous=_ANONYMOUS, understands_chunks=client.understands_chunks
         )
@@ -198,7 +228,7 @@ class SyncSocket:
 
     def connected(self, outlet: Outlet) -> None:
         """Take in where frames go; from now on the client's messages may come."""
-        self._outlet = outlet
+        self.outlet = outlet
         self._sockets.opened(self)
 
     def lost(self) -> None:
@@ -223,14 +253,14 @@ class SyncSocket:
 
     def beat(self, now_s: float) -> None:
         """Do what has to be done from time to time."""
-        self._outlet.beat(now_s)
+        self.outlet.beat(now_s)
         if not self._is_quiet:
             self._is_quiet = True
             self._quiet_since_s = now_s
-        elif now_s - self._quiet_since_s >= limits.socket_ping_s and not self._outlet.is_full:
+        elif now_s - self._last_sent_s() >= limits.socket_ping_s and not self.outlet.is_full:
             self._quiet_since_s = now_s
             if not self._session.is_closed:
-                self._outlet.write(frames.PING)
+                self.outlet.write(frames.PING)
         since_s = self._mutation_since_s
         if since_s is not None and now_s - since_s > limits.mutation_s_max:
             self._mutation_since_s = None
@@ -241,6 +271,9 @@ class SyncSocket:
                     code="SystemTimeoutError",
                 )
             )
+
+    def _last_sent_s(self) -> float:
+        return max(self._quiet_since_s, self._session.moved_s)
 
     # In.
 
@@ -256,7 +289,7 @@ class SyncSocket:
 
     def has_room(self) -> None:
         if self._unsent >= limits.frames_unsent_max:
-            self._outlet.release()
+            self.outlet.release()
         self._unsent = 0
         moment = self._sockets.moment()
         for _ in range(self._deliveries.all_sent(moment.now_s)):
@@ -316,7 +349,7 @@ class SyncSocket:
                 case Unwatch():
                     self._sockets.queries.unwatch(effect.result, effect.query)
                 case Close():
-                    self._outlet.close(effect.code, _reason(effect.reason))
+                    self.outlet.close(effect.code, _reason(effect.reason))
                 case Verify():
                     self._verify(effect.message)
                 case Adopt():
@@ -332,7 +365,7 @@ class SyncSocket:
     def _push(self, push: Push) -> None:
         for frame in push.frames:
             self._write(frame)
-        if self._outlet.is_full:
+        if self.outlet.is_full:
             self._deliveries.queued()
             return
         self._deliveries.sent(self._sockets.now.now_s)
@@ -340,7 +373,7 @@ class SyncSocket:
             self._carry_out(self._session.renew(self._sockets.moment()))
 
     def _write(self, frame: bytes) -> None:
-        outlet = self._outlet
+        outlet = self.outlet
         outlet.write(frame)
         self._is_quiet = False
         if outlet.is_full:
@@ -386,11 +419,27 @@ class SyncSocket:
             except PermissionDenied:
                 # It is told when it is run.
                 return None
-        sockets.log.answered(request, Origin.SYNC_WORKER, identity, found, sockets.now.now_ns)
+        sockets.log.answered(request, Origin.SYNC_WORKER, [identity], found, sockets.now.now_ns)
         return found
 
-    def invalidated(self) -> None:
-        self._deliveries.touched(self._sockets.moment().now_s)
+    @property
+    def crowd(self) -> SyncSockets | None:
+        sockets = self._sockets
+        # Admins are asked for their permission, spans are of one client each, and who takes in
+        # slowly skips what others see.
+        if (
+            isinstance(self._identity, Admin)
+            or sockets.deployment.tracing is not None
+            or self.outlet.is_full
+        ):
+            return None
+        return sockets
+
+    def invalidated(self, since_s: float | None = None) -> None:
+        self._deliveries.touched(self._sockets.moment().now_s if since_s is None else since_s)
+
+    def broken(self, error: Exception) -> None:
+        self._fail(error)
 
     def renew(self, at: Timestamp | None = None) -> None:
         try:

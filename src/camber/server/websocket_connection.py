@@ -3,13 +3,14 @@
 uvicorn and `websockets` do the handshake. From then on a connection is this protocol and nothing
 else: no task, no queue, no scope, no timer, so that one which is idle takes little memory. A frame
 that many clients get is one `bytes`, header included, and is handed to each transport as it is.
-Small frames leave at the end of a turn of the loop: an answer and the Transition after it in one
-system call, and those for many clients right after each other, which processors like.
+The transport lets them go at the end of a turn of the loop: an answer and the Transition after it in
+one system call, and those for many clients right after each other, which processors like.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from uvicorn._types import ASGIReceiveEvent
@@ -37,30 +38,12 @@ _CONTROL_BYTES_MAX: Final = 125
 _PING_FRAME: Final = bytes((_FIN | _PING, 0))
 
 
-class LoopTurn:
-    """The connections with frames that leave at the end of this turn of the loop."""
-
-    def __init__(self) -> None:
-        self._connections: list[WebSocketConnection] = []
-
-    def add(self, connection: WebSocketConnection) -> None:
-        """Let `connection` flush when the turn ends."""
-        if not self._connections:
-            asyncio.get_running_loop().call_soon(self._end)
-        self._connections.append(connection)
-
-    def _end(self) -> None:
-        connections, self._connections = self._connections, []
-        for connection in connections:
-            connection.flush()
-
-
 class WebSocketConnection(asyncio.Protocol):
     """One client's connection after the handshake; an `Outlet`."""
 
     __slots__ = (
         "_closing_s", "_connections", "_heard_s", "_input", "_is_closing", "_is_heard", "_is_held",
-        "_kind", "_message", "_pinged_s", "_receiver", "_transport", "_turn", "_unwritten", "_wanted", "is_full",
+        "_kind", "_message", "_pinged_s", "_receiver", "_transport", "_wanted", "is_full", "write",
     )  # fmt: skip
 
     def __init__(
@@ -68,7 +51,6 @@ class WebSocketConnection(asyncio.Protocol):
         transport: asyncio.Transport,
         receiver: Receiver,
         connections: set[Any],
-        turn: LoopTurn,
         now_s: float,
     ) -> None:
         self._transport = transport
@@ -76,9 +58,9 @@ class WebSocketConnection(asyncio.Protocol):
         #: The server's, whose end waits until it is empty.
         self._connections = connections
         connections.add(self)
-        self._turn = turn
+        #: To the transport without a step in between, until the connection ends.
+        self.write: Callable[[bytes], None] = transport.write
         self.is_full = False
-        self._unwritten = b""
         self._input: bytes | bytearray = b""
         #: Bytes that the input must have before there is more to do with it.
         self._wanted = 0
@@ -93,33 +75,17 @@ class WebSocketConnection(asyncio.Protocol):
 
     # Out.
 
-    def write(self, frame: bytes) -> None:
-        if self._is_closing:
-            return
-        unwritten = self._unwritten
-        if len(unwritten) + len(frame) > limits.frames_joined_bytes_max:
-            self.flush()
-            self._transport.write(frame)
-        elif unwritten:
-            self._unwritten = unwritten + frame
-        else:
-            self._unwritten = frame
-            self._turn.add(self)
-
-    def flush(self) -> None:
-        """Let go what waits for the end of the turn."""
-        unwritten = self._unwritten
-        if unwritten:
-            self._unwritten = b""
-            self._transport.write(unwritten)
-
     def close(self, code: int, reason: str) -> None:
         if not self._is_closing:
-            self.flush()
-            self._is_closing = True
+            self._end()
             self._transport.write(_control(_CLOSE, Close(code, reason).serialize()))
             # The client's own close frame is still to come, and is waited for: see `beat`.
             self.release()
+
+    def _end(self) -> None:
+        """Write no frame any more."""
+        self._is_closing = True
+        self.write = _ignore
 
     def pause_writing(self) -> None:
         """Note that the transport holds more than it should: the client takes in too slowly."""
@@ -147,7 +113,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._heard_s = now_s
         elif now_s - self._heard_s > limits.socket_ping_frame_s + limits.socket_pong_s_max:
             # Nothing, not even an answer to a ping: whoever was there is gone.
-            self._is_closing = True
+            self._end()
             self._transport.abort()
             return
         if now_s - self._pinged_s >= limits.socket_ping_frame_s and not self.is_full:
@@ -158,8 +124,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        self._is_closing = True
-        self._input = self._unwritten = b""
+        self._end()
+        self._input = b""
         self._connections.discard(self)
         self._receiver.lost()
 
@@ -303,8 +269,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._fail(CloseCode.PROTOCOL_ERROR, "a malformed close frame")
             return
         if not self._is_closing:
-            self.flush()
-            self._is_closing = True
+            self._end()
             self._transport.write(_control(_CLOSE, payload))
         self._transport.close()
 
@@ -312,6 +277,10 @@ class WebSocketConnection(asyncio.Protocol):
         """End a connection whose client broke the rules of WebSockets."""
         self.close(code, reason)
         self._transport.close()
+
+
+def _ignore(frame: bytes) -> None:
+    """Take a frame for a connection that has ended."""
 
 
 def _control(opcode: int, payload: bytes) -> bytes:
@@ -343,12 +312,12 @@ class Handshake(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         return await super().receive()
 
-    def give_over(self, receiver: Receiver, turn: LoopTurn, now_s: float) -> WebSocketConnection:
+    def give_over(self, receiver: Receiver, now_s: float) -> WebSocketConnection:
         """Return the connection, whose messages `receiver` gets."""
         self.stop_keepalive()
         transport, self.transport = self.transport, _GIVEN_OVER
         self.connections.discard(self)
-        connection = WebSocketConnection(transport, receiver, self.connections, turn, now_s)
+        connection = WebSocketConnection(transport, receiver, self.connections, now_s)
         transport.set_protocol(connection)
         if self.disconnected:
             asyncio.get_running_loop().call_soon(connection.connection_lost, None)

@@ -47,6 +47,10 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     identity: int
     ts: Timestamp
 
+    def at(self, ts: Timestamp) -> Version:
+        """Return the version of the same queries and identity at another timestamp."""
+        return Version(self.query_set, self.identity, ts)
+
     def json(self) -> bytes:
         """Return the version as clients have it."""
         return b'{"querySet":%d,"identity":%d,"ts":"%b"}' % (

@@ -16,11 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, assert_never
 
-import msgspec
-
 from camber import limits
 from camber.errors import BadRequest, ErrorKind, Overloaded, RequestError
 from camber.sync import frames
+from camber.sync.cohort import Cohort, Place, shared_frames
 from camber.sync.effects import (
     Adopt,
     Close,
@@ -50,17 +49,9 @@ from camber.sync.messages import (
     UnknownMessage,
     decode_message,
 )
-from camber.sync.subscription import SharedResult, Shell, Subscription
+from camber.sync.moment import Moment
+from camber.sync.subscription import Outlet, SharedResult, Shell, Subscription
 from camber.values.timestamp import Timestamp
-
-
-class Moment(msgspec.Struct, frozen=True, gc=False):
-    """When something happens: the newest timestamp, and what the clocks say."""
-
-    newest_ts: Timestamp
-    #: The wall clock in nanoseconds, and the monotonic one in seconds.
-    now_ns: int
-    now_s: float
 
 
 class _Pending:
@@ -89,10 +80,10 @@ class Session:
     """The state machine of one socket. Its methods return the effects to carry out, in order."""
 
     __slots__ = (
-        "_actions_running", "_asked_identity", "_asked_query_set", "_closed",
+        "_actions_running", "_asked_identity", "_asked_query_set", "_closed", "_cohort",
         "_connected", "_due", "_identity", "_mutation_running", "_mutation_visible", "_mutations",
         "_next_run", "_pending", "_queries", "_removed", "_sent", "_session_id", "_skew_ms",
-        "_stale", "_told_unknown", "_understands_chunks", "_unsent", "shell",
+        "_stale", "_stepped", "_told_unknown", "_understands_chunks", "_unsent", "number", "shell",
     )  # fmt: skip
 
     def __init__(self, *, shell: Shell, anonymous: Any, understands_chunks: bool) -> None:
@@ -112,6 +103,12 @@ class Session:
         self._due = False
         self._pending: _Pending | None = None
         self._unsent = 0
+        #: The query that the last Transition was about, if it was about no other.
+        self._stepped: Subscription | None = None
+        #: While this is in lock-step with others: what was sent, and the result of a query, are
+        #: what the cohort says. It knows members by numbers.
+        self._cohort: Cohort | None = None
+        self.number = 0
         self._next_run = 0
         self._mutations: list[RunMutation] = []
         self._mutation_running = False
@@ -119,6 +116,21 @@ class Session:
         self._actions_running = 0
         self._told_unknown = False
         self._closed = False
+
+    @property
+    def identity(self) -> Any:
+        """Return who the client is."""
+        return self._identity
+
+    @property
+    def outlet(self) -> Outlet:
+        """Return where the client's frames go."""
+        return self.shell.outlet
+
+    @property
+    def moved_s(self) -> float:
+        """Return when it was last told something with others, by the monotonic clock; or 0."""
+        return 0.0 if self._cohort is None else self._cohort.moved_s
 
     @property
     def is_closed(self) -> bool:
@@ -131,6 +143,11 @@ class Session:
         """Take in a frame."""
         if self._closed:
             return []
+        if self._cohort is not None:
+            self._leave(self._cohort)
+            if self._due:
+                # What the others wait for was to come with theirs.
+                return [*self._advance(moment), *self.receive(text, moment)]
         try:
             message = decode_message(text)
         except UnknownMessage as unknown:
@@ -213,6 +230,8 @@ class Session:
 
     def authenticated(self, identity: Any, moment: Moment) -> list[Effect]:
         """Take in who the client is from now on; all its queries run again."""
+        if self._cohort is not None:
+            self._leave(self._cohort)
         self._identity = identity
         self._asked_identity += 1
         self._stale = dict(self._queries)
@@ -281,6 +300,8 @@ class Session:
         self._mutation_running = self._mutation_visible = False
         if self._closed:
             return []
+        if self._cohort is not None:
+            self._leave(self._cohort)
         # After every response, whatever it says: clients settle the request at a Transition.
         self._due = True
         return [Send(frames.framed(frame)), *self._advance(moment), *self._start_mutation()]
@@ -320,6 +341,8 @@ class Session:
         self._actions_running -= 1
         if self._closed:
             return []
+        if self._cohort is not None:
+            self._leave(self._cohort)
         self._due = True
         return [Send(frames.framed(frame)), *self._advance(moment)]
 
@@ -327,6 +350,8 @@ class Session:
 
     def stale(self, query: Subscription) -> None:
         """Take in that the result of a query does not hold any more."""
+        if self._cohort is not None:
+            self._leave(self._cohort)
         self._stale[query.query_id] = query
         self._due = True
         self.shell.invalidated()
@@ -347,7 +372,11 @@ class Session:
     def transition_sent(self) -> bool:
         """Take in that a Transition has left for the client; return whether another is due."""
         self._unsent -= 1
-        return self._due
+        if self._due:
+            return True
+        if self._stepped is not None:
+            self._join(self._stepped)
+        return False
 
     def query_finished(self, run: int, result: SharedResult, moment: Moment) -> list[Effect]:
         """Take in the result of a run."""
@@ -439,7 +468,14 @@ class Session:
                 result.watch(query)
         if self._stale:
             self._due = True
-        effects.append(Push(self._transition(end, removed, changed, moment)))
+        self._stepped = None
+        if len(results) == 1 and not removed and end.identity == self._sent.identity:
+            start, self._sent = self._sent, end
+            self._stepped, result = results[0]
+            place = Place(end, self._stepped.query_id, self._understands_chunks)
+            effects.append(Push(shared_frames(result, start, place, is_changed=len(changed) == 1)))
+        else:
+            effects.append(Push(self._transition(end, removed, changed, moment)))
         self._unsent += 1
         return [*effects, *self._advance(moment)] if self._due else effects
 
@@ -451,30 +487,92 @@ class Session:
         moment: Moment,
     ) -> tuple[bytes, ...]:
         start, self._sent = self._sent, end
-        if len(changed) == 1 and not removed and end.identity == start.identity:
-            # The same for all who take this step with this result.
-            query_id, result = changed[0]
-            shared = result.frames
-            if shared is None:
-                shared = result.frames = {}
-            step = (start, end, query_id, self._understands_chunks)
-            framed = shared.get(step)
-            if framed is None:
-                text = frames.transition(start, end, [result.modification(query_id)], None)
-                if len(shared) >= limits.frames_shared_max:
-                    shared.clear()
-                framed = shared[step] = self._framed(text)
-            return framed
         clock = None
         if end.identity > start.identity:
             clock = ClockReport(self._skew_ms, moment.now_ns)
         modifications = [frames.query_removed(query_id) for query_id in removed]
         modifications += [result.modification(query_id) for query_id, result in changed]
-        return self._framed(frames.transition(start, end, modifications, clock))
+        text = frames.transition(start, end, modifications, clock)
+        parts = frames.chunks(text) if self._understands_chunks else (text,)
+        return tuple(map(frames.framed, parts))
 
-    def _framed(self, text: bytes) -> tuple[bytes, ...]:
-        texts = frames.chunks(text) if self._understands_chunks else (text,)
-        return tuple(map(frames.framed, texts))
+    # In lock-step with others (`cohort`).
+
+    def _join(self, query: Subscription) -> None:
+        """Be a member of the cohort that is where the last Transition, about `query`, has led."""
+        result = query.result
+        if (
+            result is None
+            or result.valid_until is not None
+            or not result.is_anybodys
+            or query.asked is None
+            or self._closed
+            or self._unsent
+            or self._pending is not None
+            or self._mutation_running
+            or self._queries.get(query.query_id) is not query
+            or self._sent.query_set != self._asked_query_set
+            or self._sent.identity != self._asked_identity
+        ):
+            return
+        crowd = self.shell.crowd
+        if crowd is None:
+            return
+        cohorts = result.cohorts
+        if cohorts is None:
+            cohorts = result.cohorts = {}
+        place = Place(self._sent, query.query_id, self._understands_chunks)
+        cohort = cohorts.get(place)
+        if cohort is None:
+            if place not in cohorts:
+                # Alone so far. Who is first stays on its own, and is ahead of the others.
+                if len(cohorts) < limits.cohorts_per_result_max:
+                    cohorts[place] = None
+                return
+            cohort = cohorts[place] = Cohort(crowd, place, query.asked, result)
+            result.watch(cohort)
+        result.unwatch(query)
+        self._cohort = cohort
+        self.number = cohort.add(self)
+
+    def change_to(self, cohort: Cohort) -> None:
+        """Be a member of another cohort that is in the same place."""
+        self._cohort = cohort
+        self.number = cohort.add(self)
+
+    def _leave(self, cohort: Cohort) -> None:
+        """Be on its own again, where the others are."""
+        cohort.leave(self)
+        self._stand(cohort, cohort.version, cohort.result, cohort.due_since_s)
+
+    def fall_behind(self, version: Version, result: SharedResult, since_s: float) -> None:
+        """Be on its own where the others were before the step of which it was not told."""
+        assert self._cohort is not None
+        self._stand(self._cohort, version, result, since_s)
+
+    def _stand(
+        self, cohort: Cohort, version: Version, result: SharedResult, since_s: float | None
+    ) -> None:
+        self._cohort = None
+        self._sent = version
+        query = self._queries[cohort.query_id]
+        query.result, query.sent = result, result.comparable
+        if result.valid_until is None:
+            result.watch(query)
+        else:
+            self._stale[query.query_id] = query
+            self._due = True
+            self.shell.invalidated(since_s)
+
+    def go_ahead(self) -> None:
+        """Leave, and ask for what the others wait for."""
+        assert self._cohort is not None
+        self._leave(self._cohort)
+        self.shell.renew()
+
+    def break_off(self, error: Exception) -> None:
+        """End the connection, which could not be written to."""
+        self.shell.broken(error)
 
     # Ends.
 
@@ -482,6 +580,8 @@ class Session:
         """Take in an error that ends the connection."""
         if self._closed:
             return []
+        if self._cohort is not None:
+            self._leave(self._cohort)
         effects: list[Effect] = []
         if is_fatal(error):
             effects.append(Send(frames.framed(frames.fatal_error(str(error)))))
@@ -499,11 +599,15 @@ class Session:
 
         Returns what it has looked at.
         """
+        if self._cohort is not None:
+            self._leave(self._cohort)
         self._closed = True
         self._mutations.clear()
         return [query for query in self._queries.values() if query.result is not None]
 
     def _close(self, close: Close) -> list[Effect]:
+        if self._cohort is not None:
+            self._leave(self._cohort)
         self._closed = True
         self._mutations.clear()
         return [close]

@@ -8,6 +8,17 @@ from camber.sync.messages import Call
 from camber.values.timestamp import Timestamp
 
 
+class Outlet(Protocol):
+    """Where the frames of one client go."""
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether the client takes in too slowly."""
+
+    def write(self, frame: bytes, /) -> None:
+        """Write one frame."""
+
+
 class SharedResult(Protocol):
     """A query's result, shared with all who ask the same."""
 
@@ -15,12 +26,22 @@ class SharedResult(Protocol):
     #: Transitions that say nothing but this result, by what tells one from another: those of
     #: clients in lock-step are equal. Few, and gone with the result.
     frames: dict[Any, tuple[bytes, ...]] | None
+    #: Those whose last Transition said this result, by where it has led them. None for who is
+    #: alone there.
+    cohorts: dict[Any, Any] | None
 
     def holds_at(self, ts: Timestamp) -> bool:
         """Return whether this is the query's result at `ts`."""
 
-    def watch(self, query: Subscription) -> None:
-        """Tell `query` when this does not hold any more."""
+    def watch(self, watcher: Any, /) -> None:
+        """Tell `watcher` when this does not hold any more."""
+
+    def unwatch(self, watcher: Any, /) -> None:
+        """Tell `watcher` no more: another watches in its place."""
+
+    @property
+    def is_anybodys(self) -> bool:
+        """Return whether it is the same for everybody who may ask."""
 
     @property
     def journal(self) -> str | None:
@@ -37,14 +58,25 @@ class SharedResult(Protocol):
 class Shell(Protocol):
     """What a session is within: who carries out its effects."""
 
+    @property
+    def crowd(self) -> Any:
+        """Return the shell around all sessions (`cohort.Crowd`); None if this one is to be told by itself."""
+
+    @property
+    def outlet(self) -> Outlet:
+        """Return where frames go."""
+
     def find(self, query: Subscription, ts: Timestamp) -> SharedResult | None:
         """Return the query's result at `ts` for the session's identity, if it is known."""
 
-    def invalidated(self) -> None:
-        """Note that a commit has touched a result of the session: a Transition is due."""
+    def invalidated(self, since_s: float | None = None) -> None:
+        """Note that a commit has touched a result, now or at `since_s`: a Transition is due."""
 
     def renew(self, at: Timestamp | None = None) -> None:
         """Let the session begin the Transition that is due; one to `at` will do."""
+
+    def broken(self, error: Exception) -> None:
+        """End the connection: it could not be written to."""
 
 
 class Asker(Protocol):
@@ -86,6 +118,7 @@ class Subscription:
         if result is self.result:
             self.session.stale(self)
 
-    def renew(self, at: Timestamp | None = None) -> None:
+    def renew(self, at: Timestamp | None = None, landed: object = None) -> None:
         """Ask for the newer result; there is one that holds at `at`, if that is given."""
+        del landed
         self.session.shell.renew(at)

@@ -352,7 +352,7 @@ class Subscription(Generic[R]):
         if result is self._result:
             self._stale.set()
 
-    def renew(self, at: Timestamp | None = None) -> None:
+    def renew(self, at: Timestamp | None = None, landed: object = None) -> None:
         """Do nothing: the query is run again when somebody looks."""
 
     def close(self) -> None:
