@@ -53,6 +53,11 @@ PLANNER = """
 
 
     @query
+    def typed(ctx: QueryCtx) -> list[ScheduledFunction]:
+        return ctx.db.system.query(ScheduledFunction).collect()
+
+
+    @query
     def find(ctx: QueryCtx, id: Id[ScheduledFunction]) -> ScheduledFunction | None:
         return ctx.db.system.get(id)
 

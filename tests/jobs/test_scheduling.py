@@ -32,6 +32,10 @@ def test_a_function_runs_when_it_is_due_and_not_before(app):
         "pending",
     )
     assert before.completed_time is None
+    assert before.state.error is None
+    assert "completedTime" not in app.query("plan:scheduled")[0]
+    assert app.query("plan:scheduled")[0]["state"] == {"kind": "pending"}
+    assert app.query("plan:typed")[0].to_dict() == app.query("plan:scheduled")[0]
     app.advance(seconds=59)
     assert texts(app) == []
     app.advance(seconds=2)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from camber.schema.table import DeclaredTable, Table, resolve_tables
+from camber.values.value import UNSET
 
 
 class StoredFile(Table, table="_storage"):
@@ -21,7 +22,13 @@ class ScheduledState(msgspec.Struct, frozen=True):
     """What has become of a scheduled function; `error` is there when it failed."""
 
     kind: Literal["pending", "inProgress", "success", "failed", "canceled"]
-    error: str | None = None
+    #: Left out, and not null, where there is none: clients of Convex count on that.
+    reason: str = msgspec.field(default=UNSET, name="error")
+
+    @property
+    def error(self) -> str | None:
+        """Return why it failed, if it did."""
+        return None if self.reason is UNSET else self.reason
 
 
 class ScheduledFunction(Table, table="_scheduled_functions"):
@@ -30,8 +37,14 @@ class ScheduledFunction(Table, table="_scheduled_functions"):
     name: str
     args: list[Any]
     scheduled_time: float = msgspec.field(name="scheduledTime")
-    completed_time: float | None = msgspec.field(default=None, name="completedTime")
+    #: Left out until then.
+    ended: float = msgspec.field(default=UNSET, name="completedTime")
     state: ScheduledState
+
+    @property
+    def completed_time(self) -> float | None:
+        """Return when it came to its end, if it has."""
+        return None if self.ended is UNSET else self.ended
 
 
 #: By table name, compiled.
