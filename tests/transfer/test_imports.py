@@ -137,7 +137,6 @@ async def test_the_formats_of_one_table(tmp_path, store, form, data, expected):
             snapshot_of(**{"_components/c/a/documents.jsonl": "{}"}),
             "the component 'c'",
         ),
-        ("zip", snapshot_of(**{"_storage/x.png": "png"}), "file storage is not built yet"),
         ("zip", snapshot_of(**{"_tables/documents.jsonl": '{"name":1}'}), "should be like"),
     ],
 )

@@ -131,7 +131,9 @@ class Deployment:
             engine=self.engine, make_executor=self._make_executor, tracing=self.tracing
         )
         self.scheduler = Scheduler(engine=self.engine, runtime=self.runtime)
-        self.transfers = Transfers(engine=self.engine, releases=self.releases, folder=settings.data)
+        self.transfers = Transfers(
+            engine=self.engine, releases=self.releases, files=self.files, folder=settings.data
+        )
         #: How late timers come.
         self.loop_lag_s = Histogram(SECONDS)
         self._lag = host.spawn("loop lag", _observe_lag(host, self.loop_lag_s))

@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import islice
 from typing import cast
 
 from camber.engine import system_tables
 from camber.engine.catalog import ID_FIELD, TableEntry
 from camber.engine.transaction import Transaction
 from camber.occ.interval import Interval, Order
+from camber.storage.store import Snapshot
 from camber.values.ids import decode_id, encode_id
 from camber.values.keys import encode_key
 from camber.values.packed import unpack
@@ -124,14 +126,18 @@ def entry_at(transaction: Transaction, url: str) -> LedgerEntry | None:
     return None
 
 
-def entries_in(transaction: Transaction, state: BlobState, limit: int) -> list[LedgerEntry]:
-    """Return the oldest entries in a state."""
-    found = []
-    for entry in _found(transaction, "by_state", state.value):
-        found.append(entry)
-        if len(found) == limit:
-            break
-    return found
+def entry_in(snapshot: Snapshot, file: str) -> LedgerEntry | None:
+    """Return the entry of a file at a snapshot; that it was read is not recorded."""
+    id_ = encode_id(system_tables.FILE_LEDGER_NUMBER, decode_id(file).internal)
+    packed = snapshot.get(system_tables.FILE_LEDGER_NUMBER, id_)
+    return None if packed is None else _entry(packed)
+
+
+def entries_in(
+    transaction: Transaction, state: BlobState, limit: int | None = None
+) -> list[LedgerEntry]:
+    """Return the oldest entries in a state; all of them without a limit."""
+    return list(islice(_found(transaction, "by_state", state.value), limit))
 
 
 def facts_of(transaction: Transaction, file: str) -> FileFacts | None:
@@ -160,19 +166,28 @@ def bytes_there(transaction: Transaction) -> int:
 
 
 def arriving(transaction: Transaction, entry: LedgerEntry) -> None:
-    """Enter a blob that will be written; there is no entry made of the same bytes."""
+    """Enter a blob that will be written; one of the same file has been removed, if there was one."""
     assert entry.state is BlobState.ARRIVING
-    transaction.insert(system_tables.FILE_LEDGER, entry.fields, id=entry.id)
+    if entry_of(transaction, entry.internal) is None:
+        transaction.insert(system_tables.FILE_LEDGER, entry.fields, id=entry.id)
+    else:
+        transaction.replace(entry.id, entry.fields)
 
 
-def stored(transaction: Transaction, entry: LedgerEntry, facts: FileFacts) -> None:
+def stored(
+    transaction: Transaction,
+    entry: LedgerEntry,
+    facts: FileFacts,
+    *,
+    creation_time: float | None = None,
+) -> None:
     """Make a file of a blob that has been written whole."""
     fields: dict[str, Value] = {"sha256": facts.sha256, "size": float(facts.size)}
     if facts.content_type is not None:
         fields["contentType"] = facts.content_type
     if entry.component:
         fields[system_tables.COMPONENT_FIELD] = entry.component
-    transaction.insert(system_tables.STORAGE, fields, id=entry.file)
+    transaction.insert(system_tables.STORAGE, fields, id=entry.file, creation_time=creation_time)
     entry = replace(entry, state=BlobState.STORED, was_stored=True, size=facts.size)
     _put(transaction, entry)
 

@@ -470,17 +470,20 @@ class Transaction:
         fields: dict[str, Value],
         *,
         id: str | None = None,
+        creation_time: float | None = None,
     ) -> str:
         """Add a document and return its id. A table that does not exist is created.
 
-        `fields` are without system fields. `id` is for documents whose id says what they are.
+        `fields` are without system fields. `id` is for documents whose id says what they are, and
+        `creation_time` for those that were there before, elsewhere.
         """
         table = self.table(table_name) or self.create_table(table_name)
         known = id is not None
         if id is None:
             id = encode_id(table.number, self.new_internal_id())
-        creation_time = self._next_creation_time
-        self._next_creation_time = math.nextafter(creation_time, math.inf)
+        if creation_time is None:
+            creation_time = self._next_creation_time
+            self._next_creation_time = math.nextafter(creation_time, math.inf)
         document = {**fields, ID_FIELD: id, CREATION_TIME_FIELD: creation_time}
         # A new random id has nothing before it to look for.
         absent = None if known else _Pending(table, None, {}, None, {})

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, ParamSpec, TypeVar
@@ -82,6 +82,27 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BroughtFile:
+    """What an import says of a file beside its content: what its id is made of, its URL's UUID."""
+
+    internal: bytes
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledFile:
+    """A blob that is whole and durable, and waits for the commit that makes it a file."""
+
+    entry: LedgerEntry
+    facts: FileFacts
+    creation_time: float | None
+
+    def enter(self, transaction: Transaction) -> None:
+        """Make it a file by that commit."""
+        file_ledger.stored(transaction, self.entry, self.facts, creation_time=self.creation_time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServedFile:
     """A file that can be read."""
 
@@ -89,6 +110,28 @@ class ServedFile:
     component: str
     key: str
     facts: FileFacts
+
+
+def _claim(transaction: Transaction, entry: LedgerEntry) -> None:
+    """Enter a blob that is going to be written, unless its ticket has been used."""
+    there = file_ledger.entry_of(transaction, entry.internal)
+    if there is None:
+        file_ledger.arriving(transaction, entry)
+    elif there.was_stored:
+        msg = "the upload URL has been used: it is good for one file. Ask for a new one"
+        raise AuthenticationFailed(msg, code="StorageTokenUsed")
+    else:
+        msg = "another upload to this URL is on its way; it is good for one file"
+        raise RequestError(msg, code="StorageTokenInUse", kind=ErrorKind.CONFLICT)
+
+
+def _claim_for_import(transaction: Transaction, entry: LedgerEntry) -> None:
+    """Enter a blob of a file that was here before, perhaps, and has been removed."""
+    there = file_ledger.entry_of(transaction, entry.internal)
+    if there is not None and there.state is not BlobState.SPENT:
+        msg = f"the file {entry.file} is on its way or is being removed; try again"
+        raise RequestError(msg, code="FileBusy", kind=ErrorKind.CONFLICT)
+    file_ledger.arriving(transaction, entry)
 
 
 class Files:
@@ -163,8 +206,41 @@ class Files:
             internal = transaction.new_internal_id()
         return await self._arrive(internal, component, 0.0, expected)
 
+    async def arrive_from_import(self, brought: BroughtFile, expected: Expected) -> Arrival | None:
+        """Begin to take in a file of an import, or return None if the same one is there already.
+
+        Raises:
+            RequestError: another file has its id (FileIdTaken), or its content is being removed.
+        """
+        with closing(self._engine.begin(_SOURCE)) as transaction:
+            there = file_ledger.entry_of(transaction, brought.internal)
+            if there is not None and there.state is BlobState.STORED:
+                facts = file_ledger.facts_of(transaction, there.file)
+                assert facts is not None
+                if expected.sha256 is None or facts.sha256 == _base64(expected.sha256):
+                    return None
+                msg = f"there is another file with the id {there.file}: delete it first"
+                raise BadRequest(msg, code="FileIdTaken")
+            of_url = None if brought.url is None else file_ledger.entry_at(transaction, brought.url)
+            is_free = brought.url is not None and of_url is None
+        return await self._arrive(
+            brought.internal,
+            "",
+            0.0 if there is None else there.ticket_ms,
+            expected,
+            url=brought.url if is_free else None,
+            claim=_claim_for_import,
+        )
+
     async def _arrive(
-        self, internal: bytes, component: str, ticket_ms: float, expected: Expected
+        self,
+        internal: bytes,
+        component: str,
+        ticket_ms: float,
+        expected: Expected,
+        *,
+        url: str | None = None,
+        claim: Callable[[Transaction, LedgerEntry], None] = _claim,
     ) -> Arrival:
         check_content_type(expected.content_type)
         self.check_size(expected.size or 0)
@@ -178,14 +254,14 @@ class Files:
             internal=internal,
             state=BlobState.ARRIVING,
             key=self._host.random_bytes(16).hex(),
-            url=str(UUID(bytes=self._host.random_bytes(16), version=4)),
+            url=url or str(UUID(bytes=self._host.random_bytes(16), version=4)),
             component=component,
             ticket_ms=ticket_ms,
         )
         arrival = Arrival(self, entry, expected, self._threads.pick())
         self._arrivals.add(arrival)
         try:
-            await write(self._engine, _SOURCE, lambda transaction: _claim(transaction, entry))
+            await write(self._engine, _SOURCE, lambda transaction: claim(transaction, entry))
         except BaseException:
             # Whoever is cancelled meanwhile may have claimed it.
             self.abandon_soon(arrival)
@@ -255,6 +331,14 @@ class Files:
             return current.state is not BlobState.STORED
 
         return await write(self._engine, _SOURCE, change)
+
+    def entered(self, settled: Iterable[SettledFile]) -> None:
+        """Note that a commit has made files of settled blobs."""
+        self._there += sum(file.facts.size for file in settled)
+
+    def blob(self, entry: LedgerEntry, size: int) -> BlobReader:
+        """Return the content of a file, to be read by whoever waits for it. Blocking."""
+        return self._blobs.read(entry.key, 0, size)
 
     def arrived(self, arrival: Arrival) -> None:
         """Forget an arrival that has ended."""
@@ -410,6 +494,22 @@ class Arrival:
             RequestError: it is not what was expected (Sha256Mismatch, BodyIncomplete), or cannot be
                 stored. It still has to be abandoned.
         """
+        await self._files.store(self._entry, await self._whole())
+        self._end()
+        return self._entry.file
+
+    async def settle(self, creation_time: float | None) -> SettledFile:
+        """Make what has come durable, for a commit of somebody else's to make a file of it.
+
+        Raises:
+            RequestError: as `finish` does.
+        """
+        facts = await self._whole()
+        self._end()
+        return SettledFile(entry=self._entry, facts=facts, creation_time=creation_time)
+
+    async def _whole(self) -> FileFacts:
+        """Make the blob durable, if it is what was expected."""
         await self._flush()
         expected = self._expected
         if expected.size is not None and self.size != expected.size:
@@ -424,12 +524,7 @@ class Arrival:
             raise BadRequest(msg, code="Sha256Mismatch")
         assert self._writer is not None
         await self._thread.run(self._writer.finish)
-        facts = FileFacts(
-            sha256=_base64(digest), size=self.size, content_type=expected.content_type
-        )
-        await self._files.store(self._entry, facts)
-        self._end()
-        return self._entry.file
+        return FileFacts(sha256=_base64(digest), size=self.size, content_type=expected.content_type)
 
     async def abandon(self) -> None:
         """Leave nothing of it; does nothing for one that has ended.
@@ -549,19 +644,6 @@ def check_content_type(content_type: str | None) -> None:
     ):
         msg = f"the Content-Type {content_type[:80]!r} is no media type, such as image/png"
         raise BadRequest(msg, code="BadHeader")
-
-
-def _claim(transaction: Transaction, entry: LedgerEntry) -> None:
-    """Enter a blob that is going to be written, unless its ticket has been used."""
-    there = file_ledger.entry_of(transaction, entry.internal)
-    if there is None:
-        file_ledger.arriving(transaction, entry)
-    elif there.was_stored:
-        msg = "the upload URL has been used: it is good for one file. Ask for a new one"
-        raise AuthenticationFailed(msg, code="StorageTokenUsed")
-    else:
-        msg = "another upload to this URL is on its way; it is good for one file"
-        raise RequestError(msg, code="StorageTokenInUse", kind=ErrorKind.CONFLICT)
 
 
 def _served(transaction: Transaction, entry: LedgerEntry | None) -> ServedFile | None:

@@ -16,8 +16,9 @@ from camber.engine.catalog import ID_FIELD
 from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
 from camber.errors import BadRequest, CamberError, ErrorKind, OutOfRetention, RequestError
+from camber.runtime.files import Files
 from camber.transfer.jobs import Job, find, newest_first, transact, update
-from camber.transfer.snapshot_writer import STORAGE_FOLDER, SnapshotWriter
+from camber.transfer.snapshot_writer import SnapshotWriter
 from camber.values.ids import InvalidId, decode_id
 from camber.values.value import Int64
 
@@ -33,8 +34,9 @@ _NS: Final = 1_000_000_000
 class Exports:
     """The exports of one deployment; their files lie in `folder`."""
 
-    def __init__(self, *, engine: Engine, folder: Path) -> None:
+    def __init__(self, *, engine: Engine, files: Files, folder: Path) -> None:
         self._engine = engine
+        self._files = files
         self._folder = folder
         self._worker = engine.host.worker("camber-export")
         self._task: asyncio.Task[None] | None = None
@@ -219,7 +221,7 @@ class Exports:
         # One moment, and the tables of that moment.
         ts, catalog = self._engine.newest_ts, self._engine.catalog
         tables = [table for table in catalog.tables() if not table.is_system]
-        with self._engine.pin(ts):
+        with self._engine.pin(ts), self._files.keeping():
             job = await self._set(
                 id_,
                 {"state": "in_progress", "start_ts": Int64(ts), "progress_message": None},
@@ -227,12 +229,14 @@ class Exports:
             form: Any = job["format"]
             name = _file_name(id_)
             writer = SnapshotWriter(
-                store=self._engine.store, ts=ts, tables=tables, path=self._folder / name
+                store=self._engine.store,
+                ts=ts,
+                tables=tables,
+                path=self._folder / name,
+                content=self._files.blob if form["include_storage"] else None,
             )
             try:
-                # Files are not stored yet; their table is there for readers who look for it.
-                folders = [STORAGE_FOLDER] if form["include_storage"] else []
-                await self._worker.run(writer.begin, folders=folders)
+                await self._worker.run(writer.begin)
                 await self._write(id_, writer)
                 size = await self._worker.run(writer.finish)
             except BaseException:
@@ -253,7 +257,7 @@ class Exports:
             now = self._engine.host.monotonic()
             if now - told >= _PROGRESS_S:
                 told = now
-                text = f"Exporting {writer.table} ({writer.written} documents so far)"
+                text = f"Exporting {writer.table} ({writer.written} so far)"
                 await self._set(id_, {"progress_message": text})
 
     async def _set(self, id_: str, changes: Job) -> Job:

@@ -14,7 +14,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from camber import limits
 from camber.engine import system_tables
@@ -34,6 +34,7 @@ from camber.occ.interval import ALL, IndexId, Interval, Order
 from camber.occ.read_set import ReadSet
 from camber.releases.indexes import free_index_ids
 from camber.releases.releases import RELEASE_ID, Releases
+from camber.runtime.files import Files
 from camber.runtime.release import LoadedRelease
 from camber.storage.index_ids import by_id_index
 from camber.storage.store import (
@@ -47,6 +48,7 @@ from camber.storage.store import (
 )
 from camber.transfer.numbering import number_tables
 from camber.transfer.sources import ImportRefused, Source, SourceDocument
+from camber.transfer.stored_files import IncomingFiles, renamed
 from camber.values.ids import decode_id, encode_id, id_length, new_internal_id
 from camber.values.keys import encode_key
 from camber.values.packed import pack, unpack
@@ -111,6 +113,8 @@ async def survey(source: Source, host: Host, worker: Worker, progress: Progress)
                 await worker.run(_survey_batch, table, batch)
                 await progress.now(f"Parsing {name} ({table.documents} documents)")
         tables.append(table)
+    # Read, so that what is wrong with stored files is said before anybody confirms.
+    await worker.run(source.files)
     return tables
 
 
@@ -232,6 +236,7 @@ class Import:
         *,
         engine: Engine,
         releases: Releases,
+        files: Files,
         worker: Worker,
         source: Source,
         tables: Survey,
@@ -246,6 +251,8 @@ class Import:
         self._mode = mode
         self._progress = progress
         self._creation_time = 0.0
+        self._incoming = IncomingFiles(files=files, source=source, worker=worker)
+        self._new_ids: dict[str, str] = {}
 
     async def run(self, completed: Callable[[Transaction, int], None]) -> int:
         """Load everything and let it in; return how many documents came.
@@ -260,6 +267,8 @@ class Import:
         async with engine.structure:
             await engine.on_writer(engine.store.unstage)
             try:
+                await self._incoming.list()
+                self._new_ids = self._incoming.new_ids
                 plan = self._plan(engine.catalog)
                 release = self._serving()
                 self._creation_time = max(engine.newest_ts + 1, engine.host.now_ns()) / 1e6
@@ -267,9 +276,12 @@ class Import:
                     await self._load(name, target, plan, release)
                     self._progress.done(f"Loaded {target.documents} documents for {name}")
                     await engine.on_writer(self._check_unique, target.entry)
+                await self._progress.now("Importing stored files")
+                await self._incoming.load()
                 await self._progress.now("Making the new contents visible")
                 await _to_its_end(engine.host, self._let_in(plan, release, completed))
             finally:
+                await _to_its_end(engine.host, self._incoming.close())
                 await _to_its_end(engine.host, _unstage(engine))
         return sum(target.documents for target in plan.targets.values())
 
@@ -366,6 +378,8 @@ class Import:
 
     def _staged_row(self, table: TableEntry, fields: dict[str, Value]) -> StagedRow:
         host = self._engine.host
+        if self._new_ids:
+            fields = cast("dict[str, Value]", renamed(fields, self._new_ids))
         if ID_FIELD not in fields:
             internal = new_internal_id(host.random_bytes(10), host.now_ns())
             fields[ID_FIELD] = encode_id(table.number, internal)
@@ -478,6 +492,9 @@ class Import:
             structural = plan.structural
             for target in structural:
                 _write_structure(transaction, target)
+            self._incoming.enter(transaction)
+            if self._mode is ImportMode.REPLACE_ALL:
+                self._incoming.remove_others(transaction)
             completed(transaction, sum(target.documents for target in plan.targets.values()))
             touched = (_touched_release(transaction),) if structural else ()
             finished = transaction.finish()
@@ -492,6 +509,7 @@ class Import:
                 staged=self._staged_tables(plan),
             )
         )
+        self._incoming.entered()
 
     def _staged_tables(self, plan: _Plan) -> tuple[StagedTable, ...]:
         placement = Placement.ADD if self._mode is ImportMode.APPEND else Placement.REPLACE

@@ -22,6 +22,7 @@ from camber.engine.transaction import Transaction
 from camber.errors import BadRequest, CamberError, ErrorKind, RequestError
 from camber.host import Host
 from camber.releases.releases import Releases
+from camber.runtime.files import Files
 from camber.transfer.importing import (
     SOURCE,
     Import,
@@ -108,8 +109,9 @@ class _Ready:
 class Imports:
     """The imports of one deployment; their files lie in `folder`."""
 
-    def __init__(self, *, engine: Engine, releases: Releases, folder: Path) -> None:
+    def __init__(self, *, engine: Engine, releases: Releases, files: Files, folder: Path) -> None:
         self._engine = engine
+        self._stored_files = files
         self._releases = releases
         self._folder = folder
         self._worker = engine.host.worker("camber-import")
@@ -326,6 +328,7 @@ class Imports:
             count = await Import(
                 engine=self._engine,
                 releases=self._releases,
+                files=self._stored_files,
                 worker=self._worker,
                 source=source,
                 tables=ready.tables,

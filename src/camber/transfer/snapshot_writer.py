@@ -6,17 +6,26 @@ only once it is whole.
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeAlias
 
 from camber import limits
-from camber.engine.catalog import TableEntry
+from camber.engine import file_ledger, system_tables
+from camber.engine.catalog import ID_FIELD, TableEntry
+from camber.engine.file_ledger import LedgerEntry
+from camber.files.blobs import BlobReader
 from camber.occ.interval import ALL, Interval, Order
-from camber.storage.store import Store
+from camber.storage.index_ids import by_id_index
+from camber.storage.store import Snapshot, Store
+from camber.values.packed import pack, unpack
 from camber.values.timestamp import Timestamp
+from camber.values.value import Value
 from camber.values.wire import Format, encode_json, encode_packed
 
 #: What the files of a table are called.
@@ -30,12 +39,19 @@ STORAGE_FOLDER: Final = "_storage"
 
 PARTIAL_SUFFIX: Final = ".partial"
 
+#: How types of what is compressed already end.
+_DENSE: Final = ("zip", "gzip", "zstd", "compressed", "octet-stream", "document")
+_END: Final = object()
+
+#: Opens the content of a file, given its entry and its bytes. Blocking.
+Content: TypeAlias = Callable[[LedgerEntry, int], BlobReader]
+
 _README = """\
 A snapshot of a Camber deployment at the timestamp {ts} (nanoseconds since the Unix epoch).
 
 Each folder is a table. `documents.jsonl` has a document in every line: numbers with a decimal
 point or an exponent are float64, numbers without are int64. `_tables` has the names and numbers
-of the tables.
+of the tables, `_storage` stored files, if they were asked for.
 
 `camber import --replace-all FILE` makes a deployment hold exactly this.
 """
@@ -48,7 +64,13 @@ class SnapshotWriter:
     """
 
     def __init__(
-        self, *, store: Store, ts: Timestamp, tables: Sequence[TableEntry], path: Path
+        self,
+        *,
+        store: Store,
+        ts: Timestamp,
+        tables: Sequence[TableEntry],
+        path: Path,
+        content: Content | None,
     ) -> None:
         self._store = store
         self._ts = ts
@@ -59,15 +81,19 @@ class SnapshotWriter:
         self._table: TableEntry | None = None
         self._rest = ALL
         self._documents: IO[bytes] | None = None
+        self._content = content
+        self._files: Generator[None, None, None] | None = None
         self.written = 0
 
     @property
     def table(self) -> str | None:
         """Return the table that is being written."""
+        if self._files is not None:
+            return STORAGE_FOLDER
         return None if self._table is None else self._table.name
 
-    def begin(self, *, folders: Sequence[str] = ()) -> None:
-        """Make the file, with what stands before the tables. `folders` are tables without rows.
+    def begin(self) -> None:
+        """Make the file, with what stands before the tables.
 
         Raises:
             OSError: the file cannot be written.
@@ -80,8 +106,6 @@ class SnapshotWriter:
             encode_json({"name": table.name, "id": table.number}) + b"\n" for table in self._waiting
         )
         archive.writestr(f"{TABLES_FOLDER}/{DOCUMENTS_FILE}", names)
-        for folder in folders:
-            archive.writestr(f"{folder}/{DOCUMENTS_FILE}", b"")
 
     def step(self) -> bool:
         """Write some documents; return whether there may be more.
@@ -91,7 +115,7 @@ class SnapshotWriter:
             OSError: the file cannot be written.
         """
         if self._documents is None and not self._open_next():
-            return False
+            return self._step_through_files()
         assert self._table is not None
         assert self._documents is not None
         table, count = self._table, limits.export_batch_documents_max
@@ -121,6 +145,55 @@ class SnapshotWriter:
         self._documents = self._archive.open(entry, "w", force_zip64=True)
         return True
 
+    def _step_through_files(self) -> bool:
+        if self._content is None:
+            return False
+        if self._files is None:
+            self._files = self._write_files(self._content)
+            self.written = 0
+        return next(self._files, _END) is not _END
+
+    def _write_files(self, content: Content) -> Generator[None, None, None]:
+        """Write what is known of stored files, then each of them; stop after each part of it."""
+        assert self._archive is not None
+        listed = zipfile.ZipInfo(f"{STORAGE_FOLDER}/{DOCUMENTS_FILE}")
+        listed.compress_type = zipfile.ZIP_DEFLATED
+        with self._archive.open(listed, "w", force_zip64=True) as stream:
+            for file in self._stored_files():
+                stream.write(encode_packed(pack(file.line), Format.EXPORT) + b"\n")
+                yield
+        for file in self._stored_files():
+            entry = zipfile.ZipInfo(f"{STORAGE_FOLDER}/{file.name}")
+            entry.compress_type = (
+                zipfile.ZIP_DEFLATED if file.is_compressible else zipfile.ZIP_STORED
+            )
+            with (
+                self._archive.open(entry, "w", force_zip64=True) as stream,
+                closing(content(file.entry, file.size)) as reader,
+            ):
+                while piece := reader.read():
+                    stream.write(piece)
+                    yield
+            self.written += 1
+
+    def _stored_files(self) -> Iterator[_StoredFile]:
+        """Yield the files of the application as they were at the snapshot."""
+        rest = ALL
+        while True:
+            with self._store.snapshot(self._ts) as snapshot:
+                rows = snapshot.scan(
+                    system_tables.STORAGE_NUMBER,
+                    by_id_index(system_tables.STORAGE_NUMBER),
+                    rest,
+                    Order.ASC,
+                    limits.export_batch_documents_max,
+                )
+                found = [_stored_file(snapshot, row.packed) for row in rows]
+            yield from (file for file in found if not file.entry.component)
+            if len(rows) < limits.export_batch_documents_max:
+                return
+            rest = Interval(rows[-1].key + b"\0", None)
+
     def finish(self) -> int:
         """Make the file durable under its name, and return its size in bytes.
 
@@ -137,6 +210,9 @@ class SnapshotWriter:
 
     def abandon(self) -> None:
         """Remove what was written."""
+        if self._files is not None:
+            self._files.close()
+            self._files = None
         if self._documents is not None:
             self._documents.close()
             self._documents = None
@@ -144,6 +220,46 @@ class SnapshotWriter:
             self._archive.close()
             self._archive = None
         self._partial.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoredFile:
+    """A file: the line that tells of it, and where its content is."""
+
+    entry: LedgerEntry
+    line: dict[str, Value]
+
+    @property
+    def size(self) -> int:
+        size = self.line["size"]
+        assert isinstance(size, int | float)
+        return int(size)
+
+    @property
+    def _kind(self) -> str:
+        kind = self.line["contentType"]
+        return kind.partition(";")[0].strip().lower() if isinstance(kind, str) else ""
+
+    @property
+    def name(self) -> str:
+        """Return its name in the archive: its id, and what its type is usually called."""
+        return f"{self.entry.file}{mimetypes.guess_extension(self._kind) or ''}"
+
+    @property
+    def is_compressible(self) -> bool:
+        """Return whether deflating may be worth it: pictures, films and archives are small already."""
+        kind, _, form = self._kind.partition("/")
+        return kind in {"", "text", "application"} and not form.endswith(_DENSE)
+
+
+def _stored_file(snapshot: Snapshot, packed: bytes) -> _StoredFile:
+    document = unpack(packed)
+    assert isinstance(document, dict)
+    file = str(document[ID_FIELD])
+    entry = file_ledger.entry_in(snapshot, file)
+    assert entry is not None, f"{file} has no entry in the ledger"
+    line = {**document, "contentType": document.get("contentType"), "internalId": entry.url}
+    return _StoredFile(entry=entry, line=line)
 
 
 def document_line(packed: bytes) -> bytes:

@@ -6,7 +6,10 @@ believed: sizes are counted as they are read, and names in a ZIP never become pa
 
 from __future__ import annotations
 
+import base64
+import binascii
 import csv
+import hashlib
 import io
 import math
 import re
@@ -18,6 +21,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
+from uuid import UUID
 
 from camber import limits
 from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD
@@ -75,6 +79,24 @@ class SourceDocument:
         return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A stored file to import, where it was found, and what is said of it.
+
+    `internal` is what its id is made of, `entry` its content's name in the ZIP.
+    """
+
+    place: str
+    id: str
+    internal: bytes
+    creation_time: float | None
+    sha256: bytes | None
+    size: int
+    content_type: str | None
+    url: str | None
+    entry: str
+
+
 class Source(Protocol):
     """A file to import. Each read of it starts anew."""
 
@@ -87,6 +109,24 @@ class Source(Protocol):
 
         Raises:
             ImportRefused: something is wrong with the file.
+        """
+
+    @property
+    def has_files(self) -> bool:
+        """Return whether the file says which stored files there are, be it none."""
+
+    def files(self) -> list[SourceFile]:
+        """Return the stored files.
+
+        Raises:
+            ImportRefused: something is wrong with what is said of them.
+        """
+
+    def content(self, file: SourceFile) -> Generator[bytes, None, None]:
+        """Yield the content of a stored file piece by piece.
+
+        Raises:
+            ImportRefused: it is damaged.
         """
 
     def close(self) -> None:
@@ -130,6 +170,20 @@ class TableSource:
                 case ImportFormat.JSON_LINES | ImportFormat.ZIP:
                     yield from _line_documents(_Lines(stream), "", from_wire)
 
+    @property
+    def has_files(self) -> bool:
+        """Return False: it has documents alone."""
+        return False
+
+    def files(self) -> list[SourceFile]:
+        """Return nothing."""
+        return []
+
+    def content(self, file: SourceFile) -> Generator[bytes, None, None]:
+        """Yield nothing: there are no files."""
+        del file
+        yield from ()
+
     def close(self) -> None:
         """Do nothing: the file is open only while it is read."""
 
@@ -148,7 +202,9 @@ class SnapshotSource:
     def __init__(self, path: Path) -> None:
         self._tables: dict[str, _TableFiles] = {}
         self._budget = _Budget(limits.import_bytes_max)
-        self._stored: list[str] = []
+        self._listed: zipfile.ZipInfo | None = None
+        #: The contents of stored files, by their ids.
+        self._stored: dict[str, zipfile.ZipInfo] = {}
         try:
             _check_directory(path)
             self._archive = zipfile.ZipFile(path)
@@ -160,7 +216,6 @@ class SnapshotSource:
             known = {} if numbered is None else self._table_numbers(numbered)
             for name in self._tables:
                 self.numbers[name] = known.get(name)
-            self._refuse_stored_files()
         except BaseException:
             self._archive.close()
             raise
@@ -192,7 +247,7 @@ class SnapshotSource:
             if folder == TABLES_FOLDER and name == DOCUMENTS_FILE:
                 numbered = entry
             elif folder == STORAGE_FOLDER:
-                self._stored.append(entry.filename)
+                self._find_stored(name, entry)
             elif name in {DOCUMENTS_FILE, SCHEMA_FILE} and not folder.startswith("_"):
                 self._add(folder, name, entry)
         return numbered
@@ -215,15 +270,57 @@ class SnapshotSource:
         )
         raise ImportRefused(msg, code="ComponentNotFound")
 
-    def _refuse_stored_files(self) -> None:
-        """Files have no place yet: a snapshot that has any is not half imported."""
-        for name in self._stored:
-            if not name.endswith(f"/{DOCUMENTS_FILE}") or self._archive.getinfo(name).file_size:
+    def _find_stored(self, name: str, entry: zipfile.ZipInfo) -> None:
+        id_ = name.partition(".")[0]
+        if name == DOCUMENTS_FILE:
+            if self._listed is not None:
+                raise ImportRefused(f"the ZIP has {STORAGE_FOLDER}/{name} twice")
+            self._listed = entry
+        elif id_ in self._stored:
+            raise ImportRefused(f"the ZIP has the content of the file {id_} twice")
+        elif name != SCHEMA_FILE:
+            self._stored[id_] = entry
+
+    @property
+    def has_files(self) -> bool:
+        """Return whether the snapshot was made with stored files."""
+        return self._listed is not None
+
+    def files(self) -> list[SourceFile]:
+        """Return the stored files, as they are listed."""
+        found: dict[str, SourceFile] = {}
+        for file in () if self._listed is None else self._listed_files(self._listed):
+            if file.id in found:
+                raise ImportRefused(f"{file.place} lists the file {file.id} a second time")
+            found[file.id] = file
+        for id_, entry in self._stored.items():
+            if id_ not in found:
                 msg = (
-                    f"the ZIP has stored files ({name}), and file storage is not built yet. "
-                    "Export without them"
+                    f"the ZIP has the file {entry.filename}, which "
+                    f"{STORAGE_FOLDER}/{DOCUMENTS_FILE} does not list"
                 )
-                raise ImportRefused(msg, code="NotImplemented")
+                raise ImportRefused(msg)
+        return list(found.values())
+
+    def _listed_files(self, listed: zipfile.ZipInfo) -> Iterator[SourceFile]:
+        with self._opened(listed) as stream:
+            for at, line in _Lines(stream, self._budget):
+                place = f"{listed.filename} line {at}"
+                row = _json(line, place)
+                id_ = row.get("_id") if isinstance(row, dict) else None
+                entry = self._stored.get(id_) if isinstance(id_, str) else None
+                if not isinstance(row, dict) or not isinstance(id_, str):
+                    raise ImportRefused(f"{place} has no `_id`, which names the file")
+                if entry is None:
+                    raise ImportRefused(f"{place}: the ZIP has no content of the file {id_}")
+                yield _source_file(place, id_, row, entry)
+
+    def content(self, file: SourceFile) -> Generator[bytes, None, None]:
+        """Yield the content of a stored file piece by piece."""
+        with self._opened(self._archive.getinfo(file.entry)) as stream:
+            while piece := stream.read(limits.file_piece_bytes):
+                self._budget.spend(len(piece))
+                yield piece
 
     def _table_numbers(self, entry: zipfile.ZipInfo) -> dict[str, int]:
         numbers: dict[str, int] = {}
@@ -261,6 +358,43 @@ class SnapshotSource:
         # Encrypted entries are RuntimeErrors; unknown ways to compress are NotImplementedErrors.
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
             raise ImportRefused(f"{entry.filename} in the ZIP is damaged: {error}") from None
+
+
+def _source_file(place: str, id_: str, row: dict[str, Any], entry: zipfile.ZipInfo) -> SourceFile:
+    try:
+        internal = decode_id(id_).internal
+    except InvalidId as error:
+        raise ImportRefused(f"{place}: {error.sentence}", code="InvalidId") from None
+    sha256, kind, time = row.get("sha256"), row.get("contentType"), row.get(CREATION_TIME_FIELD)
+    return SourceFile(
+        place=place,
+        id=id_,
+        internal=internal,
+        creation_time=None if time is None else _creation_time(time, place),
+        sha256=None if sha256 is None else _digest(sha256, place),
+        size=entry.file_size,
+        content_type=kind if isinstance(kind, str) else None,
+        url=_uuid(row.get("internalId")),
+        entry=entry.filename,
+    )
+
+
+def _digest(sha256: object, place: str) -> bytes:
+    try:
+        digest = base64.b64decode(str(sha256), validate=True)
+    except (binascii.Error, ValueError):
+        digest = b""
+    if len(digest) != hashlib.sha256().digest_size:
+        raise ImportRefused(f"{place}: {shown(sha256)} is no SHA-256 in base64")
+    return digest
+
+
+def _uuid(text: object) -> str | None:
+    """Return a UUID as it stands in URLs, or None for what is none: it gets another then."""
+    try:
+        return str(UUID(str(text)))
+    except ValueError:
+        return None
 
 
 def _check_directory(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from camber.engine.engine import Engine
 from camber.releases.releases import Releases
+from camber.runtime.files import Files
 from camber.transfer.exports import Exports
 from camber.transfer.imports import Imports
 
@@ -21,10 +22,12 @@ _PAUSE_S: Final = 60.0
 class Transfers:
     """Exports and imports of one deployment. `open` it once on the event loop, then close it."""
 
-    def __init__(self, *, engine: Engine, releases: Releases, folder: Path) -> None:
+    def __init__(self, *, engine: Engine, releases: Releases, files: Files, folder: Path) -> None:
         self._engine = engine
-        self.exports = Exports(engine=engine, folder=folder / "exports")
-        self.imports = Imports(engine=engine, releases=releases, folder=folder / "imports")
+        self.exports = Exports(engine=engine, files=files, folder=folder / "exports")
+        self.imports = Imports(
+            engine=engine, releases=releases, files=files, folder=folder / "imports"
+        )
         self._expiry: asyncio.Task[None] | None = None
 
     async def open(self) -> None:

@@ -1,0 +1,282 @@
+"""Files of a deployment in this process: what waits, what is refused, what queries see."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from typing import Any
+
+import httpx
+import pytest
+
+from camber import FunctionError
+from camber.deployment.deployment import Deployment
+from camber.deployment.settings import MEMORY, DeploymentSettings
+from camber.engine import file_ledger
+from camber.errors import RequestError
+from camber.files.capabilities import UploadTicket
+from camber.server.application import api_application
+from camber.testing import TestApp
+from tests.files.buckets import bucket_server
+from tests.files.serving import PHOTOS, eventually, upload
+from tests.servers import Server
+
+
+@pytest.fixture(scope="module")
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def app():
+    with TestApp(PHOTOS) as app:
+        yield app
+
+
+def deployment_of(app):
+    return app._core.deployment
+
+
+def blobs_of(app):
+    return deployment_of(app).files._blobs
+
+
+def test_an_application_under_test_has_files(app):
+    watched = app.subscribe("files:listed")
+    url = app.mutation("files:upload_url")
+    id = app.upload(url, b"content", content_type="text/plain")
+    (file,) = watched.value
+    assert (file.id, file.size, file.content_type) == (id, 7, "text/plain")
+    assert app.download(app.query("files:url", id)) == b"content"
+    with pytest.raises(RequestError) as refused:
+        app.upload(url, b"again")
+    assert refused.value.code == "StorageTokenUsed"
+    assert app.action("files:read", id) == "content"
+    app.mutation("files:delete", id)
+    assert watched.value == []
+
+
+def test_whoever_watches_a_url_is_told_that_the_file_is_gone(app):
+    id = app.action("files:store", "content")
+    watched = app.subscribe("files:url", id)
+    url = watched.value
+    assert app.download(url) == b"content"
+    with pytest.raises(FunctionError):
+        app.mutation("files:delete_all_then_fail")
+    assert not watched.is_stale
+    app.mutation("files:delete", id)
+    assert watched.values == [url, None]
+    assert app.download(url) is None
+    eventually(lambda: blobs_of(app).keys == set())
+
+
+def test_an_upload_of_something_else_does_not_run_a_watched_url_again(app):
+    id = app.action("files:store", "content")
+    watched = app.subscribe("files:url", id)
+    app.action("files:store", "other")
+    assert not watched.is_stale
+
+
+def test_time_ends_upload_urls_and_those_that_expire_and_forgets_what_was_used(app):
+    url = app.mutation("files:upload_url")
+    used = app.mutation("files:upload_url")
+    id = app.upload(used, b"content")
+    shown = app.query("files:url", id, 60)
+    again = app.query("files:url", id, 60)
+    # Made at another moment, and the same nevertheless, within a tenth of a minute.
+    assert shown.partition("&")[0][:-2] == again.partition("&")[0][:-2]
+    app.advance(seconds=61)
+    with pytest.raises(RequestError) as refused:
+        app.download(shown)
+    assert refused.value.code == "StorageUrlExpired"
+    app.mutation("files:delete", id)
+    app.advance(seconds=3600)
+    for late in (url, used):
+        with pytest.raises(RequestError) as refused:
+            app.upload(late, b"late")
+        assert refused.value.code == "StorageTokenExpired"
+
+
+# Waiting.
+
+
+@pytest.fixture
+async def serving(tmp_path):
+    deployment = await Deployment.open(
+        DeploymentSettings(root=PHOTOS, functions="backend", data=tmp_path, store=MEMORY)
+    )
+    await deployment.push()
+    transport = httpx.ASGITransport(api_application(deployment))
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield deployment, client
+    finally:
+        await deployment.close()
+
+
+def new_url(deployment, component=""):
+    ticket = UploadTicket(
+        internal=deployment.host.random_bytes(16),
+        component=component,
+        expires_ms=deployment.host.now_ns() // 10**6 + 100_000,
+    )
+    return f"/api/storage/upload?token={deployment.files.capabilities.upload_token(ticket)}"
+
+
+@pytest.mark.anyio
+async def test_a_body_that_stands_still_is_given_up(serving, monkeypatch):
+    monkeypatch.setattr("camber.limits.upload_progress_s", 0.05)
+    deployment, client = serving
+
+    async def body():
+        yield b"a little"
+        await asyncio.Event().wait()
+
+    answer = await client.post(new_url(deployment), content=body())
+    assert (answer.status_code, answer.json()["code"]) == (408, "UploadTooSlow")
+    assert deployment.files._blobs.keys == set()
+
+
+@pytest.mark.anyio
+async def test_one_byte_now_and_then_is_no_progress(serving, monkeypatch):
+    monkeypatch.setattr("camber.limits.upload_progress_s", 0.2)
+    deployment, client = serving
+    sent = 0
+
+    async def body():
+        nonlocal sent
+        while True:
+            yield b"x"
+            sent += 1
+            await asyncio.sleep(0.01)
+
+    answer = await client.post(new_url(deployment), content=body())
+    assert (answer.status_code, answer.json()["code"]) == (408, "UploadTooSlow")
+    assert sent > 1
+
+
+@pytest.mark.anyio
+async def test_a_slow_body_that_makes_progress_is_taken(serving, monkeypatch):
+    monkeypatch.setattr("camber.limits.upload_progress_s", 5.0)
+    monkeypatch.setattr("camber.limits.upload_progress_bytes", 10)
+    deployment, client = serving
+
+    async def body():
+        for _ in range(20):
+            yield b"0123456789"
+            await asyncio.sleep(0)
+
+    answer = await client.post(new_url(deployment), content=body())
+    assert answer.status_code == 200
+
+
+@pytest.mark.anyio
+async def test_only_so_many_files_are_on_their_way_at_once(serving, monkeypatch):
+    monkeypatch.setattr("camber.limits.uploads_in_flight_max", 1)
+    deployment, client = serving
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def body():
+        yield b"first"
+        begun.set()
+        await goes_on.wait()
+        yield b"rest"
+
+    first = asyncio.ensure_future(client.post(new_url(deployment), content=body()))
+    await begun.wait()
+    second = await client.post(new_url(deployment), content=b"second")
+    assert (second.status_code, second.json()["code"]) == (503, "TooManyUploads")
+    goes_on.set()
+    assert (await first).status_code == 200
+    assert (await client.post(new_url(deployment), content=b"third")).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_a_download_that_nobody_reads_is_broken_off(serving, monkeypatch):
+    monkeypatch.setattr("camber.limits.download_stall_s_max", 0.05)
+    deployment, client = serving
+    id = (await client.post(new_url(deployment), content=b"x" * 2_000_000)).json()["storageId"]
+    found = deployment.files.find_by_id(id)
+    with_url = deployment.files.capabilities.url_query(id, deployment.host.now_ns() // 10**9 + 60)
+    application = api_application(deployment)
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+        if message.get("body"):
+            await asyncio.Event().wait()
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": f"/api/storage/{id}",
+        "query_string": with_url.encode(),
+        "headers": [],
+    }
+    await application(scope, receive, send)
+    assert found is not None
+    assert sent[0]["status"] == 200
+    assert not [message for message in sent if not message.get("more_body", True)]
+    assert [thread.users for thread in deployment.files._threads._threads] == [0, 0, 0, 0]
+
+
+@pytest.mark.anyio
+async def test_a_component_has_files_of_its_own(serving):
+    deployment, client = serving
+    theirs = (await client.post(new_url(deployment, "ledger"), content=b"x")).json()["storageId"]
+    with closing(deployment.engine.begin("test")) as transaction:
+        assert file_ledger.stored_entry(transaction, theirs, "") is None
+        assert file_ledger.stored_entry(transaction, theirs, "ledger") is not None
+    asked = {"path": "files:url", "args": {"id": theirs}}
+    assert (await client.post("/api/query", json=asked)).json()["value"] is None
+
+
+# A bucket.
+
+
+def test_a_server_keeps_its_files_in_a_bucket(tmp_path, monkeypatch):
+    with bucket_server() as bucket:
+        for name, value in bucket.environment.items():
+            monkeypatch.setenv(name, value)
+        where = f"s3://{bucket.bucket}/camber"
+        with Server(PHOTOS, tmp_path, "--files", where, "--executors", "1") as server:
+            id = upload(server, b"in a bucket" * 1000, "text/plain")
+            url = str(server.value("query", "files:url", {"id": id}))
+            assert httpx.get(url).content == b"in a bucket" * 1000
+            part = httpx.get(url, headers={"Range": "bytes=3-10"})
+            assert (part.status_code, part.content) == (206, b"a bucket")
+            copy = server.value("action", "files:doubled", {"id": id})
+            found: Any = server.value("query", "files:metadata", {"id": copy})
+            assert found["size"] == 22_000
+            assert not (tmp_path / "files").exists()
+            objects = f"{bucket.endpoint}/{bucket.bucket}?list-type=2"
+            assert httpx.get(objects).text.count("<Key>camber/") == 2
+            for each in (id, copy):
+                server.value("mutation", "files:delete", {"id": each})
+            eventually(lambda: "<Key>" not in httpx.get(objects).text)
+
+
+def test_a_place_for_files_that_is_none_is_told_at_the_start(tmp_path):
+    command = [sys.executable, "-m", "camber", "start", str(PHOTOS), "--port", "0"]
+    ended = subprocess.run(
+        [*command, "--data", str(tmp_path), "--files", "ftp://somewhere"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "names no bucket" in ended.stderr + ended.stdout
+    assert "Traceback" not in ended.stderr + ended.stdout
+
+
+def test_threads_of_files_end_with_the_application():
+    before = threading.active_count()
+    with TestApp(PHOTOS) as app:
+        app.action("files:store", "content")
+    eventually(lambda: threading.active_count() <= before)

@@ -1,0 +1,235 @@
+"""Stored files in snapshots: exported, and imported with their ids and their URLs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import zipfile
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from camber.deployment.settings import MEMORY
+from camber.engine import file_ledger
+from camber.engine.file_ledger import BlobState
+from camber.engine.writing import write
+from camber.runtime.files import Expected
+from camber.values.ids import decode_id, encode_id
+from camber.values.packed import unpack
+from tests.transfer.harness import (
+    contents,
+    exported,
+    finished,
+    ids_of,
+    imported,
+    insert,
+    serving,
+    under_way,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def stored(deployment, content, content_type=None):
+    arrival = await deployment.files.arrive_from_action("", Expected(content_type=content_type))
+    await arrival.write(content)
+    return await arrival.finish()
+
+
+async def deleted(deployment, id):
+    def change(transaction):
+        entry = file_ledger.stored_entry(transaction, id, "")
+        assert entry is not None
+        file_ledger.leaving(transaction, entry)
+
+    await write(deployment.engine, "test", change)
+
+
+def listed(deployment):
+    """The id, URL and facts of every file."""
+    with closing(deployment.engine.begin("test")) as transaction:
+        return {
+            entry.file: (entry.url, file_ledger.facts_of(transaction, entry.file))
+            for entry in file_ledger.entries_in(transaction, BlobState.STORED)
+        }
+
+
+async def downloaded(deployment, client, id):
+    answer = await client.get(f"/api/storage/{listed(deployment)[id][0]}")
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+def archive(**files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        for name, data in files.items():
+            made.writestr(name, data)
+    return buffer.getvalue()
+
+
+def line(id, content, **more):
+    row = {"_id": id, "sha256": base64.b64encode(hashlib.sha256(content).digest()).decode(), **more}
+    return json.dumps(row) + "\n"
+
+
+ID = file_ledger.file_id(bytes(16))
+LIST = "_storage/documents.jsonl"
+
+
+@pytest.mark.parametrize("store", [None, MEMORY])
+async def test_files_go_into_an_export_and_come_back_with_their_ids_and_urls(tmp_path, store):
+    large = bytes(range(256)) * 10_000
+    async with serving(tmp_path / "a", store=store) as (deployment, client):
+        ids = {
+            await stored(deployment, b"a picture", "image/png"): b"a picture",
+            await stored(deployment, b"some text", "text/plain; charset=utf-8"): b"some text",
+            await stored(deployment, large): large,
+            await stored(deployment, b""): b"",
+        }
+        gone = await stored(deployment, b"gone")
+        await deleted(deployment, gone)
+        (document,) = await insert(deployment, "photos", {"file": min(ids)})
+        before = listed(deployment)
+        _, response = await exported(deployment, client, "?includeStorage=true")
+        files = contents(response)
+    assert {name.partition(".")[0] for name in files if name.startswith("_storage/")} == {
+        "_storage/documents",
+        *(f"_storage/{id}" for id in ids),
+    }
+    assert b"a picture" in files.values()
+    rows = [json.loads(row) for row in files[LIST].decode().splitlines()]
+    assert {row["_id"]: row["internalId"] for row in rows} == {
+        id: url for id, (url, _) in before.items()
+    }
+    assert all(isinstance(row["size"], float) and "contentType" in row for row in rows)
+
+    async with serving(tmp_path / "b", store=store) as (deployment, client):
+        for mode in ("requireEmpty", "append", "replaceAll"):
+            # Again and again: what is there already stays.
+            data = response.content
+            if mode == "append":
+                data = archive(**{n: c for n, c in files.items() if n.startswith("_storage")})
+            state, _ = await imported(deployment, client, data, format="zip", mode=mode)
+            assert state["state"] == "completed", state
+            assert listed(deployment) == before
+            for id, content in ids.items():
+                assert await downloaded(deployment, client, id) == content
+        with closing(deployment.engine.begin("test")) as transaction:
+            assert transaction.get(document) is not None
+
+
+async def test_replacing_all_removes_files_that_the_snapshot_has_not_if_it_has_any(tmp_path):
+    async with serving(tmp_path, store=MEMORY) as (deployment, client):
+        await stored(deployment, b"other")
+        before = set(listed(deployment))
+        without = archive(**{"people/documents.jsonl": "{}"})
+        state, _ = await imported(deployment, client, without, format="zip", mode="replaceAll")
+        assert state["state"] == "completed", state
+        assert set(listed(deployment)) == before
+        snapshot = archive(**{LIST: line(ID, b"new"), f"_storage/{ID}": "new"})
+        for mode, there in (("replace", {*before, ID}), ("replaceAll", {ID})):
+            state, _ = await imported(deployment, client, snapshot, format="zip", mode=mode)
+            assert state["state"] == "completed", state
+            assert set(listed(deployment)) == there
+
+
+async def test_a_file_that_was_deleted_comes_back_by_an_import(tmp_path):
+    async with serving(tmp_path, store=MEMORY) as (deployment, client):
+        snapshot = archive(**{LIST: line(ID, b"new"), f"_storage/{ID}.txt": "new"})
+        for _ in range(2):
+            state, _ = await imported(deployment, client, snapshot, format="zip", mode="append")
+            assert state["state"] == "completed", state
+            assert await downloaded(deployment, client, ID) == b"new"
+            await deleted(deployment, ID)
+            await removed(deployment)
+
+
+async def removed(deployment):
+    """Wait until the content of deleted files is removed."""
+    committed = asyncio.Event()
+    unhear = deployment.engine.on_publish(lambda commits: committed.set())
+    while True:
+        with closing(deployment.engine.begin("test")) as transaction:
+            if not file_ledger.entries_in(transaction, BlobState.LEAVING):
+                break
+        committed.clear()
+        await committed.wait()
+    unhear()
+
+
+async def test_ids_of_a_deployment_whose_files_have_another_number_are_renamed_everywhere(
+    tmp_path,
+):
+    foreign = encode_id(4321, bytes(range(16)))
+    ours = file_ledger.file_id(decode_id(foreign).internal)
+    person = {"photo": foreign, "more": [{"files": [foreign, "else"]}], foreign: 1}
+    async with serving(tmp_path, store=MEMORY) as (deployment, client):
+        snapshot = archive(
+            **{
+                LIST: line(foreign, b"new", internalId="not a uuid"),
+                f"_storage/{foreign}": "new",
+                "people/documents.jsonl": json.dumps(person),
+            }
+        )
+        state, _ = await imported(deployment, client, snapshot, format="zip", mode="append")
+        assert state["state"] == "completed", state
+        assert await downloaded(deployment, client, ours) == b"new"
+        with closing(deployment.engine.begin("test")) as transaction:
+            (person_id,) = ids_of(transaction, "people")
+            found: Any = unpack(transaction.get(person_id))
+        assert found["photo"] == ours
+        assert found["more"] == [{"files": [ours, "else"]}]
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({LIST: line(ID, b"new")}, "no content of the file"),
+        ({f"_storage/{ID}": "new"}, "does not list"),
+        ({LIST: line(ID, b"new") * 2, f"_storage/{ID}": "new"}, "a second time"),
+        (
+            {LIST: line(ID, b"new"), f"_storage/{ID}": "new", f"_storage/{ID}.txt": "new"},
+            "the content of the file",
+        ),
+        ({LIST: line(ID, b"old"), f"_storage/{ID}": "new"}, "was expected"),
+        ({LIST: line("nonsense", b"new"), "_storage/nonsense": "new"}, "is not a document id"),
+        ({LIST: "[]", f"_storage/{ID}": "new"}, "has no `_id`"),
+        ({LIST: line(ID, b"new", contentType="x y"), f"_storage/{ID}": "new"}, "no media type"),
+        ({LIST: json.dumps({"_id": ID, "sha256": "x"}), f"_storage/{ID}": "new"}, "no SHA-256"),
+    ],
+)
+async def test_files_that_cannot_be_imported_change_nothing(tmp_path, files, told):
+    async with serving(tmp_path) as (deployment, client):
+        await insert(deployment, "people", {"name": "Ada"})
+        kept = await stored(deployment, b"kept")
+        snapshot = archive(**{"people/documents.jsonl": '{"name": "Bob"}', **files})
+        state, _ = await imported(deployment, client, snapshot, format="zip", mode="replaceAll")
+        assert state["state"] == "failed", state
+        assert told in state["error_message"], state
+        assert set(listed(deployment)) == {kept}
+        await removed(deployment)
+        lying = [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+        assert len(lying) == 1
+
+
+async def test_a_file_that_is_deleted_during_an_export_is_in_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("camber.limits.export_batch_documents_max", 3)
+    async with serving(tmp_path) as (deployment, client):
+        await insert(deployment, "people", *({"n": n} for n in range(300)))
+        id = await stored(deployment, b"deleted meanwhile")
+        answer = await client.post("/api/export/request/zip?includeStorage=true")
+        assert answer.status_code == 200
+        job = await under_way(deployment)
+        await deleted(deployment, id)
+        assert id not in listed(deployment)
+        job = await finished(deployment)
+        assert job["state"] == "completed", job
+        response = await client.get(f"/api/export/zip/{int(job['start_ts'])}")
+        assert contents(response)[f"_storage/{id}"] == b"deleted meanwhile"
+        await removed(deployment)
+        assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
