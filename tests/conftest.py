@@ -5,11 +5,28 @@ import shutil
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis import core as hypothesis_core
+from hypothesis.internal.conjecture import engine as hypothesis_engine
+from hypothesis.vendor import pretty
+from schemathesis.generation import hypothesis as schemathesis_hypothesis
 
 from tests.servers import CHAT, KITCHEN, Server
 
-# No deadlines: machines are noisy. `make soak` runs the property tests for longer.
-_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Schemathesis takes the printer of values away from all of Hypothesis, for its own speed: counterexamples
+# were told without what is in them. It does so once.
+schemathesis_hypothesis.setup()
+vars(hypothesis_core)["RepresentationPrinter"] = pretty.RepresentationPrinter
+#: How long a counterexample is made smaller, in seconds: less than `faulthandler_timeout`, after which
+#: pytest ends the process and nothing is told. Hypothesis' own 300 outlived it once.
+hypothesis_engine.MAX_SHRINKING_SECONDS = int(os.environ.get("SHRINKING_S", "45"))
+# No deadlines: machines are noisy. No explanations either: they run the example many times more, without
+# a bound on the time that it takes, before it is told. `make soak` runs the property tests for longer.
+_PATIENT = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[phase for phase in Phase if phase is not Phase.explain],
+    print_blob=True,
+)
 settings.register_profile("ours", _PATIENT, max_examples=300)
 settings.register_profile("soak", _PATIENT, max_examples=3000)
 # A planted fault has to be found, not made smaller.
