@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 AIRBYTE := .venv-airbyte
 PEERS := .venv-bench
 
-.PHONY: demo demo-reset test setup check-tools check format unit soak simulate crash fuzz bench lock faults
+.PHONY: demo demo-reset test setup check-tools check format unit soak simulate crash fuzz bench lock faults load audit
 
 demo: setup
 	@$(BIN)/python scripts/demo.py
@@ -72,6 +72,10 @@ faults: setup
 # Kill -9 and the loss of power, SEEDS=20 histories of each: docs/crashes.md.
 crash: setup
 	CRASH_SEEDS=$(or $(SEEDS),20) $(BIN)/pytest --numprocesses=auto tests/crashes
+
+# 10,000 open sessions, or SESSIONS, with three subscriptions each, and what one of them takes: docs/running.md.
+load: setup
+	SESSIONS=$(or $(SESSIONS),10000) $(BIN)/pytest -s -o faulthandler_timeout=600 tests/load
 
 # Looks for input that breaks a decoder, SECONDS=30 for each; then many wrong sessions and requests: docs/crashes.md.
 fuzz: setup

@@ -168,6 +168,20 @@ class WriteConflict(RequestError):
     kind = ErrorKind.WRITE_CONFLICT
 
 
+class TooLarge(RequestError):
+    """A body that has more bytes than it may."""
+
+    code = "BodyTooLarge"
+    kind = ErrorKind.PAYLOAD_TOO_LARGE
+
+
+class RateLimited(RequestError):
+    """A client that asks too much at once; it may come back in a moment."""
+
+    code = "TooManyMessages"
+    kind = ErrorKind.RATE_LIMITED
+
+
 class Overloaded(RequestError):
     """A bound on queued work was reached; the caller may try again later."""
 

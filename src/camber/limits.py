@@ -230,6 +230,46 @@ store_cache_kib: Final = 64 * 1024
 http_body_bytes_max: Final = 16 * 1024 * 1024 + 2000
 #: One WebSocket message.
 socket_message_bytes_max: Final = 64 * 1024 * 1024
+#: Bodies of all HTTP requests that are read at one time; answers that their clients do not take in; and
+#: what all sockets together may hold: what clients do not take in, halves of messages, arguments of what
+#: waits. More is refused, or dropped.
+http_bodies_bytes_max: Final = 1024 * 1024 * 1024
+http_answers_bytes_max: Final = 1024 * 1024 * 1024
+sockets_bytes_max: Final = 1024 * 1024 * 1024
+#: Connections that a server has at one time, by default, and from one address: a thousand people behind
+#: one router are let in, and one machine cannot take all.
+connections_max: Final = 16_000
+connections_per_address_max: Final = 1000
+#: Connections beyond these that are told why they are refused, rather than just cut off.
+connections_refused_max: Final = 500
+#: Files that a server has open besides its connections: its store, processes, pipes and libraries.
+files_besides_connections: Final = 256
+#: Messages that one socket may send in a second, by default: an official client in a hurry sends some
+#: hundred. It may be ahead of that for `socket_burst_s` seconds, since what was sent while a phone was
+#: away comes at once.
+socket_messages_per_s_max: Final = 2000
+socket_burst_s: Final = 5
+#: Bits of the bytes that count as one message more: each 16 KiB.
+socket_bytes_per_message_bits: Final = 14
+#: Answers to one client that wait because it takes none in, in bytes, before it is dropped. Transitions do
+#: not count: two at most wait, and the states between are skipped.
+answers_unsent_bytes_max: Final = 64 * 1024 * 1024
+#: Of these, how many before nothing more is taken in from it.
+answers_held_bytes: Final = 8 * 1024 * 1024
+#: How long a client may take to take in what was written for it, in seconds, beyond what its bytes take
+#: at the slowest speed of all; the same for whoever sends a body or takes in an answer over HTTP.
+stalled_s_max: Final = 60.0
+slowest_bytes_per_s: Final = 8 * 1024
+#: Subscriptions of one connection, and in one message, which is decoded in one piece.
+subscriptions_max: Final = 10_000
+#: Arguments of the mutations of one connection that wait, and of its actions that run, in bytes.
+arguments_waiting_bytes_max: Final = 64 * 1024 * 1024
+#: The head of an HTTP request, about, and how long it may take, in seconds; a new connection has as long.
+http_head_bytes_max: Final = 64 * 1024
+http_head_s_max: Final = 20.0
+#: How long a connection may be idle between two HTTP requests, in seconds: longer than the proxies that
+#: keep them for the next one, which take 60.
+http_idle_s: Final = 75
 #: Objects that come to be in a server before it looks for cycles among them; Python's own 700 is
 #: met by every twentieth request.
 new_objects_per_collection: Final = 50_000

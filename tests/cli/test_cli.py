@@ -181,6 +181,8 @@ def test_misuse_is_told_in_a_line(tmp_path, arguments, told):
         (("dev", "--static", "/nonexistent"), "no index.html in /nonexistent"),
         (("dev", "--durability", "maybe"), "'maybe' is not one of"),
         (("start", "--cloud-url", "example.com"), "no origin such as"),
+        (("start", "--proxies", "10.0.0.7,proxy"), "'proxy' is no IP address"),
+        (("start", "--max-body-mib", "17"), "less than or equal to 16"),
         (("start", "--port", "70000"), "less than or equal to 65535"),
         (("start", "--log-format", "xml"), "'xml' is not one of"),
         (("dev", "--no-such-option"), "No such option"),

@@ -138,6 +138,10 @@ class Client:
 
     # As an outlet, for sockets that have no wire.
 
+    @property
+    def held_bytes(self) -> int:
+        return sum(map(len, self._frames))
+
     def write(self, frame: bytes) -> None:
         self.arrived(text_of_frame(frame).decode())
         self.is_full = self.is_full or len(self._frames) > _ROOM

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from camber import limits
+from camber.deployment.settings import NetworkLimits
+from camber.server.gate import Gate, Place
 from camber.server.websocket_connection import WebSocketConnection
 from camber.sync.frames import framed, text_of
 
@@ -45,6 +48,12 @@ class Receiver:
     def lost(self):
         self.gone.set()
 
+    def stalled(self):
+        self.connection.close(1013, "SlowReader")
+
+    def flooded(self):
+        self.connection.close(1013, "TooManyMessages")
+
 
 class Client:
     """The other end of the socket: bytes out, bytes in."""
@@ -72,10 +81,19 @@ class Client:
         return struct.unpack("!H", payload[:2])[0]
 
 
-def connected(test):
+def entered(gate):
+    place = gate.enter("127.0.0.1")
+    assert isinstance(place, Place)
+    return place
+
+
+def connected(test, network=None):
     """Run `test` with both ends of a connection."""
+    network = network or NetworkLimits()
 
     async def main():
+        gate = Gate(network, Counter())
+        place = entered(gate)
         ours, theirs = socket.socketpair()
         receiver = Receiver()
         connections: set[Any] = set()
@@ -84,7 +102,9 @@ def connected(test):
         def made():
             class Opening(asyncio.Protocol):
                 def connection_made(self, transport):
-                    receiver.connection = WebSocketConnection(transport, receiver, connections, 0.0)
+                    receiver.connection = WebSocketConnection(
+                        transport, receiver, connections, 0.0, network, place
+                    )
                     transport.set_protocol(receiver.connection)
 
             return Opening()
@@ -97,6 +117,7 @@ def connected(test):
             client.writer.close()
             await receiver.gone.wait()
             assert not connections
+            assert gate.connections == 0
 
     asyncio.run(asyncio.wait_for(main(), 30))
 
@@ -168,14 +189,13 @@ def test_who_breaks_the_rules_is_cut_off(wire, code):
     connected(test)
 
 
-def test_a_message_in_many_frames_has_a_limit_too(monkeypatch):
-    monkeypatch.setattr(limits, "socket_message_bytes_max", 100)
+def test_a_message_in_many_frames_has_a_limit_too():
 
     async def test(receiver, client):
         client.send(Frame(Opcode.TEXT, b"x" * 60, fin=False), Frame(Opcode.CONT, b"x" * 41))
         assert await client.closed() == 1009
 
-    connected(test)
+    connected(test, NetworkLimits(message_bytes=100))
 
 
 def test_binary_messages_are_told_apart():

@@ -24,6 +24,7 @@ from camber.functions.importing import component_folders
 from camber.functions.loading import LoadError
 from camber.releases.failures import PushFailed
 from camber.releases.push import PushReport
+from camber.server.open_files import within_open_files
 from camber.server.ports import bind_next_free_pair, bind_pair
 
 #: Files that make a save: those between two looks are one.
@@ -36,7 +37,7 @@ Serving = Callable[..., contextlib.AbstractAsyncContextManager[None]]
 async def dev(serve: Serve, ahead: Ahead, project: Project, console: Console, ready: Ready) -> None:
     """Serve a project, and push again whenever a file of its functions folder is saved."""
     stop = ahead.stop
-    async with _opened(serve, ahead) as it:
+    async with _opened(serve, ahead, console) as it:
         serving = await _ready_to_serve(stop.unless_wanted(_push(it.deployment, project, console)))
         async with serving(
             it.deployment, api=it.api, site=it.site, static=serve.static, grace_s=serve.grace_s
@@ -55,7 +56,7 @@ async def start(serve: Serve, ahead: Ahead, console: Console, ready: Ready) -> N
         PushFailed: stored documents do not fit its schema.
     """
     stop = ahead.stop
-    async with _opened(serve, ahead) as it:
+    async with _opened(serve, ahead, console) as it:
         deployer = Deployer(it.deployment, lambda report: console.say(_summary(report)))
         serving = await _ready_to_serve(
             stop.unless_wanted(_begin(deployer, serve.project, console))
@@ -104,7 +105,7 @@ async def _begin(deployer: Deployer, project: Project | None, console: Console) 
 
 
 @contextlib.asynccontextmanager
-async def _opened(serve: Serve, ahead: Ahead) -> AsyncIterator[_Opened]:
+async def _opened(serve: Serve, ahead: Ahead, console: Console) -> AsyncIterator[_Opened]:
     bind = bind_next_free_pair if serve.any_port else bind_pair
     api, site = bind(serve.host, serve.port, serve.site_port)
     with api, site:
@@ -112,7 +113,12 @@ async def _opened(serve: Serve, ahead: Ahead) -> AsyncIterator[_Opened]:
             cloud=serve.cloud_url or _origin(serve.host, api),
             site=serve.site_url or _origin(serve.host, site),
         )
-        settings = replace(serve.settings, cloud_url=urls.cloud, site_url=urls.site)
+        network, told = within_open_files(serve.settings.network)
+        if told is not None:
+            console.complain(told)
+        settings = replace(
+            serve.settings, cloud_url=urls.cloud, site_url=urls.site, network=network
+        )
         deployment = await Deployment.open(settings, ahead.host, ahead.spare)
         async with (
             printing(deployment, serve.log_format) if serve.tail_logs else contextlib.nullcontext()

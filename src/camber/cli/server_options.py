@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from camber.deployment.settings import (
     DeploymentSettings,
     Durability,
     MetricsAccess,
+    NetworkLimits,
     Redaction,
     TestHooks,
     cores,
@@ -44,6 +46,20 @@ def _origin(url: str | None) -> str | None:
         msg = f"{url!r} is no origin such as https://api.example.com"
         raise typer.BadParameter(msg)
     return None if url is None else url.rstrip("/")
+
+
+def _addresses(text: str) -> str:
+    for address in _listed(text):
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            msg = f"{address!r} is no IP address such as 10.0.0.7"
+            raise typer.BadParameter(msg) from None
+    return text
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(each.strip() for each in text.split(",") if each.strip())
 
 
 def _built(static: Path | None) -> Path | None:
@@ -205,6 +221,68 @@ class ServerOptions:
             min=1,
         ),
     ] = None
+    max_connections: Annotated[
+        int,
+        _option(
+            "--max-connections",
+            help="Connections at one time; 0 for as many as there may be open files.",
+            panel=_NETWORK,
+            metavar="N",
+            min=0,
+        ),
+    ] = limits.connections_max
+    max_connections_per_address: Annotated[
+        int,
+        _option(
+            "--max-connections-per-address",
+            help="Of these, from one address; 0 for no bound.",
+            panel=_NETWORK,
+            metavar="N",
+            min=0,
+        ),
+    ] = limits.connections_per_address_max
+    proxies: Annotated[
+        str,
+        _option(
+            "--proxies",
+            help="Addresses, with commas, whose connections are those of many.",
+            panel=_NETWORK,
+            metavar="ADDRESSES",
+            callback=_addresses,
+        ),
+    ] = "127.0.0.1,::1"
+    max_messages: Annotated[
+        int,
+        _option(
+            "--max-messages",
+            help="Messages of one socket in a second; 0 for no bound.",
+            panel=_NETWORK,
+            metavar="N",
+            min=0,
+        ),
+    ] = limits.socket_messages_per_s_max
+    max_message_mib: Annotated[
+        int,
+        _option(
+            "--max-message-mib",
+            help="The largest message, in MiB.",
+            panel=_NETWORK,
+            metavar="MIB",
+            min=1,
+            max=limits.socket_message_bytes_max // 2**20,
+        ),
+    ] = limits.socket_message_bytes_max // 2**20
+    max_body_mib: Annotated[
+        int,
+        _option(
+            "--max-body-mib",
+            help="The largest body of a call over HTTP, in MiB.",
+            panel=_NETWORK,
+            metavar="MIB",
+            min=1,
+            max=limits.http_body_bytes_max // 2**20,
+        ),
+    ] = limits.http_body_bytes_max // 2**20
     admin_key: Annotated[
         str | None,
         _option(
@@ -265,6 +343,19 @@ class ServerOptions:
         following = 0 if port == 0 else port + 1
         return port, following if self.site_port is None else self.site_port
 
+    def network(self) -> NetworkLimits:
+        """Return what clients may take."""
+        # What stands around the arguments, beyond the whole MiB.
+        envelope = limits.http_body_bytes_max % 2**20
+        return NetworkLimits(
+            connections=self.max_connections,
+            connections_per_address=self.max_connections_per_address,
+            proxies=_listed(self.proxies),
+            messages_per_s=self.max_messages,
+            message_bytes=self.max_message_mib * 2**20,
+            body_bytes=self.max_body_mib * 2**20 + envelope,
+        )
+
     def settings(self, project: Project | None) -> DeploymentSettings:
         """Return what the deployment of a project is opened with, or of none yet."""
         root = Path.cwd() if project is None else project.root
@@ -285,6 +376,7 @@ class ServerOptions:
             redaction=Redaction.ON if self.redact_errors else Redaction.OFF,
             test_hooks=TestHooks.ON if self.test_hooks else TestHooks.OFF,
             executors=cores() if self.executors is None else self.executors,
+            network=self.network(),
         )
 
 

@@ -44,6 +44,21 @@ class MetricsAccess(Enum):
     KEY = "key"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkLimits:
+    """What clients may take of a server. 0 is no bound."""
+
+    #: Connections at one time: in all, and from one address that is no proxy.
+    connections: int = limits.connections_max
+    connections_per_address: int = limits.connections_per_address_max
+    proxies: frozenset[str] = frozenset({"127.0.0.1", "::1"})
+    #: Messages of one socket in a second.
+    messages_per_s: int = limits.socket_messages_per_s_max
+    #: Bytes of one message, and of the body of one call over HTTP.
+    message_bytes: int = limits.socket_message_bytes_max
+    body_bytes: int = limits.http_body_bytes_max
+
+
 #: A store that is gone when its process ends, for tests.
 MEMORY = "memory:"
 
@@ -78,6 +93,7 @@ class DeploymentSettings:
     #: Bytes of one file, and of all of them together; None for no bound but the disk's.
     file_bytes_max: int = limits.file_bytes_max
     files_bytes_max: int | None = None
+    network: NetworkLimits = field(default_factory=NetworkLimits)
     environment: dict[str, str] = field(default_factory=dict)
 
 

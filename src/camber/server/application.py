@@ -50,13 +50,14 @@ def api_application(
     static: Path | None = None,
     drain: Drain | None = None,
     deployer: Deployer | None = None,
+    metrics: Metrics | None = None,
 ) -> ASGIApp:
     """Return what is served on the API port: every route of protocol 4.2 and 3.1.
 
-    Whoever ends the server gives the `drain` that it will use; one without a `deployer` takes no
-    releases.
+    Whoever ends the server gives the `drain` that it will use, and who lets clients in the `metrics`;
+    one without a `deployer` takes no releases.
     """
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     drain = drain or Drain(deployment.host)
     sockets = _Sockets(deployment, metrics, drain)
     site = SiteBelow(Site(deployment, drain), BELOW_API)
@@ -83,7 +84,9 @@ def api_application(
     if static is not None:
         routes.append(Route("/{path:path}", StaticFiles(static).respond, methods=["GET"]))
     # HTTP actions answer for themselves.
-    return _traced(Dispatch(routes, own_origins=f"{BELOW_API}/"), deployment)
+    return _traced(
+        Dispatch(routes, own_origins=f"{BELOW_API}/", refused=metrics.refused), deployment
+    )
 
 
 def site_application(deployment: Deployment, *, drain: Drain | None = None) -> ASGIApp:
@@ -136,10 +139,11 @@ class _Sockets:
         await websocket.accept()
         socket = SyncSocket(self._sockets, client)
         host = self._sockets.host
+        network = self._sockets.deployment.settings.network
         give_over = websocket.scope.get("extensions", {}).get(EXTENSION)
         if give_over is not None:
             # Under our own server nothing of this call is left: the connection calls the socket.
-            socket.connected(give_over(socket, host.monotonic()))
+            socket.connected(give_over(socket, host.monotonic(), network))
             return
         connection = AsgiConnection(websocket, host)
         socket.connected(connection)

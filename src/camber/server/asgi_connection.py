@@ -29,6 +29,11 @@ class AsgiConnection:
         """Return whether something waits to be sent."""
         return bool(self._unsent)
 
+    @property
+    def held_bytes(self) -> int:
+        """Return the bytes that wait to be sent."""
+        return sum(map(len, self._unsent))
+
     def write(self, frame: bytes) -> None:
         if self._close is None and not self._is_gone:
             self._unsent.append(frame)

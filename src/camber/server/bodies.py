@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, cast
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
-from camber.errors import BadRequest
+from camber import limits
+from camber.errors import BadRequest, ErrorKind, Overloaded, RequestError, TooLarge
 from camber.server.headers import header_of
 from camber.values.wire import decode_json
 
@@ -15,7 +18,8 @@ async def json_object(request: Request, bytes_max: int) -> dict[str, Any]:
     """Return the JSON object that a request carries.
 
     Raises:
-        BadRequest: another Content-Type, too large, no JSON or no object (code BadJsonBody).
+        BadRequest: another Content-Type, no JSON or no object (code BadJsonBody).
+        RequestError: as `read_body`.
     """
     body = await json_body(request, bytes_max)
     if not isinstance(body, dict):
@@ -28,7 +32,8 @@ async def json_body(request: Request, bytes_max: int) -> Any:
     """Return the JSON that a request carries.
 
     Raises:
-        BadRequest: another Content-Type, too large or no JSON (code BadJsonBody).
+        BadRequest: another Content-Type, or no JSON (code BadJsonBody).
+        RequestError: as `read_body`.
     """
     kind = header_of(request.scope, b"content-type") or ""
     if kind != "application/json" and not _is_json(kind := _without_parameters(kind)):
@@ -51,23 +56,73 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
     """Return the body of a request.
 
     Raises:
-        BadRequest: it is larger than `bytes_max` (code BadJsonBody).
+        TooLarge: it is larger than `bytes_max`.
+        Overloaded: all bodies that are being read have more bytes than this process keeps for them.
+        RequestError: the client has gone before the end of it.
     """
-    body = b""
-    parts: list[bytes] = []
-    size = 0
-    # Most bodies come in one part. Starlette's `stream` would do the same, a generator more slowly.
-    more = True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body = message.get("body", b"")
-        more = message.get("more_body", False)
-        size += len(body)
-        if size > bytes_max:
-            msg = f"the body is larger than {bytes_max} bytes, the most for this request"
-            raise BadRequest(msg, code="BadJsonBody")
-        if parts or more:
-            parts.append(body)
-    return b"".join(parts) if parts else body
+    announced = header_of(request.scope, b"content-length")
+    # Refused before it is sent.
+    if announced is not None and announced.isdecimal() and int(announced[:18]) > bytes_max:
+        raise _too_large(bytes_max)
+    message = await request.receive()
+    body: bytes = message.get("body", b"")
+    # Most bodies come in one part.
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        if len(body) > bytes_max:
+            raise _too_large(bytes_max)
+        return body
+    with _READING.part() as part:
+        # Starlette's `stream` would do the same, a generator more slowly.
+        pieces = []
+        while True:
+            if message["type"] == "http.disconnect":
+                msg = "the body broke off before its end"
+                raise RequestError(msg, code="ClientDisconnect", kind=ErrorKind.CLIENT_DISCONNECT)
+            body = message.get("body", b"")
+            pieces.append(body)
+            part.add(len(body))
+            if part.size > bytes_max:
+                raise _too_large(bytes_max)
+            if not message.get("more_body", False):
+                return b"".join(pieces)
+            message = await request.receive()
+
+
+def _too_large(bytes_max: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {bytes_max} bytes, the most for this request")
+
+
+class _Reading:
+    """The bytes of all bodies of which this process has a part: many small ones fill memory, too."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    @contextmanager
+    def part(self) -> Iterator[_Part]:
+        part = _Part(self)
+        try:
+            yield part
+        finally:
+            self.size -= part.size
+
+
+class _Part:
+    __slots__ = ("_all", "size")
+
+    def __init__(self, reading: _Reading) -> None:
+        self._all = reading
+        self.size = 0
+
+    def add(self, size: int) -> None:
+        self.size += size
+        self._all.size += size
+        if self._all.size > limits.http_bodies_bytes_max:
+            msg = (
+                f"the bodies that are being sent have more than {limits.http_bodies_bytes_max} "
+                "bytes in all, the most at one time; send this again in a moment"
+            )
+            raise Overloaded(msg, code="TooManyBytesAtOnce")
+
+
+_READING: Final = _Reading()

@@ -256,7 +256,7 @@ _STATE: Final = {
         access=Access.OPEN,
         body=_BYTES,
         answer=Whole("*/*", {}),
-        failures=("400",),
+        failures=("413",),
     ),
     "POST /api/debug_event": Described(
         summary="Takes what clients tell of themselves, and forgets it.",

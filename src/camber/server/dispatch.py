@@ -7,19 +7,25 @@ It finds the route, lets every origin read the answer, and answers for what was 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
+from typing import Final, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from camber.errors import RequestError
+from camber.errors import ErrorKind, RequestError
 from camber.server.cors import let_every_origin_read, preflight
 from camber.server.errors import error_response
 
 _log = logging.getLogger("camber.server")
+
+#: Errors of a bound that was met, rather than of a mistake.
+_BOUNDS: Final = frozenset(
+    {ErrorKind.PAYLOAD_TOO_LARGE, ErrorKind.RATE_LIMITED, ErrorKind.OVERLOADED}
+)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -27,10 +33,14 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Dispatch:
     """An application of routes whose endpoints take a request and return its response.
 
-    Below the path `own_origins` routes say for themselves which origins may read them.
+    Below the path `own_origins` routes say for themselves which origins may read them. What is not
+    done since a bound was met is counted in `refused`, by its code.
     """
 
-    def __init__(self, routes: Sequence[BaseRoute], *, own_origins: str) -> None:
+    def __init__(
+        self, routes: Sequence[BaseRoute], *, own_origins: str, refused: Counter[str] | None = None
+    ) -> None:
+        self._refused = Counter() if refused is None else refused
         self._own_origins = own_origins
         #: By path, then by method.
         self._exact: dict[str, dict[str, Route]] = {}
@@ -72,6 +82,8 @@ class Dispatch:
         try:
             return await cast("Endpoint", route.endpoint)(Request(scope, receive))
         except RequestError as error:
+            if error.kind in _BOUNDS:
+                self._refused[error.code] += 1
             return error_response(error)
         except Exception as error:  # noqa: BLE001  # a bug of ours: logged here, told without detail
             _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)

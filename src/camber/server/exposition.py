@@ -140,6 +140,19 @@ class _Gathered(Collector):
         yield _gauge(
             "camber_sync_sockets", "Open WebSockets of clients.", metrics.clients_connected
         )
+        yield _gauge(
+            "camber_sync_held_bytes",
+            "Bytes that clients have not taken in, halves of messages and waiting arguments, about.",
+            metrics.held_bytes,
+        )
+        refused = CounterMetricFamily(
+            "camber_refused",
+            "Connections, requests and sockets turned away or dropped since a bound was met.",
+            labels=["code"],
+        )
+        for code, count in sorted(metrics.refused.items()):
+            refused.add_metric([code], count)
+        yield refused
         yield _counter("camber_transitions", "Transitions sent.", metrics.transitions)
         yield _histogram(
             "camber_transition_seconds",

@@ -55,6 +55,7 @@ class HttpApi:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
+        self._body_bytes_max = deployment.settings.network.body_bytes
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes of protocol 4.2, but `/`, sockets and HTTP actions."""
@@ -82,7 +83,7 @@ class HttpApi:
             identity = self._identity(request)
             client = _client(request)
             ask = self._ask(
-                request, await json_object(request, limits.http_body_bytes_max), identity, client
+                request, await json_object(request, self._body_bytes_max), identity, client
             )
             return await self._answer(ask, kind)
 
@@ -104,7 +105,7 @@ class HttpApi:
 
     async def _function(self, request: Request) -> Response:
         identity = any_admin_of(request, self._deployment)
-        body = await json_object(request, limits.http_body_bytes_max)
+        body = await json_object(request, self._body_bytes_max)
         ask = self._ask(request, body, identity, _client(request))
         return await self._answer(ask, self._kind(ask.call))
 
@@ -114,7 +115,7 @@ class HttpApi:
         if len(parts) < 2 or not all(parts):
             msg = "name a function: /api/run/<module>/<function>"
             raise BadRequest(msg, code="MissingIdentifier")
-        body = await json_object(request, limits.http_body_bytes_max)
+        body = await json_object(request, self._body_bytes_max)
         body["path"] = f"{'/'.join(parts[:-1])}:{parts[-1]}"
         ask = self._ask(request, body, identity, None)
         return await self._answer(ask, self._kind(ask.call))
@@ -130,7 +131,7 @@ class HttpApi:
 
     async def _query_at_ts(self, request: Request) -> Response:
         identity = self._identity(request)
-        body = await json_object(request, limits.http_body_bytes_max)
+        body = await json_object(request, self._body_bytes_max)
         text = body.get("ts")
         if not isinstance(text, str):
             msg = "the body needs `ts`, a timestamp as /api/query_ts gives it"
@@ -151,7 +152,7 @@ class HttpApi:
     async def _query_batch(self, request: Request) -> Response:
         identity = self._identity(request)
         client = _client(request)
-        body = await json_object(request, limits.http_body_bytes_max)
+        body = await json_object(request, self._body_bytes_max)
         queries = body.get("queries")
         if not isinstance(queries, list) or not all(isinstance(each, dict) for each in queries):
             msg = "the body needs `queries`, a list of objects with path and args"
@@ -229,7 +230,7 @@ class HttpApi:
         return Response(body, media_type=kind, headers=untrusted_file_headers(kind))
 
     async def _debug_event(self, request: Request) -> Response:
-        await read_body(request, limits.http_body_bytes_max)
+        await read_body(request, self._body_bytes_max)
         return Response(status_code=204)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from camber.measures import SECONDS, Histogram
 
 
@@ -11,6 +13,10 @@ class Metrics:
     def __init__(self) -> None:
         #: Open WebSockets.
         self.clients_connected = 0
+        #: Bytes that are held for sockets that have much, as of the last look at them.
+        self.held_bytes = 0
+        #: Who was turned away or dropped because a bound was met, by the code that says which.
+        self.refused: Counter[str] = Counter()
         #: Transitions sent; and seconds from a commit that touched a client's queries until then.
         self.transitions = 0
         self.transition_s = Histogram(SECONDS)

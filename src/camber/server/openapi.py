@@ -43,8 +43,8 @@ _SECURITY: Final[Mapping[Access, list[dict[str, list[str]]]]] = {
 #: What else than success an answer may be, by who may ask.
 _FAILURES: Final[Mapping[Access, tuple[str, ...]]] = {
     Access.OPEN: (),
-    Access.CALLER: ("400", "401", "500", "503"),
-    Access.KEY: ("400", "401", "403", "500", "503"),
+    Access.CALLER: ("400", "401", "413", "500", "503"),
+    Access.KEY: ("400", "401", "403", "413", "500", "503"),
 }
 _FAILURE_TEXT: Final = {
     "400": "The request is malformed, or asks for what cannot be.",

@@ -19,6 +19,10 @@ class Outlet(Protocol):
         What is written then is kept, and `Receiver.has_room` is called once it is out.
         """
 
+    @property
+    def held_bytes(self) -> int:
+        """Return the bytes that are kept: those that the client has not taken in, halves of messages."""
+
     def write(self, frame: bytes, /) -> None:
         """Write one text frame, made by `sync.frames.framed`. A closed connection ignores it."""
 
@@ -46,6 +50,12 @@ class Receiver(Protocol):
 
     def has_room(self) -> None:
         """Take in that all is out that was written while the outlet was full."""
+
+    def stalled(self) -> None:
+        """Take in that the client takes in too little of what waits for it; it is to be dropped."""
+
+    def flooded(self) -> None:
+        """Take in that the client has sent more messages than it may; it is to be dropped."""
 
     def lost(self) -> None:
         """Take in that the connection is gone; called once, and nothing after it."""

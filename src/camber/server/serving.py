@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -18,7 +20,9 @@ from camber.deployment.deploying import Deployer
 from camber.deployment.deployment import Deployment
 from camber.server.application import api_application, site_application
 from camber.server.draining import Drain
+from camber.server.gate import Gate
 from camber.server.http_connection import HttpConnection
+from camber.server.metrics import Metrics
 from camber.server.websocket_connection import Handshake
 
 #: How long connections may take to close once nothing runs on them, in seconds.
@@ -65,17 +69,26 @@ async def serving(
     At its end what runs has `grace_s` seconds to finish. Releases are taken in by the `deployer`.
     """
     drain = Drain(deployment.host)
+    metrics = Metrics()
+    gate = Gate(deployment.settings.network, metrics.refused)
     applications = (
-        (api_application(deployment, static=static, drain=drain, deployer=deployer), api),
+        (
+            api_application(
+                deployment, static=static, drain=drain, deployer=deployer, metrics=metrics
+            ),
+            api,
+        ),
         (site_application(deployment, drain=drain), site),
     )
     servers = [
-        (_Server(_config(drain.around(application))), bound) for application, bound in applications
+        (_Server(_config(drain.around(application), gate)), bound)
+        for application, bound in applications
     ]
     tasks = [
         deployment.host.spawn(f"server {bound.getsockname()[1]}", server.serve(sockets=[bound]))
         for server, bound in servers
     ]
+    watch = deployment.host.spawn("heartbeat of connections", gate.look_after(deployment.host))
     try:
         while not all(server.started for server, _ in servers):
             for task in tasks:
@@ -91,6 +104,7 @@ async def serving(
         for server, _ in servers:
             server.should_exit = True
         await asyncio.gather(*tasks)
+        watch.cancel()
 
 
 def _collect_seldom() -> None:
@@ -104,14 +118,15 @@ def _collect_seldom() -> None:
     gc.set_threshold(limits.new_objects_per_collection)
 
 
-def _config(application: ASGIApp) -> uvicorn.Config:
+def _config(application: ASGIApp, gate: Gate) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         loop="none",
-        http=HttpConnection,
+        http=cast("type[asyncio.Protocol]", functools.partial(HttpConnection, gate=gate)),
         ws=Handshake,
         ws_max_size=limits.socket_message_bytes_max,
         ws_per_message_deflate=False,
+        timeout_keep_alive=limits.http_idle_s,
         timeout_graceful_shutdown=_CLOSING_S,
         lifespan="off",
         log_config=None,

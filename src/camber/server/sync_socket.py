@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final, TypeAlias, assert_never
 
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from camber.errors import (
     ErrorKind,
     Overloaded,
     PermissionDenied,
+    RateLimited,
     RequestError,
     StorageFull,
 )
@@ -80,6 +82,8 @@ _ANONYMOUS: Final = Anonymous()
 _Asked: TypeAlias = tuple[Request, Identity]
 #: How often sockets are looked after, in seconds.
 _BEAT_S: Final = 1.0
+#: Bytes that are held for a socket without being noticed.
+_LIGHT_BYTES: Final = 64 * 1024
 
 
 class SessionOwners:
@@ -125,6 +129,8 @@ class SyncSockets:
         self.now = Moment(0, 0, 0.0)
         self._sockets: dict[SyncSocket, None] = {}
         self._heart: asyncio.Task[None] | None = None
+        #: Those for whom much is held, and how much, as the heart finds them.
+        self._heavy: list[tuple[int, SyncSocket]] = []
 
     def opened(self, socket: SyncSocket) -> None:
         """Take in a socket that is connected."""
@@ -150,9 +156,31 @@ class SyncSockets:
             for number, socket in enumerate(list(self._sockets), start=1):
                 if socket in self._sockets:
                     socket.beat(now_s)
+                    self._weigh(socket)
                 if number % limits.watchers_told_per_turn == 0:
                     # Whoever waits for an answer comes in between.
                     await self.host.sleep(0)
+            self._drop_heaviest()
+
+    def _weigh(self, socket: SyncSocket) -> None:
+        size = socket.held_bytes
+        if size > _LIGHT_BYTES:
+            self._heavy.append((size, socket))
+
+    def _drop_heaviest(self) -> None:
+        """Drop those for whom the most is held, until what is held for all is within its bound."""
+        heavy, self._heavy = sorted(self._heavy, key=itemgetter(0)), []
+        self.metrics.held_bytes = total = sum(size for size, _ in heavy)
+        while total > limits.sockets_bytes_max:
+            size, socket = heavy.pop()
+            total -= size
+            socket.drop(
+                Overloaded(
+                    f"{size} bytes are held for this client, the most of all, and for all sockets "
+                    f"more than {limits.sockets_bytes_max}",
+                    code="TooManyBytesHeld",
+                )
+            )
 
     def moment(self) -> Moment:
         """Return when it is now, which is one moment for all that a turn of the loop does."""
@@ -188,6 +216,7 @@ class SyncSockets:
         self.queries.unwatch(result, watcher)
 
 
+_TRY_AGAIN_LATER: Final = 1013
 #: Official clients take this code (RFC 6455: going away) as no error, and reconnect.
 _GOING_AWAY = Close(code=1001, reason="ServerStopping")
 
@@ -197,8 +226,8 @@ class SyncSocket:
 
     __slots__ = (
         "_actions", "_deliveries", "_identity", "_is_draining", "_is_quiet", "_key_watch",
-        "_mutation_path", "_mutation_since_s", "_queries_running", "_queries_waiting",
-        "_quiet_since_s", "_session", "_session_id", "_sockets", "_unsent", "_who", "mutation", "outlet",
+        "_mutation_path", "_mutation_since_s", "_queries_running", "_queries_waiting", "_quiet_since_s",
+        "_session", "_session_id", "_sockets", "_unsent", "_unsent_bytes", "_who", "mutation", "outlet",
     )  # fmt: skip
 
     def __init__(self, sockets: SyncSockets, client: ClientVersion) -> None:
@@ -214,8 +243,9 @@ class SyncSocket:
         #: Whether nothing was sent since the last beat, and since when nothing is.
         self._is_quiet = False
         self._quiet_since_s = sockets.host.monotonic()
-        #: Frames written since the outlet is full.
+        #: Frames written since the outlet is full, and bytes of the answers among them.
         self._unsent = 0
+        self._unsent_bytes = 0
         self._queries_running = 0
         self._queries_waiting: list[RunQuery] = []
         self._key_watch: asyncio.Task[None] | None = None
@@ -281,6 +311,33 @@ class SyncSocket:
         if not self._is_draining:
             self._carry_out(self._session.receive(text, self._sockets.moment()))
 
+    @property
+    def held_bytes(self) -> int:
+        """Return the bytes that are kept for the client."""
+        return self.outlet.held_bytes + self._session.waiting_bytes
+
+    def stalled(self) -> None:
+        self.drop(
+            Overloaded(
+                f"less than {limits.slowest_bytes_per_s} bytes a second were taken in, beyond "
+                f"{limits.stalled_s_max:g} s",
+                code="SlowReader",
+            )
+        )
+
+    def flooded(self) -> None:
+        most = self._sockets.deployment.settings.network.messages_per_s
+        self.drop(
+            RateLimited(
+                f"more than {most} messages a second, the most for one socket; each "
+                f"{1 << limits.socket_bytes_per_message_bits} bytes count as one"
+            )
+        )
+
+    def drop(self, error: RequestError) -> None:
+        """Close the connection of a client that takes more than it may; it may come back."""
+        self._carry_out(self._session.fail(error))
+
     def received_binary(self) -> None:
         if self._is_draining:
             return
@@ -288,9 +345,9 @@ class SyncSocket:
         self._fail(RequestError(msg, kind=ErrorKind.BAD_REQUEST, code="WSMessageInvalidJson"))
 
     def has_room(self) -> None:
-        if self._unsent >= limits.frames_unsent_max:
-            self.outlet.release()
-        self._unsent = 0
+        # Nothing happens where it was not held.
+        self.outlet.release()
+        self._unsent = self._unsent_bytes = 0
         moment = self._sockets.moment()
         for _ in range(self._deliveries.all_sent(moment.now_s)):
             self._session.transition_sent()
@@ -340,7 +397,7 @@ class SyncSocket:
                 case Push():
                     self._push(effect)
                 case Send():
-                    self._write(effect.frame)
+                    self._answer(effect.frame)
                 case RunMutation():
                     self._start_mutation(effect)
                 case RunQuery():
@@ -349,6 +406,8 @@ class SyncSocket:
                 case Unwatch():
                     self._sockets.queries.unwatch(effect.result, effect.query)
                 case Close():
+                    if effect.code == _TRY_AGAIN_LATER:
+                        self._sockets.metrics.refused[effect.reason] += 1
                     self.outlet.close(effect.code, _reason(effect.reason))
                 case Verify():
                     self._verify(effect.message)
@@ -381,6 +440,24 @@ class SyncSocket:
             self._unsent += 1
             if self._unsent == limits.frames_unsent_max:
                 outlet.hold()
+
+    def _answer(self, frame: bytes) -> None:
+        """Write what the client has asked for, which is never left out, and so has a bound."""
+        self._write(frame)
+        outlet = self.outlet
+        if not outlet.is_full:
+            return
+        self._unsent_bytes += len(frame)
+        if self._unsent_bytes > limits.answers_held_bytes:
+            outlet.hold()
+        if self._unsent_bytes > limits.answers_unsent_bytes_max and not self._session.is_closed:
+            self.drop(
+                Overloaded(
+                    f"{self._unsent_bytes} bytes of answers wait for this client to take them in; "
+                    f"{limits.answers_unsent_bytes_max} may",
+                    code="SlowReader",
+                )
+            )
 
     def abandon_mutations(self) -> None:
         """Forget mutations that have not started: another socket owns the session now."""

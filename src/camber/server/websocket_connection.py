@@ -10,6 +10,7 @@ one system call, and those for many clients right after each other, which proces
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -25,6 +26,8 @@ except ImportError:  # a platform without a compiled wheel
     from websockets.utils import apply_mask
 
 from camber import limits
+from camber.deployment.settings import NetworkLimits
+from camber.server.gate import Place
 from camber.server.outlets import Receiver
 
 #: Where the scope of a WebSocket has what turns its connection into one of these.
@@ -38,12 +41,42 @@ _CONTROL_BYTES_MAX: Final = 125
 _PING_FRAME: Final = bytes((_FIN | _PING, 0))
 
 
+class MessageRate:
+    """How many messages a client has sent beyond those that it may send in the time since then."""
+
+    __slots__ = ("_per_s", "_since_s", "most", "spent")
+
+    def __init__(self, per_s: int, now_s: float) -> None:
+        self._per_s = per_s
+        self._since_s = now_s
+        self.spent = 0
+        self.most: float = per_s * limits.socket_burst_s if per_s else math.inf
+
+    def grant(self, now_s: float) -> None:
+        """Let the time that has gone by count for the client."""
+        if self.spent:
+            granted = int((now_s - self._since_s) * self._per_s) if self._per_s else self.spent
+            self.spent = max(0, self.spent - granted)
+        self._since_s = now_s
+
+
+class _Full:
+    """Since when more waits for a client than it should, and how much it was at most."""
+
+    __slots__ = ("bytes", "since_s")
+
+    def __init__(self, since_s: float, size: int) -> None:
+        self.since_s = since_s
+        self.bytes = size
+
+
 class WebSocketConnection(asyncio.Protocol):
     """One client's connection after the handshake; an `Outlet`."""
 
     __slots__ = (
-        "_closing_s", "_connections", "_heard_s", "_input", "_is_closing", "_is_heard", "_is_held",
-        "_kind", "_message", "_pinged_s", "_receiver", "_transport", "_wanted", "is_full", "write",
+        "_closing_s", "_connections", "_full", "_heard_s", "_input", "_is_closing", "_is_heard",
+        "_is_held", "_kind", "_message", "_message_bytes_max", "_pinged_s", "_place", "_rate",
+        "_receiver", "_transport", "_wanted", "is_full", "write",
     )  # fmt: skip
 
     def __init__(
@@ -52,8 +85,15 @@ class WebSocketConnection(asyncio.Protocol):
         receiver: Receiver,
         connections: set[Any],
         now_s: float,
+        network: NetworkLimits,
+        place: Place,
     ) -> None:
         self._transport = transport
+        self._place = place
+        self._message_bytes_max = network.message_bytes
+        #: What it may send; and since when it takes nothing in, and how much waited at most.
+        self._rate = MessageRate(network.messages_per_s, now_s)
+        self._full: _Full | None = None
         self._receiver = receiver
         #: The server's, whose end waits until it is empty.
         self._connections = connections
@@ -87,6 +127,11 @@ class WebSocketConnection(asyncio.Protocol):
         self._is_closing = True
         self.write = _ignore
 
+    @property
+    def held_bytes(self) -> int:
+        """Return the bytes that are held for the client, or of what it has sent half."""
+        return self._transport.get_write_buffer_size() + len(self._input) + len(self._message)
+
     def pause_writing(self) -> None:
         """Note that the transport holds more than it should: the client takes in too slowly."""
         self.is_full = True
@@ -94,6 +139,7 @@ class WebSocketConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that the transport has got rid of most of it."""
         self.is_full = False
+        self._full = None
         self._is_heard = True
         self._receiver.has_room()
 
@@ -103,6 +149,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._transport.close()
 
     def beat(self, now_s: float) -> None:
+        self._rate.grant(now_s)
         if self._is_closing:
             self._closing_s = self._closing_s or now_s
             if now_s - self._closing_s > limits.socket_close_s_max:
@@ -116,7 +163,16 @@ class WebSocketConnection(asyncio.Protocol):
             self._end()
             self._transport.abort()
             return
-        if now_s - self._pinged_s >= limits.socket_ping_frame_s and not self.is_full:
+        if self.is_full:
+            size = self._transport.get_write_buffer_size()
+            full = self._full = self._full or _Full(now_s, size)
+            full.bytes = max(full.bytes, size)
+            if (
+                now_s - full.since_s
+                > limits.stalled_s_max + full.bytes / limits.slowest_bytes_per_s
+            ):
+                self._receiver.stalled()
+        elif now_s - self._pinged_s >= limits.socket_ping_frame_s:
             self._pinged_s = now_s
             self._transport.write(_PING_FRAME)
 
@@ -127,6 +183,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._end()
         self._input = b""
         self._connections.discard(self)
+        self._place.leave()
         self._receiver.lost()
 
     def hold(self) -> None:
@@ -153,6 +210,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._is_heard = True
+        self._rate.spent += len(data) >> limits.socket_bytes_per_message_bits
         if self._input:
             if isinstance(self._input, bytes):
                 self._input = bytearray(self._input)
@@ -193,8 +251,11 @@ class WebSocketConnection(asyncio.Protocol):
                 if wrong is not None:
                     self._fail(*wrong)
                     return
-            if len(self._message) + length > limits.socket_message_bytes_max:
-                self._fail(CloseCode.MESSAGE_TOO_BIG, "a message is too long")
+            if len(self._message) + length > self._message_bytes_max:
+                self._fail(
+                    CloseCode.MESSAGE_TOO_BIG,
+                    f"a message may have {self._message_bytes_max} bytes, and this has more",
+                )
                 return
             after = start + length
             if after > end:
@@ -209,6 +270,10 @@ class WebSocketConnection(asyncio.Protocol):
                 self._frame(head, payload)
             if self._is_closing and self._transport.is_closing():
                 return
+        rate = self._rate
+        rate.spent += limits.messages_per_turn - budget
+        if rate.spent > rate.most and not self._is_closing:
+            self._receiver.flooded()
         if at == end:
             self._input = b""
         elif at or data is not self._input:
@@ -295,6 +360,13 @@ class Handshake(WebSocketsSansIOProtocol):
 
     #: How often the application has asked what comes: the handshake is the first.
     _asked = 0
+    #: In the server's count of connections; our HTTP connection hands it over.
+    place: Place
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take in that the client is gone before the connection was ours."""
+        super().connection_lost(exc)
+        self.place.leave()
 
     def handle_connect(self, event: Request) -> None:
         """Take in the request; who is refused by it has no scope."""
@@ -312,12 +384,16 @@ class Handshake(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         return await super().receive()
 
-    def give_over(self, receiver: Receiver, now_s: float) -> WebSocketConnection:
+    def give_over(
+        self, receiver: Receiver, now_s: float, network: NetworkLimits
+    ) -> WebSocketConnection:
         """Return the connection, whose messages `receiver` gets."""
         self.stop_keepalive()
         transport, self.transport = self.transport, _GIVEN_OVER
         self.connections.discard(self)
-        connection = WebSocketConnection(transport, receiver, self.connections, now_s)
+        connection = WebSocketConnection(
+            transport, receiver, self.connections, now_s, network, self.place
+        )
         transport.set_protocol(connection)
         if self.disconnected:
             asyncio.get_running_loop().call_soon(connection.connection_lost, None)

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from camber.errors import BadRequest
+from camber import limits
+from camber.errors import BadRequest, Overloaded
 from camber.values.packed import pack
 from camber.values.paths import FunctionPath
 from camber.values.timestamp import Timestamp
@@ -176,6 +177,7 @@ def decode_message(text: str | bytes) -> ClientMessage:
     Raises:
         MalformedMessage: it is not JSON, lacks a field, or names no function.
         UnknownMessage: it is of a type that is not known.
+        Overloaded: it has more changes of subscriptions than there may be.
     """
     try:
         return _decode(text)
@@ -199,6 +201,14 @@ def _decode(text: str | bytes) -> ClientMessage:
         case _Mutation():
             return RequestMutation(request_id=wire.request_id, call=_call(wire))
         case _ModifyQuerySet():
+            changes = len(wire.modifications)
+            if changes > 2 * limits.subscriptions_max:
+                # Each of them would be looked at while all others wait.
+                msg = (
+                    f"{changes} changes of subscriptions in one message; all that one socket may "
+                    f"have and had are {2 * limits.subscriptions_max}"
+                )
+                raise Overloaded(msg, code="TooManySubscriptions")
             return ModifyQuerySet(
                 base_version=wire.base_version,
                 new_version=wire.new_version,

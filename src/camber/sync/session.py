@@ -14,7 +14,7 @@ commit is visible until the response is sent no Transition begins.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from camber import limits
 from camber.errors import BadRequest, ErrorKind, Overloaded, RequestError
@@ -40,7 +40,6 @@ from camber.sync.messages import (
     AddQuery,
     Authenticate,
     Connect,
-    MalformedMessage,
     ModifyQuerySet,
     RemoveQuery,
     RequestAction,
@@ -72,6 +71,9 @@ class _Pending:
         self.running = running
 
 
+#: Bytes of arguments that are few: a thousand actions with as many take 16 MiB.
+_LARGE_BYTES: Final = 16 * 1024
+
 #: What most messages find there to do.
 _NO_EFFECTS: list[Effect] = []
 
@@ -80,8 +82,9 @@ class Session:
     """The state machine of one socket. Its methods return the effects to carry out, in order."""
 
     __slots__ = (
-        "_actions_running", "_asked_identity", "_asked_query_set", "_closed", "_cohort",
+        "_action_bytes", "_actions_running", "_asked_identity", "_asked_query_set", "_closed", "_cohort",
         "_connected", "_due", "_identity", "_mutation_running", "_mutation_visible", "_mutations",
+        "_mutations_bytes",
         "_next_run", "_pending", "_queries", "_removed", "_sent", "_session_id", "_skew_ms",
         "_stale", "_stepped", "_told_unknown", "_understands_chunks", "_unsent", "number", "shell",
     )  # fmt: skip
@@ -114,6 +117,10 @@ class Session:
         self._mutation_running = False
         self._mutation_visible = False
         self._actions_running = 0
+        #: Bytes of the arguments of mutations that wait, and of actions that run; of these by request,
+        #: and only where they are many.
+        self._mutations_bytes = 0
+        self._action_bytes: dict[int, int] | None = None
         self._told_unknown = False
         self._closed = False
 
@@ -155,7 +162,7 @@ class Session:
                 return []
             self._told_unknown = True
             return [Note(text=f"ignored a message of the unknown type {unknown}")]
-        except MalformedMessage as error:
+        except RequestError as error:
             return self.fail(error)
         match message:
             case Connect():
@@ -203,13 +210,22 @@ class Session:
                     code="BaseVersionMismatch",
                 )
             )
+        added = sum(isinstance(change, AddQuery) for change in message.modifications)
+        if len(self._queries) + added > limits.subscriptions_max:
+            return self.fail(
+                Overloaded(
+                    f"{len(self._queries)} subscriptions, and {added} more are asked for; one socket "
+                    f"may have {limits.subscriptions_max}",
+                    code="TooManySubscriptions",
+                )
+            )
         effects: list[Effect] = []
         for change in message.modifications:
             known = change.query_id in self._queries
             match change:
                 case AddQuery() if not known:
-                    added = Subscription(self, change.query_id, change.call, change.journal)
-                    self._queries[change.query_id] = self._stale[change.query_id] = added
+                    query = Subscription(self, change.query_id, change.call, change.journal)
+                    self._queries[change.query_id] = self._stale[change.query_id] = query
                 case RemoveQuery() if known:
                     query = self._queries.pop(change.query_id)
                     self._stale.pop(change.query_id, None)
@@ -253,6 +269,10 @@ class Session:
                     code="TooManyConcurrentMutations",
                 )
             )
+        size = len(message.call.arguments)
+        if self.waiting_bytes + size > limits.arguments_waiting_bytes_max:
+            return self._too_many_arguments("TooManyConcurrentMutations")
+        self._mutations_bytes += size
         self._mutations.append(
             RunMutation(
                 request_id=message.request_id,
@@ -268,11 +288,32 @@ class Session:
         if self._mutation_running or not self._mutations or self._closed:
             return []
         self._mutation_running = True
-        return [self._mutations.pop(0)]
+        started = self._mutations.pop(0)
+        self._mutations_bytes -= len(started.call.arguments)
+        return [started]
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Return the bytes of arguments that are kept for what waits and what runs."""
+        actions = self._action_bytes
+        return self._mutations_bytes + (sum(actions.values()) if actions else 0)
+
+    def _too_many_arguments(self, code: str) -> list[Effect]:
+        return self.fail(
+            Overloaded(
+                "the arguments of what this client has asked for and is not done have more than "
+                f"{limits.arguments_waiting_bytes_max} bytes",
+                code=code,
+            )
+        )
+
+    def _forget_mutations(self) -> None:
+        self._mutations.clear()
+        self._mutations_bytes = 0
 
     def abandon_mutations(self) -> None:
         """Forget mutations that have not started: another socket has taken the session over."""
-        self._mutations.clear()
+        self._forget_mutations()
 
     def mutation_visible(self) -> None:
         """Note that the running mutation's commit can be read by now."""
@@ -314,6 +355,12 @@ class Session:
                     code="TooManyInflightActionsForSingleClient",
                 )
             )
+        size = len(message.call.arguments)
+        if size > _LARGE_BYTES:
+            if self.waiting_bytes + size > limits.arguments_waiting_bytes_max:
+                return self._too_many_arguments("TooManyInflightActionsForSingleClient")
+            self._action_bytes = self._action_bytes or {}
+            self._action_bytes[message.request_id] = size
         self._actions_running += 1
         return [
             RunAction(
@@ -329,16 +376,20 @@ class Session:
         self, request_id: int, result: bytes, log_lines: tuple[str, ...], moment: Moment
     ) -> list[Effect]:
         """Take in that an action ended."""
-        return self._action_ended(frames.action_succeeded(request_id, result, log_lines), moment)
+        frame = frames.action_succeeded(request_id, result, log_lines)
+        return self._action_ended(request_id, frame, moment)
 
     def action_failed(
         self, request_id: int, failure: FailedCall, log_lines: tuple[str, ...], moment: Moment
     ) -> list[Effect]:
         """Take in that an action failed."""
-        return self._action_ended(frames.action_failed(request_id, failure, log_lines), moment)
+        frame = frames.action_failed(request_id, failure, log_lines)
+        return self._action_ended(request_id, frame, moment)
 
-    def _action_ended(self, frame: bytes, moment: Moment) -> list[Effect]:
+    def _action_ended(self, request_id: int, frame: bytes, moment: Moment) -> list[Effect]:
         self._actions_running -= 1
+        if self._action_bytes is not None:
+            self._action_bytes.pop(request_id, None)
         if self._closed:
             return []
         if self._cohort is not None:
@@ -602,12 +653,12 @@ class Session:
         if self._cohort is not None:
             self._leave(self._cohort)
         self._closed = True
-        self._mutations.clear()
+        self._forget_mutations()
         return [query for query in self._queries.values() if query.result is not None]
 
     def _close(self, close: Close) -> list[Effect]:
         if self._cohort is not None:
             self._leave(self._cohort)
         self._closed = True
-        self._mutations.clear()
+        self._forget_mutations()
         return [close]
