@@ -116,8 +116,6 @@ def test_function_errors_are_http_200(kitchen):
         ("query", "errors:wrong_result", {}, "ReturnsValidationError"),
         ("mutation", "counters:insert_twice", {"name": "twice"}, "counters.by_name is unique"),
         ("query", "later:search", {}, "Uncaught NotImplementedError: with_search_index"),
-        ("mutation", "later:upload", {}, "NotImplementedError: ctx.storage.generate_upload_url"),
-        ("query", "later:component", {}, "NotImplementedError: calls into components"),
         ("action", "later:nearest", {}, "NotImplementedError: ctx.vector_search"),
     ],
 )
@@ -286,7 +284,7 @@ def test_the_small_routes(kitchen):
     assert kitchen.post("/api/debug_event", {"event": "x"}).status_code == 204
     assert (get("/nowhere").status_code, get("/nowhere").content) == (404, b"")
     assert get("/api/nowhere").status_code == 404
-    assert _code(get("/api/storage/x"), 400) == "NotImplemented"
+    assert _code(get("/api/storage/x"), 400) == "InvalidStoragePath"
     assert (get("/http/hook").status_code, get("/http/hook").text) == (
         404,
         "No matching routes found",

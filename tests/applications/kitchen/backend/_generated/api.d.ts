@@ -157,12 +157,6 @@ export declare const api: {
     >;
   };
   later: {
-    component: FunctionReference<
-      "query",
-      "public",
-      Record<string, never>,
-      number
-    >;
     nearest: FunctionReference<
       "action",
       "public",
@@ -174,12 +168,6 @@ export declare const api: {
       "public",
       Record<string, never>,
       Array<Doc<"articles">>
-    >;
-    upload: FunctionReference<
-      "mutation",
-      "public",
-      Record<string, never>,
-      string
     >;
   };
   notes: {
