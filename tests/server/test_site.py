@@ -147,6 +147,17 @@ def test_head_is_what_get_answers_without_its_body(web):
     head = httpx.head(f"{web.site_url}/pets/cats")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == "5"
+    # A stream of which nobody hears is not made.
+    before = web.notes().count("stopped counting")
+    streamed = httpx.head(f"{web.site_url}/count")
+    assert (streamed.status_code, streamed.content) == (200, b"")
+    web.until(lambda notes: notes.count("stopped counting") > before)
+    assert not [line for line in web.output if "GET /count" in line and "failed" in line]
+
+
+def test_headers_that_come_twice_go_twice(web):
+    cookies = get(web, "/cookies").headers.get_list("set-cookie")
+    assert [each.partition(";")[0] for each in cookies] == ["a=1", "b=2"]
 
 
 def test_other_methods_are_refused(web):
@@ -481,6 +492,7 @@ def test_a_mounted_application_has_the_deployments_context(web):
     assert get(web, "/sockets").text == "/sockets"
     started = [line for line in web.output if "the mounted application starts" in line]
     assert len(started) == 1
+    web.wait_for(re.compile(r"H\(GET /api/\*\) Uncaught ValueError: in FastAPI"))
 
 
 def test_a_mounted_application_serves_websockets(web):

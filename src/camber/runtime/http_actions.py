@@ -96,7 +96,7 @@ class HttpRunner:
             if time_limit.expired():
                 if not request.is_socket:
                     failure = texts.refused(self.actions.out_of_time(call), call.request_id)
-            elif not (end.is_gone and _is_of_leaving(error)):
+            elif not ((end.is_gone or answer.is_bodyless) and _is_of_leaving(error)):
                 failure = texts.thrown(error, call.request_id)
         if request.is_socket:
             await answer.close_socket(_RESTART if failure is None else _FAILED)
@@ -133,7 +133,10 @@ class HttpRunner:
             if hasattr(response, "body"):
                 await response(scope, answer.receive, answer.send)
             else:
-                await answer.stream(response(scope, answer.receive, answer.send))
+                try:
+                    await answer.stream(response(scope, answer.receive, answer.send))
+                finally:
+                    await _close(getattr(response, "body_iterator", None))
 
     def start_lifespans(self, application: Application) -> None:
         """Begin to start what is mounted, so that the first request need not wait for it."""
@@ -141,6 +144,13 @@ class HttpRunner:
             for route in () if component.http is None else component.http.routes:
                 if route.is_mount:
                     self.lifespans.start(route)
+
+
+async def _close(pieces: object) -> None:
+    """End a generator that a stream has left where it was: what it has to tidy up is done now."""
+    close = getattr(pieces, "aclose", None)
+    if close is not None:
+        await close()
 
 
 def _route_of(application: Application, component: str, name: str) -> HttpRoute:
@@ -169,7 +179,8 @@ class _Answer:
         self.status: int | None = None
         self.sent_bytes = 0
         self._declared: int | None = None
-        self._has_body = True
+        #: The response is all there with its head, whatever its author has for a body.
+        self.is_bodyless = False
         self._is_complete = False
         #: Of a WebSocket: it was accepted, or refused.
         self._is_accepted = False
@@ -188,6 +199,9 @@ class _Answer:
         match message.get("type"):
             case "http.response.start" if not self._request.is_socket:
                 await self._end.send(self._started(message))
+                if self.is_bodyless:
+                    self._is_complete = True
+                    await self._end.send({"type": "http.response.body"})
             case "http.response.body" if not self._request.is_socket:
                 await self._body(message)
             case "websocket.accept" if self._request.is_socket:
@@ -249,8 +263,8 @@ class _Answer:
         lengths = {value for name, value in headers if name.lower() == b"content-length"}
         if lengths:
             self._declared = _declared_length(lengths)
-        self._has_body = status not in _WITHOUT_BODY and self._request.method != "HEAD"
-        if self._has_body and (self._declared or 0) > limits.http_action_body_bytes_max:
+        self.is_bodyless = status in _WITHOUT_BODY or self._request.method == "HEAD"
+        if not self.is_bodyless and (self._declared or 0) > limits.http_action_body_bytes_max:
             assert self._declared is not None
             raise _too_large(self._declared)
         self.status = status
@@ -259,16 +273,20 @@ class _Answer:
     async def _body(self, message: Message) -> None:
         if self.status is None:
             raise ResponseError("a body before the response's start")
+        body, more = message.get("body", b""), bool(message.get("more_body", False))
+        if self.is_bodyless:
+            if more:
+                raise ClientLeft("nobody listens to a stream where there is no body")
+            return
         if self._is_complete:
             raise ResponseError("more of a body that has ended")
-        body, more = message.get("body", b""), bool(message.get("more_body", False))
         if not isinstance(body, bytes | bytearray | memoryview):
             raise ResponseError(f"a body is bytes, not {type(body).__name__}")
-        data = bytes(body) if self._has_body else b""
+        data = bytes(body)
         size = self.sent_bytes + len(data)
         if size > limits.http_action_body_bytes_max:
             raise _too_large(size)
-        if self._declared is not None and self._has_body:
+        if self._declared is not None:
             if size > self._declared:
                 raise ResponseError(
                     f"the body is longer than its Content-Length of {self._declared}"

@@ -23,7 +23,7 @@ from camber import limits
 from camber.deployment.deployment import Deployment
 from camber.errors import RequestError
 from camber.functions.analysis import ServedRoute
-from camber.functions.http_router import METHODS
+from camber.functions.http_router import METHODS, route_name
 from camber.functions.routing import ANY_METHOD, Found
 from camber.identity.authorization import identity_of_header
 from camber.identity.identity import Admin, Anonymous, Identity, Unverified
@@ -128,8 +128,12 @@ class Site:
         self, found: Found[ServedRoute], scope: Scope, visit: _Request | _Socket
     ) -> HttpResult:
         client = scope.get("client")
+        # Of a mounted application it is known by which method it was called.
+        method = (
+            scope.get("method", "GET") if found.route.method == ANY_METHOD else found.route.method
+        )
         call = FunctionCall(
-            path=found.route.name,
+            path=route_name(method, found.route.path),
             arguments=b"",
             identity=self._identity(scope),
             caller=Caller.CLIENT,

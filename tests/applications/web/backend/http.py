@@ -50,6 +50,14 @@ async def seen(ctx: ActionCtx, request: Request) -> Response:
     )
 
 
+@http.get("/cookies")
+async def cookies(ctx: ActionCtx, request: Request) -> Response:
+    response = Response()
+    response.set_cookie("a", "1")
+    response.set_cookie("b", "2")
+    return response
+
+
 # Which of several routes answers.
 
 
