@@ -16,6 +16,7 @@ import httpx
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 KITCHEN = REPOSITORY / "tests" / "applications" / "kitchen"
+LEDGER = REPOSITORY / "examples" / "ledger"
 CHAT = REPOSITORY / "examples" / "chat"
 ADMIN_KEY = "kitchen|0123456789abcdef"
 _READY = re.compile(r"ready at (\S+) \(HTTP actions at (\S+)\)")

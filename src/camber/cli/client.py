@@ -159,7 +159,12 @@ class Client:
         return _json(response)
 
     def run(
-        self, path: str, args: Mapping[str, Any], *, acting_as: Mapping[str, Any] | None = None
+        self,
+        path: str,
+        args: Mapping[str, Any],
+        *,
+        acting_as: Mapping[str, Any] | None = None,
+        component: str = "",
     ) -> Answer:
         """Run any function; `args` is encoded JSON, `acting_as` whom to be.
 
@@ -170,23 +175,33 @@ class Client:
         if acting_as is not None:
             identity = base64.b64encode(json.dumps(acting_as).encode()).decode()
             headers["Authorization"] = f"Convex {self._target.admin_key}:{identity}"
-        body = {"path": path, "args": args, "format": "convex_encoded_json"}
+        body = {
+            "path": path,
+            "args": args,
+            "format": "convex_encoded_json",
+            "componentPath": component,
+        }
         answer = _json(self.request("POST", "/api/function", json=body, headers=headers))
         log_lines = tuple(answer.get("logLines", ()))
         if answer["status"] != "success":
             raise CallFailed(answer["errorMessage"].strip(), code="FunctionFailed")
         return Answer(value=answer["value"], log_lines=log_lines)
 
-    def query(self, path: str, **args: Any) -> Any:
-        """Return what a query of the server's own says, as encoded JSON.
+    def query(self, path: str, *, component: str = "", **args: Any) -> Any:
+        """Return what a query of the server's own says of a component, as encoded JSON.
 
         Raises:
             CallFailed: it is refused, or the deployment cannot be reached.
         """
-        return self.run(path, args).value
+        return self.run(path, args, component=component).value
 
     def watch(
-        self, path: str, args: Mapping[str, Any], *, acting_as: Mapping[str, Any] | None = None
+        self,
+        path: str,
+        args: Mapping[str, Any],
+        *,
+        acting_as: Mapping[str, Any] | None = None,
+        component: str = "",
     ) -> Generator[Any | CallFailed, None, None]:
         """Yield a query's result, and again whenever it changes: its value, or why it failed.
 
@@ -202,7 +217,7 @@ class Client:
         while True:
             try:
                 with self._socket() as socket:
-                    for message in self._subscribe(path, args, acting_as):
+                    for message in self._subscribe(path, args, acting_as, component):
                         socket.send(json.dumps(message))
                     for text in socket:
                         lost_at = None
@@ -229,7 +244,11 @@ class Client:
         return connect(url, max_size=None, open_timeout=_CONNECT_S_MAX)
 
     def _subscribe(
-        self, path: str, args: Mapping[str, Any], acting_as: Mapping[str, Any] | None
+        self,
+        path: str,
+        args: Mapping[str, Any],
+        acting_as: Mapping[str, Any] | None,
+        component: str,
     ) -> list[dict[str, Any]]:
         authenticate: dict[str, Any] = {
             "type": "Authenticate",
@@ -239,7 +258,13 @@ class Client:
         }
         if acting_as is not None:
             authenticate["impersonating"] = acting_as
-        add = {"type": "Add", "queryId": 0, "udfPath": path, "args": [args]}
+        add = {
+            "type": "Add",
+            "queryId": 0,
+            "udfPath": path,
+            "args": [args],
+            "componentPath": component,
+        }
         return [
             {"type": "Connect", "sessionId": str(uuid.UUID(int=0)), "connectionCount": 0},
             authenticate,

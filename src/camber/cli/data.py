@@ -13,7 +13,7 @@ import typer
 from camber.cli.client import CallFailed, Client, target_of
 from camber.cli.completion import table_names
 from camber.cli.console import Console
-from camber.cli.options import AdminKey, Directory, Url
+from camber.cli.options import AdminKey, ComponentPath, Directory, Url
 from camber.cli.printing import moment, print_json, print_table, without_points
 from camber.cli.reporting import reporting
 
@@ -53,6 +53,7 @@ def data(
     form: Annotated[
         Format, typer.Option("--format", help="A table, a JSON array, or a JSON line for each.")
     ] = Format.PRETTY,
+    component: ComponentPath = "",
     directory: Directory = Path(),
     url: Url = None,
     admin_key: AdminKey = None,
@@ -62,14 +63,19 @@ def data(
     with reporting(console):
         client = Client(target_of(directory, url, admin_key))
         if table is None:
-            _show_tables(client, form, console)
+            _show_tables(client, component, form, console)
         else:
-            _show_documents(client, table, limit, order, form, console)
+            _show_documents(client, component, table, limit, order, form, console)
 
 
-def _show_tables(client: Client, form: Format, console: Console) -> None:
+def _show_tables(client: Client, component: str, form: Format, console: Console) -> None:
     tables = client.get("/api/camber/status")["tables"]
-    counts = {each["name"]: each["documents"] for each in tables}
+    counts = {
+        name: each["documents"]
+        for each in tables
+        for owner, _, name in (each["name"].rpartition("/"),)
+        if owner == component
+    }
     match form:
         case Format.JSON:
             print_json(counts)
@@ -84,13 +90,21 @@ def _show_tables(client: Client, form: Format, console: Console) -> None:
 
 
 def _show_documents(
-    client: Client, table: str, limit: int, order: Order, form: Format, console: Console
+    client: Client,
+    component: str,
+    table: str,
+    limit: int,
+    order: Order,
+    form: Format,
+    console: Console,
 ) -> None:
     # One more than is shown tells whether there are more.
-    found = [without_points(each) for each in _documents(client, table, limit + 1, order)]
+    found = [
+        without_points(each) for each in _documents(client, component, table, limit + 1, order)
+    ]
     shown = found[:limit]
     if not found:
-        _refuse_unknown(client, table)
+        _refuse_unknown(client, component, table)
     match form:
         case Format.JSON:
             print_json(shown)
@@ -112,13 +126,19 @@ def _show_documents(
         console.complain(f"These are the {limit} {which}; --limit shows more")
 
 
-def _documents(client: Client, table: str, limit: int, order: Order) -> list[dict[str, Any]]:
+def _documents(
+    client: Client, component: str, table: str, limit: int, order: Order
+) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     cursor = None
     while len(found) < limit:
         options = {"cursor": cursor, "numItems": min(limit - len(found), _PAGE)}
         page = client.query(
-            "_system/cli/tableData", table=table, order=order.value, paginationOpts=options
+            "_system/cli/tableData",
+            component=component,
+            table=table,
+            order=order.value,
+            paginationOpts=options,
         )
         found += page["page"]
         cursor = page["continueCursor"]
@@ -127,9 +147,9 @@ def _documents(client: Client, table: str, limit: int, order: Order) -> list[dic
     return found
 
 
-def _refuse_unknown(client: Client, table: str) -> None:
+def _refuse_unknown(client: Client, component: str, table: str) -> None:
     options = {"cursor": None, "numItems": 10_000}
-    page = client.query("_system/cli/tables", paginationOpts=options)["page"]
+    page = client.query("_system/cli/tables", component=component, paginationOpts=options)["page"]
     names = sorted(each["name"] for each in page)
     if table in names or table.startswith("_"):
         return

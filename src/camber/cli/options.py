@@ -46,3 +46,11 @@ AdminKey = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+ComponentPath = Annotated[
+    str,
+    typer.Option(
+        "--component",
+        help="The path of a component, such as ledger or ledger/spare; the application without it.",
+        metavar="PATH",
+    ),
+]

@@ -14,7 +14,7 @@ import typer
 from camber.cli.client import CallFailed, Client, target_of
 from camber.cli.completion import function_paths
 from camber.cli.console import Console
-from camber.cli.options import AdminKey, Directory, Url
+from camber.cli.options import AdminKey, ComponentPath, Directory, Url
 from camber.cli.printing import print_json
 from camber.cli.reporting import reporting
 
@@ -41,6 +41,7 @@ def run(
         str | None,
         typer.Option("--identity", help="The user to be: a JSON object of claims."),
     ] = None,
+    component: ComponentPath = "",
     directory: Directory = Path(),
     url: Url = None,
     admin_key: AdminKey = None,
@@ -52,12 +53,12 @@ def run(
         acting_as = None if identity is None else _identity(identity)
         client = Client(target_of(directory, url, admin_key))
         if watching:
-            _watch(client, function, args, acting_as, console)
+            _watch(client, function, args, acting_as, component, console)
             return
         try:
-            answer = client.run(function, args, acting_as=acting_as)
+            answer = client.run(function, args, acting_as=acting_as, component=component)
         except CallFailed as error:
-            raise _with_suggestions(client, function, error) from error
+            raise _with_suggestions(client, function, component, error) from error
         for line in answer.log_lines:
             console.complain(line)
         print_json(answer.value)
@@ -68,14 +69,15 @@ def _watch(
     function: str,
     args: Mapping[str, Any],
     acting_as: Mapping[str, Any] | None,
+    component: str,
     console: Console,
 ) -> None:
     is_first = True
-    for result in client.watch(function, args, acting_as=acting_as):
+    for result in client.watch(function, args, acting_as=acting_as, component=component):
         if not isinstance(result, CallFailed):
             print_json(result)
         elif is_first:
-            raise _with_suggestions(client, function, result)
+            raise _with_suggestions(client, function, component, result)
         else:
             # What a query has met may pass: it goes on being watched.
             console.complain(result.sentence)
@@ -108,12 +110,14 @@ def _identity(text: str) -> dict[str, Any]:
     }
 
 
-def _with_suggestions(client: Client, function: str, error: CallFailed) -> CallFailed:
+def _with_suggestions(
+    client: Client, function: str, component: str, error: CallFailed
+) -> CallFailed:
     """Return the error with the functions that there are, if it is that there is no such one."""
     if "Could not find function" not in error.sentence:
         return error
     try:
-        spec = client.query("_system/cli/modules:apiSpec")
+        spec = client.query("_system/cli/modules:apiSpec", component=component)
     except CallFailed:
         # A key that may run functions need not be one that may list them.
         return error

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlencode
 
 import typer
 
 from camber import limits
 from camber.cli.client import CallFailed, Client, target_of
 from camber.cli.console import Console
-from camber.cli.options import AdminKey, Directory, Url
+from camber.cli.options import AdminKey, ComponentPath, Directory, Url
 from camber.cli.reporting import reporting
 from camber.errors import CamberError
 from camber.values.wire import encode_json, from_wire
@@ -66,6 +67,7 @@ def export(
     include_storage: Annotated[  # noqa: FBT002
         bool, typer.Option("--include-file-storage", help="Stored files too.")
     ] = False,
+    component: ComponentPath = "",
     directory: Directory = Path(),
     url: Url = None,
     admin_key: AdminKey = None,
@@ -81,10 +83,10 @@ def export(
         _check_writable(path)
         with _progress() as progress:
             if table is None:
-                ts = _made_export(client, progress, include_storage)
+                ts = _made_export(client, progress, component, include_storage)
                 written = _download(client, progress, ts, path)
             else:
-                written = _write_table(client, progress, table, wanted, path)
+                written = _write_table(client, progress, component, table, wanted, path)
         console.say(f"Wrote {written}")
 
 
@@ -103,10 +105,10 @@ def _export_format(form: FileFormat | None, table: str | None, path: Path) -> Fi
 
 
 def _write_table(
-    client: Client, progress: Progress, table: str, form: FileFormat, path: Path
+    client: Client, progress: Progress, component: str, table: str, form: FileFormat, path: Path
 ) -> Path:
     """Write the documents of one table, all as of one moment."""
-    known = client.get("/api/get_table_column_names")["byComponent"][""]
+    known = client.get("/api/get_table_column_names")["byComponent"].get(component, [])
     if table not in {each["name"] for each in known}:
         names = ", ".join(each["name"] for each in known) or "none"
         raise TransferFailed(f"there is no table {table!r}; there are: {names}")
@@ -116,17 +118,21 @@ def _write_table(
     task = progress.add_task(f"Exporting {table}", total=None)
     with _written_whole(path) as stream:
         if form is FileFormat.JSONL:
-            for document in _listed(client, table):
+            for document in _listed(client, component, table):
                 stream.write(encode_json(document) + b"\n")
                 progress.advance(task)
         else:
-            _write_csv(_listed(client, table), stream)
+            _write_csv(_listed(client, component, table), stream)
     return path
 
 
-def _listed(client: Client, table: str) -> Iterator[dict[str, Any]]:
+def _listed(client: Client, component: str, table: str) -> Iterator[dict[str, Any]]:
     """Yield the documents of a table as encoded JSON, page by page of one listing."""
-    asked: dict[str, Any] = {"tableName": table, "format": "convex_encoded_json"}
+    asked: dict[str, Any] = {
+        "component": component,
+        "tableName": table,
+        "format": "convex_encoded_json",
+    }
     while True:
         page = client.post("/api/list_snapshot", asked)
         for row in page["values"]:
@@ -195,6 +201,7 @@ def import_(
         bool, typer.Option("--replace-all", help="Remove what all tables have.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,  # noqa: FBT002
+    component: ComponentPath = "",
     directory: Directory = Path(),
     url: Url = None,
     admin_key: AdminKey = None,
@@ -206,6 +213,8 @@ def import_(
         asked["format"] = _FORMATS[form or _format_of(file)]
         if table is not None:
             asked["tableName"] = table
+        if component:
+            asked["componentPath"] = component
         client = Client(target_of(directory, url, admin_key))
         with _progress() as progress:
             import_id = _upload(client, progress, file, asked)
@@ -300,11 +309,17 @@ def _confirm(state: dict[str, Any], *, yes: bool, console: Console) -> None:
         raise NotConfirmed("nothing was imported")
 
 
-def _made_export(client: Client, progress: Progress, include_storage: bool) -> int:  # noqa: FBT001
+def _made_export(
+    client: Client,
+    progress: Progress,
+    component: str,
+    include_storage: bool,  # noqa: FBT001
+) -> int:
     """Have the server make an export, and return its timestamp once it is made."""
     task = progress.add_task("Exporting", total=None)
     wanted = "true" if include_storage else "false"
-    client.request("POST", f"/api/export/request/zip?includeStorage={wanted}")
+    query = urlencode({"includeStorage": wanted, "component": component})
+    client.request("POST", f"/api/export/request/zip?{query}")
     for job in client.watch("_system/cli/exports:getLatest", {}):
         if isinstance(job, CallFailed):
             raise job

@@ -278,10 +278,11 @@ def _digest_of(project: Project) -> str:
 
 def _dropped(catalog: Catalog, analysis: Analysis) -> Iterator[tuple[TableEntry, str]]:
     """Yield the indexes that a release does not declare, or declares otherwise."""
+    tables = analysis.all_tables()
     for table in catalog.tables():
         if table.is_system:
             continue
-        declared = analysis.tables.get(table.name)
+        declared = tables.get(table.name)
         wanted = {} if declared is None else {index.name: index for index in declared.indexes}
         for index in table.indexes.values():
             if index.name in _BUILT_IN:

@@ -348,7 +348,7 @@ class Deployment:
         """
         async with self.engine.structure:
             with closing(self.engine.begin("clear tables")) as transaction:
-                declared = self.releases.serving(transaction).analysis.tables
+                declared = self.releases.serving(transaction).analysis.all_tables()
                 cleared = tuple(_cleared(transaction, name, declared) for name in set(names))
                 finished = msgspec.structs.replace(transaction.finish(), staged=cleared)
             await self.engine.committer.commit(finished)

@@ -22,6 +22,7 @@ from camber.errors import (
     CamberError,
     DeveloperError,
     FunctionError,
+    FunctionNotFound,
     InjectedError,
     Interrupted,
     OutOfMemory,
@@ -242,6 +243,7 @@ class TransactionRunner:
         given = SystemCall(
             transaction=transaction,
             analysis=release.analysis,
+            component=call.component,
             variables=self.variables,
             cursors=self.cursors,
             pagination=pagination,
@@ -250,6 +252,7 @@ class TransactionRunner:
         try:
             if call.arguments_error is not None:
                 raise ArgumentValidationError(call.arguments_error)
+            _check_component(given)
             return _Outcome(log, value=query.run(given, call.arguments))
         except DeveloperError as error:
             return _Outcome(log, failure=not_admitted(self.texts, error, call))
@@ -257,11 +260,24 @@ class TransactionRunner:
             return _Outcome(log, failure=self.texts.thrown(error, call.request_id))
 
 
+def _check_component(given: SystemCall) -> None:
+    """Do nothing if a system query asks about a component that there is, or has been.
+
+    Raises:
+        FunctionNotFound: there is none.
+    """
+    if given.component and given.analysis.in_component(given.component) is None:
+        tables = given.transaction.user_tables()
+        if all(table.component != given.component for table in tables):
+            msg = f"No component is mounted at '{given.component}'"
+            raise FunctionNotFound(msg)
+
+
 def system_query_of(call: FunctionCall, kind: FunctionKind) -> SystemQuery | None:
     """Return the system query that a call names; for who is no admin there is none."""
     if not call.path.startswith(SYSTEM_PREFIX) or call.caller is not Caller.ADMIN:
         return None
-    if kind is not FunctionKind.QUERY or call.component:
+    if kind is not FunctionKind.QUERY:
         return None
     return find_system_query(call.path)
 

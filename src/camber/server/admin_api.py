@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import Any, Final
 
@@ -13,9 +13,10 @@ from starlette.routing import BaseRoute, Route
 
 from camber import limits
 from camber.deployment.deployment import Deployment
-from camber.engine.catalog import IndexEntry, IndexState, TableEntry
+from camber.engine.catalog import IndexEntry, IndexState, TableEntry, full_name
 from camber.engine.variables import CLOUD_URL, SITE_URL, VariableChange, unreadable
 from camber.errors import BadRequest
+from camber.functions.analysis import Analysis
 from camber.identity.admin_keys import IssuedKey
 from camber.identity.operations import READ_ONLY, Operation, sorted_operations
 from camber.releases.records import ReleaseRecord, history
@@ -130,33 +131,39 @@ class AdminApi:
 
     async def _shapes(self, request: Request) -> Response:
         admin_of(request, self._deployment, Operation.VIEW_DATA)
-        _refuse_component(request.query_params.get("component"))
-        return _json(await asyncio.to_thread(self._read_shapes))
+        component = request.query_params.get("component") or ""
+        return _json(await asyncio.to_thread(self._read_shapes, component))
 
-    def _read_shapes(self) -> dict[str, Any]:
+    def _read_shapes(self, component: str) -> dict[str, Any]:
         with closing(self._deployment.engine.begin("shapes")) as transaction:
             release = self._deployment.releases.serving(transaction)
-            declared = release.analysis.tables
+            declared = release.analysis.all_tables()
+            tables = _tables_of(transaction.user_tables(), component, release.analysis)
             return {
-                table.name: shape_of_table(declared[table.name])
+                table.own_name: shape_of_table(declared[table.name])
                 if table.name in declared
                 else shape_of_documents(transaction, table)
-                for table in transaction.user_tables()
+                for table in tables
             }
 
     async def _indexes(self, request: Request) -> Response:
         admin_of(request, self._deployment, Operation.VIEW_DATA)
-        _refuse_component(request.query_params.get("componentId"))
+        deployment = self._deployment
+        with closing(deployment.engine.begin("indexes")) as transaction:
+            tables = _tables_of(
+                transaction.user_tables(),
+                request.query_params.get("componentId") or "",
+                deployment.releases.serving(transaction).analysis,
+            )
         found = [
             {
-                "table": table.name,
+                "table": table.own_name,
                 "name": index.name,
                 "fields": list(index.fields),
                 "backfill": {"state": "in_progress" if index.state in _BUILDING else "done"},
                 "staged": index.state in _STAGED,
             }
-            for table in self._deployment.engine.catalog.tables()
-            if not table.is_system
+            for table in tables
             for index in _present(table)
         ]
         return _json({"indexes": found})
@@ -168,8 +175,11 @@ class AdminApi:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             msg = "the body needs `tableNames`, a list of names"
             raise BadRequest(msg, code="BadJsonBody")
-        _refuse_component(body.get("componentId"))
-        await self._deployment.clear_tables(names)
+        component = body.get("componentId") or ""
+        if not isinstance(component, str) or any("/" in name for name in names):
+            msg = "`componentId` is the path of a component, and a table's name has no '/'"
+            raise BadRequest(msg, code="BadJsonBody")
+        await self._deployment.clear_tables([full_name(component, name) for name in names])
         return Response(status_code=200)
 
     async def _status(self, request: Request) -> Response:
@@ -183,6 +193,7 @@ class AdminApi:
             release = deployment.releases.serving(transaction)
             variables = deployment.variables
             releases = history(transaction)
+            declared = release.analysis.all_tables()
             return {
                 "version": VERSION,
                 "name": deployment.instance_name,
@@ -195,7 +206,7 @@ class AdminApi:
                 "tables": [
                     {
                         "name": table.name,
-                        "declared": table.name in release.analysis.tables,
+                        "declared": table.name in declared,
                         "documents": transaction.count(table),
                         "indexes": [
                             {
@@ -327,7 +338,16 @@ def _is_origin(url: Any) -> bool:
     return isinstance(url, str) and url.startswith(("http://", "https://")) and url.isascii()
 
 
-def _refuse_component(component: object) -> None:
-    if component:
+def _tables_of(
+    tables: Iterable[TableEntry], component: str, analysis: Analysis
+) -> list[TableEntry]:
+    """Return the tables of a component, which may be mounted no more.
+
+    Raises:
+        BadRequest: there is none of this path, and has been none.
+    """
+    found = [table for table in tables if table.component == component]
+    if not found and analysis.in_component(component) is None:
         msg = f"there is no component {component!r}: leave it out for the application itself"
         raise BadRequest(msg, code="ComponentPathNotFound")
+    return found

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from camber import limits
 from camber.deployment.deployment import Deployment
+from camber.engine.catalog import full_name
 from camber.errors import BadRequest
 from camber.identity.operations import Operation
 from camber.server.admin import admin_of
@@ -20,7 +21,7 @@ from camber.server.bodies import json_object
 from camber.server.errors import json_response
 from camber.server.json_schemas import delta_schema, document_schema, fields_of
 from camber.server.shapes import shape_of_documents, shape_of_table
-from camber.server.transfer_api import refuse_component
+from camber.server.transfer_api import component_path
 from camber.transfer.streaming_export import Selection, StreamingExport, Wanted
 from camber.values.timestamp import Timestamp
 from camber.values.wire import Format, encode_json
@@ -81,40 +82,48 @@ class StreamingExportApi:
         form = Format.parse(parameters.get("format", "json"))
         of_shape = delta_schema if _flag(parameters, "deltaSchema") else document_schema
         shapes = await asyncio.to_thread(self._shapes)
-        schemas: dict[str, Any] = {name: of_shape(shape, form) for name, shape in shapes.items()}
+        schemas: dict[str, dict[str, Any]] = {
+            component: {name: of_shape(shape, form) for name, shape in tables.items()}
+            for component, tables in shapes.items()
+        }
         return json_response(
-            encode_json({"": schemas} if _flag(parameters, "byComponent") else schemas)
+            encode_json(schemas if _flag(parameters, "byComponent") else schemas[""])
         )
 
     async def _column_names(self, request: Request) -> Response:
         admin_of(request, self._deployment, Operation.VIEW_DATA)
         shapes = await asyncio.to_thread(self._shapes)
-        tables = [
-            {
-                "name": name,
-                "columns": sorted(
-                    {"_id", "_creationTime", *(f["fieldName"] for f in fields_of(shape))}
-                ),
-            }
-            for name, shape in shapes.items()
-        ]
-        return json_response(encode_json({"byComponent": {"": tables}}))
+        columns = {
+            component: [
+                {
+                    "name": name,
+                    "columns": sorted(
+                        {"_id", "_creationTime", *(f["fieldName"] for f in fields_of(shape))}
+                    ),
+                }
+                for name, shape in tables.items()
+            ]
+            for component, tables in shapes.items()
+        }
+        return json_response(encode_json({"byComponent": columns}))
 
     async def _test_connection(self, request: Request) -> Response:
         admin_of(request, self._deployment, Operation.VIEW_DATA)
         return json_response(b"null")
 
-    def _shapes(self) -> dict[str, dict[str, Any]]:
-        """Return the shape of each table: as it is declared, or as its documents are."""
+    def _shapes(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return the shape of each table by component: as declared, or as its documents are."""
         release = self._deployment.releases.newest
-        declared = {} if release is None else release.analysis.tables
+        declared = {} if release is None else release.analysis.all_tables()
+        shapes: dict[str, dict[str, dict[str, Any]]] = {"": {}}
         with closing(self._deployment.engine.begin("json_schemas")) as transaction:
-            return {
-                table.name: shape_of_table(declared[table.name])
-                if table.name in declared
-                else shape_of_documents(transaction, table)
-                for table in sorted(transaction.user_tables(), key=lambda table: table.name)
-            }
+            for table in sorted(transaction.user_tables(), key=lambda table: table.name):
+                shapes.setdefault(table.component, {})[table.own_name] = (
+                    shape_of_table(declared[table.name])
+                    if table.name in declared
+                    else shape_of_documents(transaction, table)
+                )
+        return shapes
 
     async def _asked(self, request: Request) -> Mapping[str, Any]:
         admin_of(request, self._deployment, Operation.VIEW_DATA)
@@ -122,19 +131,20 @@ class StreamingExportApi:
             asked: Mapping[str, Any] = await json_object(request, limits.http_body_bytes_max)
         else:
             asked = request.query_params
-        refuse_component(asked.get("component"))
+        component_path(asked.get("component"), self._deployment)
         return asked
 
 
 def _wanted(asked: Mapping[str, Any]) -> Wanted:
     form = asked.get("format")
-    table = asked.get("tableName")
+    table, component = asked.get("tableName"), asked.get("component")
     for name, value in (("format", form), ("tableName", table)):
         if value is not None and not isinstance(value, str):
             raise BadRequest(f"{name} is a string, not {value!r}", code="BadQueryArgs")
     return Wanted(
         selection=Selection(asked.get("selection")),
-        table=table,
+        component=component,
+        table=None if table is None else full_name(component or "", table),
         form=Format.CLEAN if form is None else Format.parse(form),
     )
 

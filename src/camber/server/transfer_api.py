@@ -44,12 +44,14 @@ class TransferApi:
 
     async def _request(self, request: Request) -> Response:
         admin_of(request, self._deployment, Operation.VIEW_DATA)
-        refuse_component(request.query_params.get("component"))
+        component = component_path(request.query_params.get("component"), self._deployment)
         include = request.query_params.get("includeStorage", "false")
         if include not in {"true", "false"}:
             msg = f"includeStorage is true or false, not {include!r}"
             raise BadRequest(msg, code="BadQueryArgs")
-        await self._deployment.transfers.exports.request(include_storage=include == "true")
+        await self._deployment.transfers.exports.request(
+            include_storage=include == "true", component=component
+        )
         return Response(status_code=200)
 
     async def _download(self, request: Request) -> Response:
@@ -83,8 +85,8 @@ class TransferApi:
     async def _import_now(self, request: Request) -> Response:
         admin_of(request, self._deployment, Operation.WRITE_DATA)
         parameters = request.query_params
-        refuse_component(parameters.get("componentPath"))
         asked = ImportRequest.parse(
+            component=component_path(parameters.get("componentPath"), self._deployment),
             form=parameters.get("format"),
             mode=parameters.get("mode"),
             table=parameters.get("tableName"),
@@ -119,9 +121,11 @@ class TransferApi:
         if not isinstance(part_tokens, list):
             msg = "the body needs `partTokens`, a list of what upload_part gave"
             raise BadRequest(msg, code="BadJsonBody")
-        refuse_component(asked.get("componentPath"))
         parsed = ImportRequest.parse(
-            form=asked.get("format"), mode=asked.get("mode"), table=asked.get("tableName")
+            component=component_path(asked.get("componentPath"), self._deployment),
+            form=asked.get("format"),
+            mode=asked.get("mode"),
+            table=asked.get("tableName"),
         )
         id_ = await self._deployment.transfers.imports.begin(parsed, token, part_tokens)
         return json_response(encode_json({"importId": id_}))
@@ -158,12 +162,19 @@ async def _import_id(request: Request) -> str:
     return id_
 
 
-def refuse_component(path: Any) -> None:
-    """Raise unless `path` is that of the root: nothing else is mounted.
+def component_path(path: Any, deployment: Deployment) -> str:
+    """Return the path of a component that is mounted, or of which there is data.
 
     Raises:
-        BadRequest: it names another component (code ComponentNotFound).
+        BadRequest: there is none (code ComponentNotFound).
     """
-    if path:
+    if not path:
+        return ""
+    release = deployment.releases.newest
+    is_mounted = release is not None and path in release.analysis.components
+    if not is_mounted and all(
+        table.component != path for table in deployment.engine.catalog.tables()
+    ):
         msg = f"there is no component {path!r}: leave it out for the application itself"
         raise BadRequest(msg, code="ComponentNotFound")
+    return str(path)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from camber import limits
 from camber.engine import system_tables
-from camber.engine.catalog import ID_FIELD
+from camber.engine.catalog import ID_FIELD, Catalog, TableEntry
 from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
 from camber.errors import BadRequest, CamberError, ErrorKind, OutOfRetention, RequestError
@@ -66,8 +66,10 @@ class Exports:
             await asyncio.gather(self._task, return_exceptions=True)
         self._worker.close()
 
-    async def request(self, *, include_storage: bool) -> str:
+    async def request(self, *, include_storage: bool, component: str = "") -> str:
         """Ask for an export and return its id; it is written in the background.
+
+        Of a component, if one is named, with all that is mounted in it; else of everything.
 
         Raises:
             BadRequest: one is on its way (code ExportInProgress).
@@ -84,7 +86,7 @@ class Exports:
                 {
                     "state": "requested",
                     "format": {"format": "zip", "include_storage": include_storage},
-                    "component": None,
+                    "component": component or None,
                     "requestor": "snapshotExport",
                     "expiration_ts": Int64(expiration),
                 },
@@ -220,13 +222,13 @@ class Exports:
     async def _export(self, id_: str) -> None:
         # One moment, and the tables of that moment.
         ts, catalog = self._engine.newest_ts, self._engine.catalog
-        tables = [table for table in catalog.tables() if not table.is_system]
         with self._engine.pin(ts), self._files.keeping():
             job = await self._set(
                 id_,
                 {"state": "in_progress", "start_ts": Int64(ts), "progress_message": None},
             )
             form: Any = job["format"]
+            tables = _tables_below(catalog, job.get("component"))
             name = _file_name(id_)
             writer = SnapshotWriter(
                 store=self._engine.store,
@@ -288,3 +290,13 @@ def _is_timestamp(name: str) -> bool:
 def _not_found(name: str) -> RequestError:
     msg = f"there is no export {name}, or its file has expired"
     return RequestError(msg, code="ExportNotFound", kind=ErrorKind.NOT_FOUND)
+
+
+def _tables_below(catalog: Catalog, component: object) -> list[TableEntry]:
+    """Return the user tables of a component and of what is mounted in it; all for None."""
+    return [
+        table
+        for table in catalog.tables()
+        if not table.is_system
+        and (component is None or f"{table.component}/".startswith(f"{component}/"))
+    ]

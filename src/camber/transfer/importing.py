@@ -358,7 +358,7 @@ class Import:
         async with aclosing(_batches(self._source, name, engine.host, self._worker)) as batches:
             async for batch in batches:
                 rows = await self._worker.run(self._staged_rows, target.entry, batch)
-                if release is not None and name in release.analysis.tables:
+                if release is not None and name in release.analysis.all_tables():
                     check = await release.check(name, [row.packed for row in rows], plan.numbers)
                     if check.misfit is not None:
                         place = _place_of(check.misfit.id, rows, batch)
@@ -467,7 +467,7 @@ class Import:
         if release is None or not renumbered:
             return
         gone = {table.name for table in plan.cleared}
-        for name, declared in release.analysis.tables.items():
+        for name, declared in release.analysis.all_tables().items():
             stays = self._engine.catalog.by_name(name)
             if stays is None or name in gone or not _refers(declared.validator, renumbered):
                 continue

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from camber import limits
 from camber.engine import system_tables
-from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD
+from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, full_name
 from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
 from camber.errors import BadRequest, CamberError, ErrorKind, RequestError
@@ -62,10 +62,13 @@ class ImportRequest:
 
     form: ImportFormat
     mode: ImportMode
+    #: Its full name.
     table: str | None
 
     @classmethod
-    def parse(cls, *, form: object, mode: object, table: object) -> ImportRequest:
+    def parse(
+        cls, *, form: object, mode: object, table: object, component: str = ""
+    ) -> ImportRequest:
         """Return the request that a client made.
 
         Raises:
@@ -78,6 +81,9 @@ class ImportRequest:
         if chosen is ImportFormat.ZIP and table is not None:
             msg = "a ZIP names its tables itself: leave out the table's name"
             raise BadRequest(msg, code="InvalidName")
+        if chosen is ImportFormat.ZIP and component:
+            msg = f"a ZIP names its components itself: leave out {component!r}"
+            raise BadRequest(msg, code="InvalidName")
         if chosen is not ImportFormat.ZIP:
             if table is None:
                 msg = f"say which table to import into: the format {chosen.value} has one table"
@@ -86,7 +92,7 @@ class ImportRequest:
         return cls(
             form=chosen,
             mode=_member(ImportMode, "requireEmpty" if mode is None else mode, "mode", "BadMode"),
-            table=table,
+            table=None if table is None else full_name(component, table),
         )
 
 

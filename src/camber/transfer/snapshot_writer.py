@@ -33,7 +33,8 @@ DOCUMENTS_FILE: Final = "documents.jsonl"
 SCHEMA_FILE: Final = "generated_schema.jsonl"
 #: In `generated_schema.jsonl`: every value is written alike, so no hints are needed.
 UNIFORM: Final = b'"uniform"\n'
-#: The file of names and numbers, and the folder of stored files.
+#: The folder that has one for each component, the file of names and numbers, and stored files.
+COMPONENTS_FOLDER: Final = "_components"
 TABLES_FOLDER: Final = "_tables"
 STORAGE_FOLDER: Final = "_storage"
 
@@ -51,7 +52,8 @@ A snapshot of a Camber deployment at the timestamp {ts} (nanoseconds since the U
 
 Each folder is a table. `documents.jsonl` has a document in every line: numbers with a decimal
 point or an exponent are float64, numbers without are int64. `_tables` has the names and numbers
-of the tables, `_storage` stored files, if they were asked for.
+of the tables, `_storage` stored files, if they were asked for. `_components` has a folder for each
+component, with tables in the same way.
 
 `camber import --replace-all FILE` makes a deployment hold exactly this.
 """
@@ -102,10 +104,14 @@ class SnapshotWriter:
         archive = zipfile.ZipFile(self._partial, "w", zipfile.ZIP_DEFLATED, allowZip64=True)
         self._archive = archive
         archive.writestr("README.md", _README.format(ts=self._ts))
-        names = b"".join(
-            encode_json({"name": table.name, "id": table.number}) + b"\n" for table in self._waiting
-        )
-        archive.writestr(f"{TABLES_FOLDER}/{DOCUMENTS_FILE}", names)
+        for component in sorted({"", *(table.component for table in self._waiting)}):
+            names = b"".join(
+                encode_json({"name": table.own_name, "id": table.number}) + b"\n"
+                for table in self._waiting
+                if table.component == component
+            )
+            place = f"{component_folder(component)}{TABLES_FOLDER}/{DOCUMENTS_FILE}"
+            archive.writestr(place, names)
 
     def step(self) -> bool:
         """Write some documents; return whether there may be more.
@@ -139,8 +145,9 @@ class SnapshotWriter:
         assert self._archive is not None
         self._table = self._waiting.pop(0)
         self._rest = ALL
-        self._archive.writestr(f"{self._table.name}/{SCHEMA_FILE}", UNIFORM)
-        entry = zipfile.ZipInfo(f"{self._table.name}/{DOCUMENTS_FILE}")
+        folder = component_folder(self._table.component) + self._table.own_name
+        self._archive.writestr(f"{folder}/{SCHEMA_FILE}", UNIFORM)
+        entry = zipfile.ZipInfo(f"{folder}/{DOCUMENTS_FILE}")
         entry.compress_type = zipfile.ZIP_DEFLATED
         self._documents = self._archive.open(entry, "w", force_zip64=True)
         return True
@@ -265,3 +272,9 @@ def _stored_file(snapshot: Snapshot, packed: bytes) -> _StoredFile:
 def document_line(packed: bytes) -> bytes:
     """Return a stored document as a line of JSON that loses nothing."""
     return encode_packed(packed, Format.EXPORT) + b"\n"
+
+
+def component_folder(component: str) -> str:
+    """Return where a ZIP has the tables of a component (protocol 8.6), with `/` at its end."""
+    names = component.split("/") if component else []
+    return "".join(f"{COMPONENTS_FOLDER}/{name}/" for name in names)

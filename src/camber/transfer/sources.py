@@ -24,9 +24,10 @@ from typing import IO, Any, Final, Protocol
 from uuid import UUID
 
 from camber import limits
-from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD
+from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, full_name
 from camber.errors import BadRequest
 from camber.transfer.snapshot_writer import (
+    COMPONENTS_FOLDER,
     DOCUMENTS_FILE,
     SCHEMA_FILE,
     STORAGE_FOLDER,
@@ -34,12 +35,11 @@ from camber.transfer.snapshot_writer import (
     UNIFORM,
 )
 from camber.values.ids import InvalidId, decode_id
-from camber.values.paths import is_identifier
+from camber.values.paths import is_component_path, is_identifier
 from camber.values.size import nesting, value_size
 from camber.values.value import InvalidValue, Value, canonical_float, shown
 from camber.values.wire import BadJson, decode_json, from_export, from_wire, to_wire
 
-_COMPONENTS_FOLDER: Final = "_components"
 _FLOAT: Final = re.compile(
     r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|infinity|nan)\Z", re.IGNORECASE
 )
@@ -213,7 +213,11 @@ class SnapshotSource:
         try:
             numbered = self._find_files()
             self.numbers: dict[str, int | None] = {}
-            known = {} if numbered is None else self._table_numbers(numbered)
+            known = {
+                full_name(component, name): number
+                for component, entry in numbered.items()
+                for name, number in self._table_numbers(entry).items()
+            }
             for name in self._tables:
                 self.numbers[name] = known.get(name)
         except BaseException:
@@ -234,41 +238,38 @@ class SnapshotSource:
         """Close the file."""
         self._archive.close()
 
-    def _find_files(self) -> zipfile.ZipInfo | None:
-        """File the entries by table; return the one with the tables' numbers."""
-        numbered = None
+    def _find_files(self) -> dict[str, zipfile.ZipInfo]:
+        """File the entries by table; return those with the tables' numbers, by component."""
+        numbered: dict[str, zipfile.ZipInfo] = {}
         for entry in self._archive.infolist():
             parts = _path_parts(entry.filename)
             if entry.is_dir() or len(parts) < 2:
                 continue
-            if _COMPONENTS_FOLDER in parts[:-1]:
-                self._refuse_component(parts)
+            component = _component_of(parts)
             folder, name = parts[-2:]
             if folder == TABLES_FOLDER and name == DOCUMENTS_FILE:
-                numbered = entry
+                numbered[component] = entry
+            elif folder == STORAGE_FOLDER and component:
+                if name != DOCUMENTS_FILE or entry.file_size:
+                    msg = (
+                        f"the ZIP has stored files of component {component!r} ({entry.filename}), which "
+                        "cannot be imported yet. Remove them from the ZIP to import the rest"
+                    )
+                    raise ImportRefused(msg, code="NotImplemented")
             elif folder == STORAGE_FOLDER:
                 self._find_stored(name, entry)
             elif name in {DOCUMENTS_FILE, SCHEMA_FILE} and not folder.startswith("_"):
-                self._add(folder, name, entry)
+                check_table_name(folder)
+                self._add(full_name(component, folder), name, entry)
         return numbered
 
     def _add(self, table: str, name: str, entry: zipfile.ZipInfo) -> None:
-        check_table_name(table)
         files = self._tables.setdefault(table, _TableFiles())
         attribute = "documents" if name == DOCUMENTS_FILE else "schema"
         if getattr(files, attribute) is not None:
             msg = f"the ZIP has {table}/{name} twice, as {entry.filename} and elsewhere"
             raise ImportRefused(msg)
         setattr(files, attribute, entry)
-
-    @staticmethod
-    def _refuse_component(parts: list[str]) -> None:
-        at = parts.index(_COMPONENTS_FOLDER)
-        msg = (
-            f"the ZIP has data of the component {parts[at + 1]!r}, which this deployment does not "
-            "have. Remove its folder from the ZIP to import the rest"
-        )
-        raise ImportRefused(msg, code="ComponentNotFound")
 
     def _find_stored(self, name: str, entry: zipfile.ZipInfo) -> None:
         id_ = name.partition(".")[0]
@@ -431,6 +432,21 @@ def _path_parts(name: str) -> list[str]:
     if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
         raise ImportRefused(f"the ZIP has a file called {name!r}, which is no path within it")
     return [part for part in parts if part not in {"", "."}]
+
+
+def _component_of(parts: list[str]) -> str:
+    """Return the path of the component that a file of a ZIP is of: `_components/a/_components/b`."""
+    if COMPONENTS_FOLDER not in parts[:-1]:
+        return ""
+    at, names = parts.index(COMPONENTS_FOLDER), list[str]()
+    while at + 1 < len(parts) and parts[at] == COMPONENTS_FOLDER:
+        names.append(parts[at + 1])
+        at += 2
+    path = "/".join(names)
+    if at != len(parts) - 2 or not is_component_path(path):
+        msg = f"the ZIP has {'/'.join(parts)!r}, which is no place of a component's table"
+        raise ImportRefused(msg, code="InvalidName")
+    return path
 
 
 def check_table_name(name: str) -> None:

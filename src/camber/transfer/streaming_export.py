@@ -24,6 +24,7 @@ from camber.storage.index_ids import by_id_index
 from camber.storage.store import Revision, TooManyRevisions
 from camber.values.keys import encode_key
 from camber.values.packed import unpack
+from camber.values.paths import is_component_path
 from camber.values.timestamp import Timestamp
 from camber.values.value import Value
 from camber.values.wire import BadJson, Format, decode_json, encode_format, encode_json
@@ -31,7 +32,6 @@ from camber.values.wire import BadJson, Format, decode_json, encode_format, enco
 _OTHER: Final = "_other"
 _EXCLUDED: Final = frozenset({"excluded", "excl"})
 _INCLUDED: Final = frozenset({"included", "incl"})
-_ROOT: Final = ""
 
 
 class Selection:
@@ -45,27 +45,31 @@ class Selection:
         """
         parts: Mapping[str, Any] = {} if selection is None else _mapping(selection, "selection")
         for path, part in parts.items():
-            if path not in {_OTHER, _ROOT}:
-                msg = f"selection names the component {path!r}, which is not there"
-                raise BadRequest(msg, code="BadSelection")
             if path == _OTHER:
                 _is_included(part, "selection._other")
-        default = "included" if selection is None else "excluded"
-        root = parts.get(_ROOT, parts.get(_OTHER, default))
-        self._tables = _Choice.parse(root, "selection")
-        self._columns = {
-            name: _Choice.parse(part, f"selection of {name!r}")
-            for name, part in self._tables.named.items()
+            elif not is_component_path(path):
+                msg = f"selection names the component {path!r}, which cannot be one"
+                raise BadRequest(msg, code="BadSelection")
+        other = parts.get(_OTHER, "included" if selection is None else "excluded")
+        self._other = _Component.parse(other, "selection._other")
+        self._components = {
+            path: _Component.parse(
+                part, f"selection of component {path!r}" if path else "selection"
+            )
+            for path, part in parts.items()
+            if path != _OTHER
         }
 
     def has_table(self, table: str) -> bool:
-        """Return whether anything of a table is wanted."""
-        choice = self._columns.get(table)
-        return self._tables.other if choice is None else choice.is_wanted
+        """Return whether anything of a table is wanted, by its full name."""
+        component, name = self._of(table)
+        choice = component.columns.get(name)
+        return component.tables.includes(name) if choice is None else choice.is_wanted
 
     def fields(self, table: str, document: dict[str, Value]) -> dict[str, Value]:
         """Return the wanted fields of a document, of which `_id` is always one."""
-        choice = self._columns.get(table)
+        component, name = self._of(table)
+        choice = component.columns.get(name)
         if choice is None:
             return document
         return {
@@ -73,6 +77,27 @@ class Selection:
             for name, value in document.items()
             if name == ID_FIELD or choice.includes(name)
         }
+
+    def _of(self, table: str) -> tuple[_Component, str]:
+        path, _, name = table.rpartition("/")
+        return self._components.get(path, self._other), name
+
+
+@dataclass(frozen=True, slots=True)
+class _Component:
+    """What is said of the tables of a component, and of the fields of some of them."""
+
+    tables: _Choice
+    columns: Mapping[str, _Choice]
+
+    @classmethod
+    def parse(cls, part: object, place: str) -> _Component:
+        tables = _Choice.parse(part, place)
+        columns = {
+            name: _Choice.parse(said, f"selection of {name!r}")
+            for name, said in tables.named.items()
+        }
+        return cls(tables, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +145,15 @@ class Wanted:
     """What a request wants of the data, and in which form."""
 
     selection: Selection
+    #: One component only, and one table only, by its full name.
+    component: str | None
     table: str | None
     form: Format
 
     def has_table(self, name: str) -> bool:
-        """Return whether a table is wanted."""
+        """Return whether a table is wanted, by its full name."""
+        if self.component is not None and name.rpartition("/")[0] != self.component:
+            return False
         return self.table in {None, name} and self.selection.has_table(name)
 
 
@@ -306,6 +335,7 @@ def _row(
     in a form of their own.
     """
     fields = encode_format(wanted.selection.fields(table, document), wanted.form)
-    name = encode_json(table)
-    about = b'{"_component":"","_table":%b,"_ts":%d,%b' % (name, ts, more)
+    component, _, own_name = table.rpartition("/")
+    whose, name = encode_json(component), encode_json(own_name)
+    about = b'{"_component":%b,"_table":%b,"_ts":%d,%b' % (whose, name, ts, more)
     return msgspec.Raw(about + fields[1:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from camber.functions.analysis import AnalysedTable
+from camber.functions.analysis import AnalysedTable, Analysis
 from camber.identity.operations import Operation
 from camber.runtime.system_functions.declaring import SystemCall, SystemQuery, system_query
 from camber.values.paths import FunctionPath
@@ -22,27 +22,35 @@ def api_spec(call: SystemCall) -> list[dict[str, Any]]:
             "args": function.arguments,
             "returns": function.returns,
         }
-        for key, function in sorted(call.analysis.functions.items())
+        for key, function in sorted(_declared(call).functions.items())
     ]
     return functions + [
         {"functionType": "HttpAction", "method": route.method, "path": route.path}
-        for route in call.analysis.routes or ()
+        for route in _declared(call).routes or ()
     ]
 
 
 @system_query("_system/frontend/components:list", Operation.VIEW_DATA)
 def components(call: SystemCall) -> list[dict[str, Any]]:
     """Every component by its path; the application itself is the root, with an empty one."""
-    del call
-    root: dict[str, Any] = {
-        "id": None,
-        "name": None,
-        "path": "",
-        "args": {},
-        "state": "active",
-        "httpPrefix": None,
-    }
-    return [root]
+    declared = call.analysis.everywhere()
+    # Of what is mounted no more there may be data.
+    stored = {table.component for table in call.transaction.user_tables()}
+    return [
+        {
+            "id": path or None,
+            "name": path.rpartition("/")[2] or None,
+            "path": path,
+            "args": {},
+            "state": "active" if path in declared else "unmounted",
+            "httpPrefix": declared[path].http_prefix if path in declared else None,
+        }
+        for path in sorted(declared.keys() | stored)
+    ]
+
+
+def _declared(call: SystemCall) -> Analysis:
+    return call.analysis.in_component(call.component) or Analysis(functions={}, tables={})
 
 
 @system_query("_system/frontend/getSchemas:default", Operation.VIEW_DATA)
@@ -59,7 +67,7 @@ def schemas(call: SystemCall) -> dict[str, str]:
             "stagedVectorIndexes": [],
             "documentType": table.validator,
         }
-        for _, table in sorted(call.analysis.tables.items())
+        for _, table in sorted(_declared(call).tables.items())
     ]
     schema = {"tables": tables, "schemaValidation": True}
     return {"active": encode_json(schema).decode()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from camber.engine import system_tables
-from camber.engine.catalog import TableEntry
+from camber.engine.catalog import TableEntry, full_name, tables_of
 from camber.errors import DeveloperError
 from camber.functions.database import DatabaseAccess, Query
 from camber.functions.pagination import Page, PaginationOpts
@@ -19,9 +19,12 @@ TableName = Annotated[str, Arg("tableName")]
 
 @system_query("_system/cli/tables:default", Operation.VIEW_DATA)
 def tables(call: SystemCall, pagination: PaginationOpts) -> Page[dict[str, Any]]:
-    """The names of the application's tables, in order."""
+    """The names of the tables, in order."""
     query = Query[dict[str, Any]](_access(call), system_tables.TABLES).with_index("by_name")
-    return query.paginate(pagination).map(lambda document: {"name": document["name"]})
+    own = query.filter(lambda document: _component_of(document["name"]) == call.component)
+    return own.paginate(pagination).map(
+        lambda document: {"name": document["name"].rpartition("/")[2]}
+    )
 
 
 @system_query("_system/cli/tableData:default", Operation.VIEW_DATA)
@@ -57,7 +60,11 @@ def table_version(call: SystemCall, table: TableName) -> str:
 
 def _entry(call: SystemCall, table: str) -> TableEntry | None:
     _refuse_hidden(table)
-    return call.transaction.table(table)
+    return call.transaction.table(full_name(call.component, table))
+
+
+def _component_of(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _refuse_hidden(table: str) -> None:
@@ -74,7 +81,8 @@ def _access(call: SystemCall) -> DatabaseAccess:
     return DatabaseAccess(
         transaction=call.transaction,
         tables={},
-        names=call.transaction,
+        component=call.component,
+        names=tables_of(call.transaction, call.component),
         cursors=call.cursors,
         stored=StoredDocuments(call.transaction),
         pagination=call.pagination,

@@ -28,8 +28,10 @@ class SystemCall:
     """What a system query is computed from. What it reads of `transaction` is recorded as ever."""
 
     transaction: Transaction
-    #: What the serving release declares.
+    #: What the serving release declares, all of it.
     analysis: Analysis
+    #: What is asked about: a component, or the application itself.
+    component: str
     variables: Variables
     cursors: CursorCipher
     pagination: PaginationState
