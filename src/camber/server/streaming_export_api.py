@@ -54,7 +54,7 @@ class StreamingExportApi:
             raise BadRequest(msg, code="BadCursor")
         page = await asyncio.to_thread(
             self._export.list_snapshot,
-            _wanted(asked),
+            self._wanted(asked),
             snapshot=_timestamp(asked, "snapshot"),
             cursor=cursor,
         )
@@ -72,7 +72,9 @@ class StreamingExportApi:
         if cursor is None:
             msg = "document_deltas needs a cursor: at first the snapshot of a finished listing"
             raise BadRequest(msg, code="DocumentDeltasCursorRequired")
-        page = await asyncio.to_thread(self._export.document_deltas, _wanted(asked), cursor=cursor)
+        page = await asyncio.to_thread(
+            self._export.document_deltas, self._wanted(asked), cursor=cursor
+        )
         body = {"values": page.values, "cursor": page.cursor, "hasMore": page.has_more}
         return json_response(encode_json(body))
 
@@ -134,19 +136,21 @@ class StreamingExportApi:
         component_path(asked.get("component"), self._deployment)
         return asked
 
-
-def _wanted(asked: Mapping[str, Any]) -> Wanted:
-    form = asked.get("format")
-    table, component = asked.get("tableName"), asked.get("component")
-    for name, value in (("format", form), ("tableName", table)):
-        if value is not None and not isinstance(value, str):
-            raise BadRequest(f"{name} is a string, not {value!r}", code="BadQueryArgs")
-    return Wanted(
-        selection=Selection(asked.get("selection")),
-        component=component,
-        table=None if table is None else full_name(component or "", table),
-        form=Format.CLEAN if form is None else Format.parse(form),
-    )
+    def _wanted(self, asked: Mapping[str, Any]) -> Wanted:
+        form = asked.get("format")
+        table, component = asked.get("tableName"), asked.get("component")
+        for name, value in (("format", form), ("tableName", table)):
+            if value is not None and not isinstance(value, str):
+                raise BadRequest(f"{name} is a string, not {value!r}", code="BadQueryArgs")
+        selection = Selection(asked.get("selection"))
+        for path in selection.components:
+            component_path(path, self._deployment, code="BadSelection")
+        return Wanted(
+            selection=selection,
+            component=component,
+            table=None if table is None else full_name(component or "", table),
+            form=Format.CLEAN if form is None else Format.parse(form),
+        )
 
 
 def _timestamp(asked: Mapping[str, Any], name: str) -> Timestamp | None:

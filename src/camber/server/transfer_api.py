@@ -162,11 +162,11 @@ async def _import_id(request: Request) -> str:
     return id_
 
 
-def component_path(path: Any, deployment: Deployment) -> str:
+def component_path(path: Any, deployment: Deployment, code: str = "ComponentNotFound") -> str:
     """Return the path of a component that is mounted, or of which there is data.
 
     Raises:
-        BadRequest: there is none (code ComponentNotFound).
+        BadRequest: there is none.
     """
     if not path:
         return ""
@@ -176,5 +176,5 @@ def component_path(path: Any, deployment: Deployment) -> str:
         table.component != path for table in deployment.engine.catalog.tables()
     ):
         msg = f"there is no component {path!r}: leave it out for the application itself"
-        raise BadRequest(msg, code="ComponentNotFound")
+        raise BadRequest(msg, code=code)
     return str(path)

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -294,6 +302,20 @@ class Import:
 
     # Planning.
 
+    def _refuse_unknown_components(self, existing: Iterable[TableEntry]) -> None:
+        release = self._serving()
+        known = {table.component for table in existing} | {""}
+        known |= set() if release is None else release.analysis.components.keys()
+        for table in self._tables:
+            component = table.name.rpartition("/")[0]
+            if component not in known:
+                msg = (
+                    f"the file has data of the component {component!r}, which this deployment does "
+                    "not have. Push a release that mounts it first, or remove its folder to import the "
+                    "rest"
+                )
+                raise ImportRefused(msg, code="ComponentNotFound")
+
     def _plan(self, catalog: Catalog) -> _Plan:
         """Decide what becomes of each table, by what they hold now.
 
@@ -309,6 +331,7 @@ class Import:
             }
             free_ids = free_index_ids(transaction)
         imported = {table.name: table.number for table in self._tables}
+        self._refuse_unknown_components(existing.values())
         self._refuse_filled(filled & imported.keys())
         numbers = number_tables(
             existing={name: table.number for name, table in existing.items()},

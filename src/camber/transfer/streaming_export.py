@@ -7,7 +7,7 @@ is kept.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -59,6 +59,11 @@ class Selection:
             for path, part in parts.items()
             if path != _OTHER
         }
+
+    @property
+    def components(self) -> Iterable[str]:
+        """Return the paths of the components that it says something of."""
+        return self._components.keys()
 
     def has_table(self, table: str) -> bool:
         """Return whether anything of a table is wanted, by its full name."""
