@@ -18,6 +18,8 @@ _WATCHING = ("tests/proofs/test_subscriptions.py", "-k", "memory")
 _POWER = ("tests/crashes/test_power_loss.py",)
 _SESSION = ("tests/sync/test_session.py",)
 _HISTORIES = ("tests/histories/test_histories.py",)
+_SCHEDULED = ("tests/proofs/test_scheduled.py", "-k", "memory")
+_SCHEDULER = ("tests/jobs/test_scheduler.py",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,7 @@ _COMMITTER = "engine/committer.py"
 _TRANSACTION = "engine/transaction.py"
 _DATABASE = "functions/database.py"
 _QUERIES = "runtime/queries.py"
+_SCHEDULED_DOCUMENTS = "engine/scheduled.py"
 
 FAULTS = (
     # Which transactions commit.
@@ -359,5 +362,54 @@ FAULTS = (
         old="        if at is None or at < self._sent.ts:\n",
         new="        if at is None:\n",
         caught_by=_SESSION,
+    ),
+    Fault(
+        name="a scheduled mutation ends in a commit of its own",
+        file=_SCHEDULED_DOCUMENTS,
+        old="    transaction.delete(job.id)\n    _end(transaction, of, _document(transaction, of), State.SUCCESS)\n",
+        new="    transaction.delete(job.id)\n",
+        caught_by=_SCHEDULED,
+    ),
+    Fault(
+        name="what is scheduled stays when the mutation that does so is undone",
+        file="runtime/scheduling.py",
+        old='        _warn_of_size(self.log, wanted)\n        return cast("Id[ScheduledFunction]", wanted.on(self.transaction, self.call.job))\n',
+        new='        undo, self.transaction._undo = self.transaction._undo, []\n        id_ = wanted.on(self.transaction, self.call.job)\n        self.transaction._undo = undo\n        return cast("Id[ScheduledFunction]", id_)\n',
+        caught_by=_SCHEDULED,
+    ),
+    Fault(
+        name="a function that was cancelled runs nevertheless",
+        file=_SCHEDULED_DOCUMENTS,
+        old="    if job is not None and job.lane is not Lane.RUNNING:\n        transaction.delete(job.id)\n    _end(transaction, id, document, State.CANCELED)\n",
+        new="    _end(transaction, id, document, State.CANCELED)\n",
+        caught_by=_SCHEDULED,
+    ),
+    Fault(
+        name="whoever cancels does not read the job",
+        file=_SCHEDULED_DOCUMENTS,
+        old="    job = find_job(transaction, id)\n    if job is not None and job.lane is not Lane.RUNNING:\n        transaction.delete(job.id)\n",
+        new="    if _kind(document) == State.PENDING.value:\n        transaction.delete(job_id(id))\n",
+        caught_by=_SCHEDULER,
+    ),
+    Fault(
+        name="an action is forgotten whose beginning was made and reported as failed",
+        file="jobs/scheduler.py",
+        old="            self._unsure = jobs\n",
+        new="",
+        caught_by=_SCHEDULER,
+    ),
+    Fault(
+        name="a cron job runs again whose commit was made and reported as failed",
+        file=_SCHEDULED_DOCUMENTS,
+        old="    if current.lane is Lane.COMMITTED:\n        return True\n",
+        new="",
+        caught_by=_SCHEDULER,
+    ),
+    Fault(
+        name="actions that a killed server was running run again",
+        file="jobs/scheduler.py",
+        old="                if _has_attempts(job):\n                    await self._postpone(job, _LOST, self._pause_s(job))\n",
+        new="                if not job.is_cron:\n                    await self._postpone(job, _LOST, 0.0)\n",
+        caught_by=_SCHEDULER,
     ),
 )

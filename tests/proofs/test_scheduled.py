@@ -198,6 +198,7 @@ def _judge(world: _World) -> None:
                 # Its arguments never change, and it only goes on.
                 mark = document["args"][0]["mark"]
                 assert marks.setdefault(id_, mark) == mark
+                assert not mark.endswith("undone"), f"{mark} is scheduled in spite of that"
                 assert kind in _AFTER.get(before, set()), f"{mark} was {before} and became {kind}"
                 assert ("completedTime" in document) == (kind in {"success", "failed", "canceled"})
                 states[id_] = kind
