@@ -267,6 +267,20 @@ def test_a_server_that_ends_starts_nothing_more_and_waits_for_what_runs(machine)
     run(go())
 
 
+@pytest.mark.parametrize("path", ["note", "act"])
+def test_a_job_whose_document_is_gone_is_forgotten(machine, path):
+    async def go():
+        async with machine.running():
+            await machine.push()
+            id = await machine.later(path, 0.0, text="x")
+            await write(machine.deployment.engine, lambda tx: tx.delete(id))
+            await machine.scheduler.run_due()
+            assert machine.jobs() == []
+            assert await machine.texts() == []
+
+    run(go())
+
+
 def test_a_handle_is_scheduled(machine):
     async def go():
         async with machine.running():

@@ -6,6 +6,7 @@ must be one, since unused ignores are errors.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
 from camber import (
@@ -16,6 +17,8 @@ from camber import (
     Page,
     PaginationOpts,
     QueryCtx,
+    Retry,
+    ScheduledFunction,
     SyncActionCtx,
     Table,
     action,
@@ -65,17 +68,34 @@ def send(ctx: MutationCtx, channel: Id[Channel], body: str) -> Id[Message]:
     return ctx.db.insert(Message(channel=channel, body=body))
 
 
+@mutation
+def later(ctx: MutationCtx, channel: Id[Channel]) -> Id[ScheduledFunction]:
+    assert_type(ctx.scheduler.run_after(5, send, channel=channel, body="x"), Id[ScheduledFunction])
+    ctx.scheduler.run_after(timedelta(hours=1), summarize, channel=channel)
+    ctx.scheduler.run_after(5, send, channel=channel)  # type: ignore[call-arg]  # no body
+    ctx.scheduler.run_after("5", send, channel=channel, body="x")  # type: ignore[arg-type]
+    ctx.scheduler.options(retry=Retry(max_attempts=5)).run_after(
+        5, "messages:send", anything="goes"
+    )
+    ctx.scheduler.cancel(channel)  # type: ignore[arg-type]  # another table's
+    return ctx.scheduler.run_at(datetime.now(UTC), send, channel, "x")
+
+
 @action
 async def summarize(ctx: ActionCtx, channel: Id[Channel]) -> int:
     assert_type(await ctx.run_mutation(send, channel=channel, body="x"), Id[Message])
     assert_type(await ctx.run_action(summarize, channel=channel), int)
     assert_type(await ctx.run_action(summarize_plainly, channel=channel), int)
+    job = await ctx.scheduler.run_after(5, send, channel=channel, body="x")
+    assert_type(job, Id[ScheduledFunction])
     return 1
 
 
 @action
 def summarize_plainly(ctx: SyncActionCtx, channel: Id[Channel]) -> int:
     assert_type(ctx.run_query(recent, channel=channel), list[Message])
+    job = ctx.scheduler.run_after(5, send, channel=channel, body="x")
+    assert_type(job, Id[ScheduledFunction])
     return ctx.run_action(summarize, channel=channel)
 
 

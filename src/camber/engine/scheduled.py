@@ -318,7 +318,11 @@ def begin(transaction: Transaction, of: str) -> bytes | None:
     job = find_job(transaction, of)
     if job is None or job.lane in {Lane.RUNNING, Lane.COMMITTED}:
         return None
-    document = _document(transaction, of)
+    document = _scheduled(transaction, of)
+    if document is None:
+        # Nobody but an import can have removed it.
+        transaction.delete(job.id)
+        return None
     if not job.is_cron:
         fields = _fields(document)
         fields["state"] = {"kind": State.IN_PROGRESS.value}
@@ -348,8 +352,11 @@ def start(transaction: Transaction, job: Job) -> bytes | None:
     current = find_job(transaction, job.of)
     if current != job:
         return None
+    document = _scheduled(transaction, job.of)
+    if document is None:
+        transaction.delete(job.id)
+        return None
     move_job(transaction, job, Lane.RUNNING, job.due, job.attempt)
-    document = _document(transaction, job.of)
     if not job.is_cron:
         fields = _fields(document)
         fields["state"] = {"kind": State.IN_PROGRESS.value}
