@@ -47,6 +47,10 @@ COMPONENT = {
         def names(ctx: QueryCtx) -> list[str]:
             return [item.name for item in ctx.db.query(Item).with_index(Item.by_name)]
 
+        @mutation
+        def remove(ctx: MutationCtx, name: str) -> None:
+            ctx.db.delete(ctx.db.query(Item).with_index(Item.by_name, name=name).first().id)
+
         @query
         def page(ctx: QueryCtx, opts: PaginationOpts) -> Page[Item]:
             return ctx.db.query(Item).paginate(opts)

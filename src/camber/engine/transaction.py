@@ -8,7 +8,7 @@ data: `finish` returns what the committer needs and nothing refers to the snapsh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -514,6 +514,25 @@ class Transaction:
         self._put(table, id, None, None)
 
     @contextmanager
+    def beside(self) -> Iterator[Transaction]:
+        """Read the same snapshot without this transaction's writes; it does not depend on that.
+
+        What is read counts towards its limits.
+        """
+        other = Transaction(
+            snapshot=self._snapshot,
+            catalog=self.catalog,
+            entropy=self._entropy,
+            now_ns=self.now_ns,
+            source=self.source,
+        )
+        try:
+            yield other
+        finally:
+            other._record_open_scans()
+            self._count_read(other._documents_read, other._bytes_read)
+
+    @contextmanager
     def sub_transaction(self) -> Iterator[None]:
         """Undo the writes of the block when it raises; what it read stays read."""
         undo_to = len(self._undo)
@@ -753,6 +772,22 @@ class Transaction:
             documents_written=self._documents_written,
             bytes_written=self._bytes_written,
         )
+
+    @property
+    def amounts(self) -> Mapping[str, tuple[int, int]]:
+        """Return what was used so far, and the most that may be, by what it is."""
+        return {
+            "bytes_read": (self._bytes_read, limits.bytes_read_max),
+            "bytes_written": (self._bytes_written, limits.bytes_written_max),
+            "database_queries": (self.reads.interval_count, limits.read_intervals_max),
+            "documents_read": (self._documents_read, limits.documents_read_max),
+            "documents_written": (self._documents_written, limits.documents_written_max),
+            "functions_scheduled": (self._functions_scheduled, limits.functions_scheduled_max),
+            "scheduled_function_args_bytes": (
+                self._scheduled_bytes,
+                limits.scheduled_arguments_bytes_max,
+            ),
+        }
 
     def warnings(self) -> list[str]:
         """Return a line for each limit of which more than four fifths are used (semantics 4.10)."""

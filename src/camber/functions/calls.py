@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from camber.functions.definition import Function
+from camber.functions.metadata import Facts, TransactionFacts
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -24,7 +25,7 @@ class MountedFunction(Generic[P, R_co]):
 Callee: TypeAlias = "Function[P, R_co] | MountedFunction[P, R_co] | str"
 
 
-class TransactionCalls(Protocol):
+class TransactionCalls(TransactionFacts, Protocol):
     """Runs functions within a transaction."""
 
     def query(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
@@ -33,11 +34,14 @@ class TransactionCalls(Protocol):
     def mutation(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
         """Run a mutation as a sub-transaction: when it raises, its writes are undone."""
 
+    def stale_query(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
+        """Run a query on the snapshot alone: no own writes, and no dependence on what it reads."""
+
     def handle(self, callee: Callee[..., Any]) -> str:
         """Return the handle of a function."""
 
 
-class ActionCalls(Protocol):
+class ActionCalls(Facts, Protocol):
     """Runs functions for an action, each query and mutation in a transaction of its own."""
 
     async def query(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:

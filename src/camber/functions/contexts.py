@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, overload
 
 from camber.functions.calls import ActionCalls, Callee, TransactionCalls
 from camber.functions.database import DatabaseReader, DatabaseWriter
@@ -17,6 +17,7 @@ from camber.functions.file_storage import (
     SyncActionStorage,
 )
 from camber.functions.logs import Log
+from camber.functions.metadata import Meta, MutationMeta, QueryMeta
 from camber.functions.scheduling import (
     ActionScheduler,
     ActionSchedules,
@@ -93,10 +94,29 @@ class QueryCtx:
         """
         return self._calls.handle(callee)
 
-    def options(self, *, stale_snapshot: bool = False) -> QueryCtx:
-        """Return a context with options for calls. Not built yet."""
-        del stale_snapshot
-        _later("ctx.options")
+    @property
+    def meta(self) -> QueryMeta:
+        """Return what the function may know of itself and of what it has used."""
+        return QueryMeta(self._calls)
+
+
+class StaleSnapshot:
+    """Calls that see the moment at which the mutation began: `ctx.options(stale_snapshot=True)`."""
+
+    def __init__(self, calls: TransactionCalls) -> None:
+        self._calls = calls
+
+    def run_query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a query on the snapshot, without the mutation's writes, and return its result.
+
+        What it reads may change before the mutation commits, and that is no conflict: for counts,
+        samples and queues where an answer of a moment ago will do.
+
+        Raises:
+            AppError: the query raised one.
+            FunctionError: it failed otherwise.
+        """
+        return self._calls.stale_query(callee, args, kwargs)  # type: ignore[no-any-return]
 
 
 class MutationCtx(QueryCtx):
@@ -128,6 +148,16 @@ class MutationCtx(QueryCtx):
         """Return what runs functions later."""
         return Scheduler(self._schedules)
 
+    @property
+    def meta(self) -> MutationMeta:
+        """Return what the function may know of itself, of its request and of what it has used."""
+        return MutationMeta(self._calls)
+
+    def options(self, *, stale_snapshot: Literal[True]) -> StaleSnapshot:
+        """Return what runs queries that the mutation does not depend on."""
+        assert stale_snapshot is True, "there is one option"
+        return StaleSnapshot(self._calls)
+
     def run_mutation(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run another mutation as a sub-transaction: if it raises, its writes are undone.
 
@@ -155,6 +185,11 @@ class _ActionContext:
         self._calls = calls
         self._schedules = schedules
         self._files = files
+
+    @property
+    def meta(self) -> Meta:
+        """Return what the function may know of itself and of its request."""
+        return Meta(self._calls)
 
     def function_handle(self, callee: Callee[..., Any], /) -> str:
         """Return a text that names a function for good: it may be stored, passed on and run later.

@@ -781,7 +781,7 @@ class _Paginator:
         self, items: list[Any], keys: list[bytes], end: Cursor, status: PageStatus | None
     ) -> Page[Any]:
         cursors = self._access.cursors
-        self._access.pagination.journal_out = cursors.seal_journal(end)
+        self._access.pagination.pin(cursors.seal_journal(end))
         split = Cursor(keys[(len(keys) - 1) // 2], self._fingerprint) if len(keys) > 2 else None
         return Page(
             page=items,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -173,14 +172,41 @@ def _to_dict(item: Any) -> Any:
     return item if to_dict is None else to_dict()
 
 
-@dataclass(slots=True)
 class PaginationState:
-    """The one `paginate` of an execution.
+    """The one `paginate` of a function, among those of all functions that run with it.
 
     `journal_in` pins where the page ends, from an earlier execution of the same query;
-    `journal_out` is what pins it in the next one (semantics 3.7).
+    `journal_out` is what pins all pages in the next one, in their order (semantics 3.7).
     """
 
-    journal_in: str | None = None
-    journal_out: str | None = None
-    used: bool = False
+    __slots__ = ("_given", "_made", "used")
+
+    def __init__(self, journal_in: str | None = None) -> None:
+        self.used = False
+        self._given = [] if journal_in is None else journal_in.split(_BETWEEN_JOURNALS)
+        self._made: list[str] = []
+
+    def of_nested_call(self) -> PaginationState:
+        """Return the state of a function that is called: its page is pinned with the others."""
+        state = PaginationState()
+        state._given, state._made = self._given, self._made
+        return state
+
+    @property
+    def journal_in(self) -> str | None:
+        """Return what pins the page that is read next."""
+        at = len(self._made)
+        return self._given[at] if at < len(self._given) else None
+
+    @property
+    def journal_out(self) -> str | None:
+        """Return what pins the pages that were read."""
+        return _BETWEEN_JOURNALS.join(self._made) or None
+
+    def pin(self, journal: str) -> None:
+        """Note where the page that was read ends."""
+        self._made.append(journal)
+
+
+#: No journal has it in its text.
+_BETWEEN_JOURNALS: Final = ","

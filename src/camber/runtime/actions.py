@@ -18,6 +18,7 @@ from camber.functions.definition import Function, FunctionKind
 from camber.functions.environment import Environment
 from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
+from camber.functions.metadata import FunctionMetadata, RequestMetadata
 from camber.host import Host
 from camber.identity.identity import user_of
 from camber.runtime.action_files import AskFiles
@@ -28,7 +29,9 @@ from camber.runtime.invocation import (
     bound,
     encoded_arguments,
     encoded_result,
+    function_metadata,
     not_admitted,
+    request_metadata,
     resolve,
 )
 from camber.runtime.results import ActionResult, Failure
@@ -235,6 +238,21 @@ class _Calls:
         self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         return await self._call(FunctionKind.ACTION, callee, args, kwargs)
+
+    def function(self) -> FunctionMetadata:
+        found = self.component.functions.get(self.call.path)
+        if found is not None:
+            return function_metadata(self.component, found)
+        # A route is no function that anybody could call.
+        return FunctionMetadata(
+            name=self.call.path,
+            component_path=self.call.component,
+            type="httpAction",
+            visibility="public",
+        )
+
+    def request(self) -> RequestMetadata:
+        return request_metadata(self.call)
 
     def handle(self, callee: Callee[..., Any]) -> str:
         return resolve(self.application, self.component, callee).handle

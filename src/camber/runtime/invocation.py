@@ -23,6 +23,7 @@ from camber.functions.calls import MountedFunction
 from camber.functions.database import Query
 from camber.functions.definition import Function, FunctionKind, Visibility
 from camber.functions.loading import Application
+from camber.functions.metadata import FunctionMetadata, RequestMetadata
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.failures import FailureTexts
 from camber.runtime.release import InProcessRelease, LoadedRelease
@@ -325,3 +326,18 @@ def _is_larger(packed: bytes, bytes_max: int) -> bool:
     if len(packed) * _PACKED_TO_COUNTED <= bytes_max:
         return False
     return value_size(unpack(packed)) > bytes_max
+
+
+def function_metadata(component: Application, function: Function[..., Any]) -> FunctionMetadata:
+    """Return what a function may know of itself."""
+    return FunctionMetadata(
+        name=function.path,
+        component_path=component.component,
+        type=function.kind.value,
+        visibility=function.visibility.value,
+    )
+
+
+def request_metadata(call: FunctionCall) -> RequestMetadata:
+    """Return what a function may know of what it runs for."""
+    return RequestMetadata(request_id=call.request_id, scheduled_function_id=call.job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -38,6 +39,12 @@ from camber.functions.environment import Environment
 from camber.functions.file_storage import FileAccess
 from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
+from camber.functions.metadata import (
+    FunctionMetadata,
+    Metric,
+    RequestMetadata,
+    TransactionMetrics,
+)
 from camber.functions.pagination import PaginationState
 from camber.host import Host
 from camber.identity.identity import Identity, UserIdentity, user_of
@@ -58,7 +65,9 @@ from camber.runtime.invocation import (
     check_may_call,
     encoded_arguments,
     encoded_result,
+    function_metadata,
     not_admitted,
+    request_metadata,
     resolve,
 )
 from camber.runtime.release import LoadedRelease
@@ -381,6 +390,10 @@ class _Execution:
         except DeveloperError as error:
             raise _Refused(error) from None
 
+    def beside(self, transaction: Transaction) -> _Execution:
+        """Return an execution of the same in another transaction."""
+        return dataclasses.replace(self, transaction=transaction, _scopes={})
+
     def is_system(self, error: RequestError) -> bool:
         """Return whether an error fails the run itself, rather than being user code's own."""
         return self.test_hooks or not isinstance(error, InjectedError)
@@ -408,7 +421,7 @@ class _Execution:
             stored=scope.stored,
             pagination=pagination,
         )
-        calls = _NestedCalls(self, component, function.kind, log, depth)
+        calls = _NestedCalls(self, component, function, log, pagination, depth)
         # Held by the context alone: what refers to itself is only found by a collection.
         auth = Auth(self._user) if not component.component else Auth(component.no_identity)
         env = Environment(
@@ -461,8 +474,9 @@ class _NestedCalls(msgspec.Struct, frozen=True):
 
     execution: _Execution
     component: Application
-    caller: FunctionKind
+    caller: Function[..., Any]
     log: Log
+    pagination: PaginationState
     depth: int
 
     def query(
@@ -474,6 +488,37 @@ class _NestedCalls(msgspec.Struct, frozen=True):
         self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         return self._call(FunctionKind.MUTATION, callee, args, kwargs)
+
+    def stale_query(
+        self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        with self.execution.transaction.beside() as beside:
+            execution = self.execution.beside(beside)
+            calls = _NestedCalls(
+                execution, self.component, self.caller, self.log, PaginationState(), self.depth
+            )
+            try:
+                return calls.query(callee, args, kwargs)
+            finally:
+                self.execution.system_error = self.execution.system_error or execution.system_error
+
+    def function(self) -> FunctionMetadata:
+        return function_metadata(self.component, self.caller)
+
+    def request(self) -> RequestMetadata:
+        return request_metadata(self.execution.call)
+
+    def metrics(self) -> TransactionMetrics:
+        amounts = self.execution.transaction.amounts
+        return TransactionMetrics(
+            **{
+                name: Metric(used=used, remaining=most - used)
+                for name, (used, most) in amounts.items()
+            }
+        )
+
+    def snapshot_ts(self) -> int:
+        return self.execution.transaction.begin_ts
 
     def handle(self, callee: Callee[..., Any]) -> str:
         return resolve(self.execution.application, self.component, callee).handle
@@ -488,7 +533,7 @@ class _NestedCalls(msgspec.Struct, frozen=True):
         transaction = self.execution.transaction
         resolved = resolve(self.execution.application, self.component, callee)
         function = resolved.function
-        check_may_call(self.caller, function, kind)
+        check_may_call(self.caller.kind, function, kind)
         if self.depth >= limits.call_depth_max:
             msg = (
                 f"{resolved.display} would run {self.depth + 1} calls deep; calls may be nested "
@@ -502,8 +547,9 @@ class _NestedCalls(msgspec.Struct, frozen=True):
             packed = encoded_arguments(function, args, kwargs, scope.names)
             with transaction.sub_transaction() if is_mutation else nullcontext():
                 keywords = bound(function, packed, scope.names)
+                pagination = self.pagination.of_nested_call()
                 value = self.execution.invoke(
-                    scope, function, keywords, log, PaginationState(), depth=self.depth + 1
+                    scope, function, keywords, log, pagination, depth=self.depth + 1
                 )
         except Exception as error:
             raise nested_error(error, resolved.display) from error
