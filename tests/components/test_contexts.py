@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -194,7 +196,7 @@ def test_pages_of_a_component_that_are_watched_neither_lose_nor_repeat(tmp_path)
             result = core.wait(core.deployment.runtime.query(call))
             journals.append((call, result.journal))
         app.mutation("code:remove", name="a")
-        shown = []
+        shown: list[Any] = []
         for call, journal in journals:
             pinned = msgspec.structs.replace(call, journal=journal)
             result = core.wait(core.deployment.runtime.query(pinned))

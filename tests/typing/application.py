@@ -11,8 +11,12 @@ from typing import assert_type
 
 from camber import (
     ActionCtx,
+    App,
+    Component,
+    Env,
     Id,
     Index,
+    Mount,
     MutationCtx,
     Page,
     PaginationOpts,
@@ -103,3 +107,40 @@ def in_a_test(app: TestApp, channel: Id[Channel]) -> None:
     assert_type(app.query(recent, channel=channel), list[Message])
     assert_type(app.mutation(send, channel=channel, body="x"), Id[Message])
     assert_type(app.subscribe(recent, channel=channel).value, list[Message])
+
+
+app = App(env={"KEY": str})
+ledger = app.use(Component("ledger", path="ledger"), env={"A": "x", "B": Env("B")})
+assert_type(ledger, Mount)
+app.use(Component("ledger", path="ledger"), env={"A": 3})  # type: ignore[dict-item]
+
+
+class Messages:
+    """A client in front of a component."""
+
+    component = Component("messages", package="acme.messages")
+
+    def mounted(self, mount: Mount) -> Messages:
+        return self
+
+
+assert_type(app.use(Messages()), Messages)
+
+
+@mutation
+def relay(ctx: MutationCtx, channel: Id[Channel]) -> str:
+    assert_type(ctx.run_query(ledger[recent], channel=channel), list[Message])
+    assert_type(ctx.run_mutation(ledger[send], channel=channel, body="x"), Id[Message])
+    ctx.run_query(ledger[recent], chanel=channel)  # type: ignore[call-arg]  # misspelt
+    ctx.run_mutation(ledger[send], channel=channel)  # type: ignore[call-arg]  # no body
+    ctx.run_query(ledger["messages:recent"], anything="goes")
+    stale = ctx.options(stale_snapshot=True)
+    assert_type(stale.run_query(ledger[recent], channel=channel), list[Message])
+    ctx.scheduler.run_after(1, ledger[send], channel=channel, body="x")
+    return ctx.function_handle(ledger[send])
+
+
+@action
+async def relay_by_action(ctx: ActionCtx, channel: Id[Channel]) -> int:
+    assert_type(await ctx.run_mutation(ledger[send], channel=channel, body="x"), Id[Message])
+    return await ctx.run_action(ledger[summarize], channel=channel)
