@@ -91,9 +91,16 @@ $(PEERS)/.installed: requirements/bench.lock
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.lock
 	@touch $@
 
+# Known vulnerabilities of what is locked, as far as the registries tell them: a report, which fails nothing.
+audit:
+	@$(PYTHON) -m venv .venv-audit && \
+	  .venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.lock && \
+	  .venv-audit/bin/python scripts/audit.py || echo "NOT AUDITED: the audit itself could not run"
+
 lock:
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe --no-header -o requirements/dev.lock pyproject.toml requirements/dev.in
 	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe --no-header -o requirements/airbyte.lock requirements/airbyte.in
 	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe --no-header -o requirements/bench.lock requirements/bench.in
+	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --strip-extras --allow-unsafe --no-header -o requirements/audit.lock requirements/audit.in
 	npm install --package-lock-only --ignore-scripts --no-audit --no-fund

@@ -11,7 +11,7 @@ from typing import Final
 from camber.runtime.system_functions import application, data, environment, jobs, transfers
 from camber.runtime.system_functions.declaring import SystemQuery
 
-_QUERIES: Final[Mapping[str, SystemQuery]] = {
+SYSTEM_QUERIES: Final[Mapping[str, SystemQuery]] = {
     query.path: query
     for queries in (
         application.QUERIES,
@@ -26,4 +26,4 @@ _QUERIES: Final[Mapping[str, SystemQuery]] = {
 
 def find_system_query(path: str) -> SystemQuery | None:
     """Return the system query of a path with its export, or None if there is none."""
-    return _QUERIES.get(path)
+    return SYSTEM_QUERIES.get(path)
