@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,3 +119,25 @@ def test_a_key_ends_at_its_time_or_when_it_is_revoked():
     assert is_valid(mine, stays.text)
     mine.replace_issued([])
     assert not is_valid(mine, stays.text)
+
+
+def test_keys_are_compared_in_constant_time(monkeypatch):
+    """Nothing lets a key in but the comparison that takes as long wherever two differ."""
+    mine = keys(configured="own|chosen_0f")
+    new = issue(mine, Operation.DEPLOY)
+    mine.replace_issued([new.issued])
+    right = (root_key("app", SECRET), new.text, "own|chosen_0f", "prod:own|chosen_0f")
+    assert all(is_valid(mine, text) for text in right)
+    monkeypatch.setattr(hmac, "compare_digest", lambda one, other: False)
+    assert not any(is_valid(mine, text) for text in right)
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud800", "app|\ud800", "app|ck_\udfff_0", "é|ü", "|", "", "\0|\0"]
+)
+def test_text_that_no_encoding_has_is_no_key(text):
+    mine = keys(configured="own|chosen_0f")
+    new = issue(mine, Operation.DEPLOY)
+    mine.replace_issued([new.issued])
+    assert not is_valid(mine, text)
+    assert not is_valid(mine, f"{new.text}{text or 'x'}")

@@ -101,7 +101,7 @@ def routes(http):
 def key_of(http):
     """Issue a key that allows some operations."""
     root = {"Authorization": f"Convex {ADMIN_KEY}"}
-    made = {}
+    made: dict[frozenset[str], dict[str, str]] = {}
 
     def key_of(operations):
         operations = frozenset(operations)

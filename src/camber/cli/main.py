@@ -136,6 +136,7 @@ def _serve(options: ServerOptions, project: Project | None, *, any_port: bool) -
         cloud_url=options.cloud_url,
         site_url=options.site_url,
         static=options.static,
+        allowed_hosts=options.hosts(),
         log_format=options.log_format,
         tail_logs=options.tail_logs,
         grace_s=options.grace_s,

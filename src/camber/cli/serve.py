@@ -35,6 +35,8 @@ class Serve:
     cloud_url: str | None
     site_url: str | None
     static: Path | None
+    #: Names for which it answers besides its own; none for all, unless it is for development.
+    allowed_hosts: frozenset[str] = frozenset()
     log_format: LogFormat = LogFormat.TEXT
     #: Whether to print what functions log.
     tail_logs: bool = True

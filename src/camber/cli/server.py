@@ -24,6 +24,7 @@ from camber.functions.importing import component_folders
 from camber.functions.loading import LoadError
 from camber.releases.failures import PushFailed
 from camber.releases.push import PushReport
+from camber.server.known_hosts import is_loopback, known_names
 from camber.server.open_files import within_open_files
 from camber.server.ports import bind_next_free_pair, bind_pair
 
@@ -40,7 +41,12 @@ async def dev(serve: Serve, ahead: Ahead, project: Project, console: Console, re
     async with _opened(serve, ahead, console) as it:
         serving = await _ready_to_serve(stop.unless_wanted(_push(it.deployment, project, console)))
         async with serving(
-            it.deployment, api=it.api, site=it.site, static=serve.static, grace_s=serve.grace_s
+            it.deployment,
+            api=it.api,
+            site=it.site,
+            static=serve.static,
+            grace_s=serve.grace_s,
+            names=_names(serve, it.urls) if is_loopback(serve.host) else None,
         ):
             if serve.env_local:
                 write_env_local(project.root, it.urls.cloud, it.deployment.admin_keys.key)
@@ -68,6 +74,7 @@ async def start(serve: Serve, ahead: Ahead, console: Console, ready: Ready) -> N
             static=serve.static,
             grace_s=serve.grace_s,
             deployer=deployer,
+            names=_names(serve, it.urls) if serve.allowed_hosts else None,
         ):
             ready(it.deployment, it.urls)
             await stop.wanted.wait()
@@ -127,6 +134,10 @@ async def _opened(serve: Serve, ahead: Ahead, console: Console) -> AsyncIterator
                 yield _Opened(deployment, urls, api, site)
             finally:
                 await deployment.close()
+
+
+def _names(serve: Serve, urls: Urls) -> frozenset[str]:
+    return known_names(serve.allowed_hosts, urls.cloud, urls.site)
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,15 @@ class ServerOptions:
             min=0,
         ),
     ] = limits.connections_per_address_max
+    allow_hosts: Annotated[
+        str,
+        _option(
+            "--allow-hosts",
+            help="Names, with commas, for which it answers besides its own.",
+            panel=_NETWORK,
+            metavar="NAMES",
+        ),
+    ] = ""
     proxies: Annotated[
         str,
         _option(
@@ -342,6 +351,10 @@ class ServerOptions:
         port = _PORT if self.port is None else self.port
         following = 0 if port == 0 else port + 1
         return port, following if self.site_port is None else self.site_port
+
+    def hosts(self) -> frozenset[str]:
+        """Return the names for which the server answers besides its own."""
+        return _listed(self.allow_hosts)
 
     def network(self) -> NetworkLimits:
         """Return what clients may take."""

@@ -156,8 +156,13 @@ class AdminKeys:
 
 def _digest(secret: str) -> bytes:
     # A plain hash will do: the secret is 256 bits of chance, which nobody can try out.
-    return sha256(secret.encode()).digest()
+    return sha256(_encoded(secret)).digest()
 
 
 def _equal(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())
+    return hmac.compare_digest(_encoded(one), _encoded(other))
+
+
+def _encoded(text: str) -> bytes:
+    # JSON can carry halves of characters, which are no UTF-8.
+    return text.encode(errors="surrogatepass")

@@ -25,10 +25,10 @@ def let_every_origin_read(response: Response, scope: Scope) -> None:
     headers = response.raw_headers
     headers.append(_VARY)
     origin = header_of(scope, b"origin")
-    if origin is None:
+    if origin is None or not origin.isprintable():
         return
     headers.append((b"access-control-allow-origin", origin.encode("latin-1")))
     headers.append((b"access-control-allow-credentials", b"true"))
     asked = header_of(scope, b"access-control-request-headers")
-    if asked is not None:
+    if asked is not None and asked.isprintable():
         headers.append((b"access-control-allow-headers", asked.encode("latin-1")))

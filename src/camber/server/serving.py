@@ -22,6 +22,7 @@ from camber.server.application import api_application, site_application
 from camber.server.draining import Drain
 from camber.server.gate import Gate
 from camber.server.http_connection import HttpConnection
+from camber.server.known_hosts import KnownHosts
 from camber.server.metrics import Metrics
 from camber.server.websocket_connection import Handshake
 
@@ -63,10 +64,12 @@ async def serving(
     static: Path | None = None,
     grace_s: float = limits.development_grace_s,
     deployer: Deployer | None = None,
+    names: frozenset[str] | None = None,
 ) -> AsyncIterator[None]:
     """Serve within the block; requests are answered once it is entered.
 
     At its end what runs has `grace_s` seconds to finish. Releases are taken in by the `deployer`.
+    Requests for a host that is none of the `names` are refused, where there are any.
     """
     drain = Drain(deployment.host)
     metrics = Metrics()
@@ -81,7 +84,7 @@ async def serving(
         (site_application(deployment, drain=drain), site),
     )
     servers = [
-        (_Server(_config(drain.around(application), gate)), bound)
+        (_Server(_config(drain.around(_named(application, names)), gate)), bound)
         for application, bound in applications
     ]
     tasks = [
@@ -105,6 +108,10 @@ async def serving(
             server.should_exit = True
         await asyncio.gather(*tasks)
         watch.cancel()
+
+
+def _named(application: ASGIApp, names: frozenset[str] | None) -> ASGIApp:
+    return application if names is None else KnownHosts(application, names)
 
 
 def _collect_seldom() -> None:

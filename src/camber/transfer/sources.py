@@ -15,6 +15,7 @@ import math
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -562,8 +563,8 @@ def _text_lines(stream: IO[bytes]) -> Iterator[str]:
 
 def _csv_header(row: list[str]) -> list[str]:
     header = [name.strip() for name in row]
-    for name in header:
-        if header.count(name) > 1:
+    for name, times in Counter(header).items():
+        if times > 1:
             raise ImportRefused(f"the first line names the field {name!r} twice")
         if not name:
             raise ImportRefused("the first line has a column without a name")
