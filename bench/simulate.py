@@ -44,7 +44,7 @@ MUTATION = Costs(
 )
 QUERY = Costs(name="lists of 50, each run", loop=152, executor=164, generator=14)
 CACHED = Costs(name="answers from the cache", loop=20, generator=7)
-DELIVERY = Costs(name="deliveries", loop=16.8, generator=7)
+DELIVERY = Costs(name="deliveries", loop=6.7, executor=0.7, generator=4.4)
 
 _CLIENTS = 64
 #: How long is simulated at first, until queues are as long as they get; of what is counted.
