@@ -455,7 +455,7 @@ action_grace_s: Final = 5.0
 transaction_memory_bytes_max: Final = 512 * 1024 * 1024
 action_memory_bytes_max: Final = 2 * 1024 * 1024 * 1024
 #: Requests that are sent to one process: one runs, the others save the wait for the next.
-executor_pipeline_max: Final = 4
+executor_pipeline_max: Final = 8
 #: Time in seconds after which requests behind a slow one are given to another process.
 executor_slow_s: Final = 0.05
 #: Requests that wait for a process before new ones are refused, and how long they wait, in seconds.

@@ -6,7 +6,6 @@ is written here is written through transactions, so whoever reads it is invalida
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Final
 
 from camber.engine.catalog import Catalog, IndexEntry, IndexState, TableEntry, table_entry
@@ -150,16 +149,6 @@ def index_entry(document: dict[str, Value]) -> IndexEntry:
 def index_document_id(index: int) -> str:
     """Return the id of the document of an index."""
     return encode_id(INDEXES_NUMBER, index.to_bytes(16, "big"))
-
-
-def session_request_id(session: str, request: int) -> str:
-    """Return the id of the document that records a client's mutation.
-
-    Made from the key itself, so that the record is found by one point read and two records of one
-    request cannot both commit. Those of one session are neighbours.
-    """
-    digest = sha256(session.encode()).digest()[:12]
-    return encode_id(_NUMBERS[SESSION_REQUESTS], digest + request.to_bytes(4, "big"))
 
 
 def singleton_id(table: str) -> str:

@@ -142,10 +142,10 @@ class Executor(Protocol):
     async def mutation(
         self,
         call: FunctionCall,
-        session: SessionRequest | None,
+        record_id: str | None,
         ahead: Callable[[], Ahead | None] | None,
     ) -> MutationExecuted:
-        """Run a mutation at the newest snapshot; its record for `session` is part of its writes.
+        """Run a mutation at the newest snapshot; with `record_id`, answer from that record if there is one.
 
         What `ahead` returns as the run begins is laid over the snapshot.
         """

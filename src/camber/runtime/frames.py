@@ -24,7 +24,6 @@ from camber.runtime.executor import (
     FunctionCall,
     MutationExecuted,
     QueryExecuted,
-    SessionRequest,
 )
 from camber.runtime.http_requests import HttpRequest
 from camber.runtime.release import TableCheck
@@ -106,7 +105,7 @@ class RunMutation(_Message, frozen=True):
 
     id: int
     call: FunctionCall
-    session: SessionRequest | None
+    record_id: str | None
     moment: Moment
     ahead: AheadNews | None
 

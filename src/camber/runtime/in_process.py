@@ -23,7 +23,6 @@ from camber.runtime.executor import (
     MutationExecuted,
     Progress,
     QueryExecuted,
-    SessionRequest,
 )
 from camber.runtime.failures import FailureTexts
 from camber.runtime.http_requests import Exchange, HttpRequest
@@ -77,12 +76,12 @@ class InProcessExecutor:
     async def mutation(
         self,
         call: FunctionCall,
-        session: SessionRequest | None,
+        record_id: str | None,
         ahead: Callable[[], Ahead | None] | None,
     ) -> MutationExecuted:
         """Run a mutation at the newest snapshot, with what is ahead of it laid over."""
         laid = None if ahead is None else ahead()
-        return await self._transaction_thread.run(self._mutation, call, session, laid)
+        return await self._transaction_thread.run(self._mutation, call, record_id, laid)
 
     async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
         """Run an action to its end; tell `progress` each line as it is logged."""
@@ -153,10 +152,10 @@ class InProcessExecutor:
             return self._transactions.query(call, transaction)
 
     def _mutation(
-        self, call: FunctionCall, session: SessionRequest | None, ahead: Ahead | None
+        self, call: FunctionCall, record_id: str | None, ahead: Ahead | None
     ) -> MutationExecuted:
         with closing(self._engine.begin(call.path, ahead=ahead)) as transaction:
-            return self._transactions.mutation(call, session, transaction)
+            return self._transactions.mutation(call, record_id, transaction)
 
 
 @dataclass(frozen=True, slots=True)

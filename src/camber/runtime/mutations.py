@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from camber import limits
+from camber.engine import session_requests
 from camber.engine.committer import Ahead, CommitConflict, Visible
 from camber.engine.engine import Engine
 from camber.engine.transaction import FinishedTransaction
@@ -83,6 +84,9 @@ class Mutations:
         visible: Callable[[], None] | None,
     ) -> MutationResult:
         ticket, tracing = self.turns.arrive(execution.call.path), self._log.tracing
+        record_id = None
+        if session is not None:
+            record_id = session_requests.record_id(session.session, session.request)
         try:
             foretold = self._foretold(execution.call)
             if foretold:
@@ -90,14 +94,16 @@ class Mutations:
             while True:
                 ahead = self._ahead(ticket) if ticket.claims else None
                 if tracing is None:
-                    executed = await self._executor.mutation(execution.call, session, ahead)
+                    executed = await self._executor.mutation(execution.call, record_id, ahead)
                 else:
-                    executed = await self._attempt(tracing, execution, session, ahead)
+                    executed = await self._attempt(tracing, execution, record_id, ahead)
                 if foretold:
                     _judge(foretold, executed.transaction)
                     foretold = {}
                 transaction = executed.transaction
                 failed = executed.recorded_ts is not None or executed.failure is not None
+                if session is not None and record_id is not None and not failed:
+                    transaction = self._recorded(executed, session, record_id)
                 if failed or not transaction.changes:
                     self._leave(ticket)
                     if not await self._engine.committer.settled(transaction.begin_ts):
@@ -122,14 +128,29 @@ class Mutations:
         self,
         tracing: Tracing,
         execution: Execution,
-        session: SessionRequest | None,
+        record_id: str | None,
         ahead: Callable[[], Ahead | None] | None,
     ) -> MutationExecuted:
         asked_s = self._engine.host.monotonic()
         with tracing.step("attempt", {"camber.attempt": execution.retries + 1}) as span:
-            executed = await self._executor.mutation(execution.call, session, ahead)
+            executed = await self._executor.mutation(execution.call, record_id, ahead)
             span.set_attributes(ran_attributes(executed.run, asked_s))
             return executed
+
+    def _recorded(
+        self, executed: MutationExecuted, session: SessionRequest, record_id: str
+    ) -> FinishedTransaction:
+        """Return what a run wants to change, its record included."""
+        assert executed.value is not None
+        return session_requests.with_record(
+            executed.transaction,
+            id=record_id,
+            session=session.session,
+            request=session.request,
+            result=executed.value,
+            log_lines=executed.log_lines,
+            now_ns=self._engine.host.now_ns(),
+        )
 
     def _ahead(self, ticket: Ticket) -> Callable[[], Ahead | None]:
         """Return what says, when it runs, what it reads before that is durable."""

@@ -32,7 +32,6 @@ from camber.runtime.executor import (
     MutationExecuted,
     Progress,
     QueryExecuted,
-    SessionRequest,
 )
 from camber.runtime.failures import FailureTexts
 from camber.runtime.frames import Moment
@@ -152,7 +151,7 @@ class ProcessExecutor:
     async def mutation(
         self,
         call: FunctionCall,
-        session: SessionRequest | None,
+        record_id: str | None,
         ahead: Callable[[], Ahead | None] | None,
     ) -> MutationExecuted:
         """Run a mutation at the newest snapshot that there is when a process takes it."""
@@ -160,7 +159,7 @@ class ProcessExecutor:
         release = self._release_at(ts)
         try:
             return await release.mutation(
-                call, session, lambda: self._last(release, ahead), is_in_turn=ahead is not None
+                call, record_id, lambda: self._last(release, ahead), is_in_turn=ahead is not None
             )
         except DeveloperError as error:
             failure = self._texts.refused(error, call.request_id)

@@ -17,7 +17,6 @@ from camber.runtime.executor import (
     MutationExecuted,
     Progress,
     QueryExecuted,
-    SessionRequest,
 )
 from camber.runtime.fair_queue import Lane
 from camber.runtime.frames import Moment
@@ -70,7 +69,7 @@ class ProcessRelease:
     async def mutation(
         self,
         call: FunctionCall,
-        session: SessionRequest | None,
+        record_id: str | None,
         begin: Callable[[], tuple[Moment, Ahead | None]],
         *,
         is_in_turn: bool,
@@ -84,7 +83,7 @@ class ProcessRelease:
             return frames.RunMutation(
                 id=id_,
                 call=call,
-                session=session,
+                record_id=record_id,
                 moment=moment,
                 ahead=None if ahead is None else process.news_of(ahead),
             )

@@ -226,7 +226,7 @@ class TransactionWorker:
     ) -> QueryExecuted | MutationExecuted:
         if isinstance(message, frames.RunQuery):
             return self._runner.query(message.call, transaction)
-        return self._runner.mutation(message.call, message.session, transaction)
+        return self._runner.mutation(message.call, message.record_id, transaction)
 
     def _begin(self, call: FunctionCall, moment: Moment, *, is_ahead: bool) -> Transaction:
         return self._engine.begin(

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from camber import limits
-from camber.engine import scheduled, system_tables
-from camber.engine.catalog import TableEntry, TableNumbers, tables_of
+from camber.engine import scheduled, session_requests
+from camber.engine.catalog import TableNumbers, tables_of
 from camber.engine.transaction import Transaction
 from camber.engine.variables import CLOUD_URL, Variables
 from camber.errors import (
@@ -54,7 +54,6 @@ from camber.runtime.executor import (
     FunctionCall,
     MutationExecuted,
     QueryExecuted,
-    SessionRequest,
 )
 from camber.runtime.failures import FailureTexts
 from camber.runtime.invocation import (
@@ -77,7 +76,6 @@ from camber.runtime.system_functions.declaring import SYSTEM_PREFIX, SystemCall,
 from camber.runtime.system_functions.registry import find_system_query
 from camber.schema.table import StoredDocuments
 from camber.values.packed import pack, unpack
-from camber.values.value import Int64, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,20 +113,24 @@ class TransactionRunner:
         )
 
     def mutation(
-        self, call: FunctionCall, session: SessionRequest | None, transaction: Transaction
+        self, call: FunctionCall, record_id: str | None, transaction: Transaction
     ) -> MutationExecuted:
         """Run a mutation and return its result with what it wants to write.
 
-        A session request that has committed before is answered from its record, which this
-        transaction has then read: one that commits meanwhile is a conflict.
+        One that has committed before is answered from its record, which this transaction has then
+        read: one that commits meanwhile is a conflict.
         """
         release = self.releases.serving(transaction)
-        record_id = ""
-        if session is not None:
-            record_id = system_tables.session_request_id(session.session, session.request)
-            recorded = _recorded(transaction, record_id)
+        if record_id is not None:
+            recorded = session_requests.find(transaction, record_id)
             if recorded is not None:
-                return recorded
+                return MutationExecuted(
+                    value=recorded.result,
+                    failure=None,
+                    log_lines=recorded.log_lines,
+                    transaction=transaction.finish(),
+                    recorded_ts=recorded.ts,
+                )
         if call.runs_job:
             assert call.job is not None
             arguments = scheduled.begin(transaction, call.job)
@@ -138,8 +140,6 @@ class TransactionRunner:
             call = replace(call, arguments=arguments)
         outcome = self._run(call, transaction, release, FunctionKind.MUTATION, PaginationState())
         log_lines = self.texts.log_lines(outcome.log.texts)
-        if session is not None and outcome.value is not None:
-            _record(transaction, session, record_id, outcome.value, log_lines)
         if call.runs_job and outcome.value is not None:
             assert call.job is not None
             scheduled.succeed(transaction, call.job)
@@ -575,47 +575,4 @@ def nested_error(error: Exception, path: str) -> Exception:
 def _nothing_done(transaction: Transaction) -> MutationExecuted:
     return MutationExecuted(
         value=pack(None), failure=None, log_lines=(), transaction=transaction.finish()
-    )
-
-
-def _recorded(transaction: Transaction, record_id: str) -> MutationExecuted | None:
-    packed = transaction.get_of(_records(transaction), record_id)
-    if packed is None:
-        return None
-    document = cast("dict[str, Any]", unpack(packed))
-    return MutationExecuted(
-        value=document["result"],
-        failure=None,
-        log_lines=tuple(document["logLines"]),
-        transaction=transaction.finish(),
-        recorded_ts=int(document["_commitTs"]),
-    )
-
-
-def _records(transaction: Transaction) -> TableEntry:
-    table = transaction.table_by_number(system_tables.SESSION_REQUESTS_NUMBER)
-    assert table is not None
-    return table
-
-
-def _record(
-    transaction: Transaction,
-    session: SessionRequest,
-    record_id: str,
-    value: bytes,
-    log_lines: tuple[str, ...],
-) -> None:
-    fields: dict[str, Value] = {
-        # Sorted first: the committer stamps the first place that looks like the placeholder, and
-        # a result may hold any bytes.
-        "_commitTs": system_tables.COMMIT_TIMESTAMP,
-        "session": session.session,
-        "request": Int64(session.request),
-        "result": value,
-        "logLines": list(log_lines),
-    }
-    transaction.insert(
-        system_tables.SESSION_REQUESTS,
-        fields,
-        id=record_id,
     )

@@ -1,0 +1,115 @@
+"""What a client's mutation leaves, so that a resend runs nothing (semantics 4.7).
+
+Its record is a document whose id is made from the session and the request: one point read finds it,
+and two records of one request cannot both commit. Whoever runs a mutation looks for its record in the
+same transaction; whoever commits it adds the record. That is made as the change that it is in the
+end: there is one for every mutation of a client, and a transaction of its own would cost as much
+as an insert does.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Final, NamedTuple, cast
+
+from camber.engine import system_tables
+from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, TableEntry
+from camber.engine.transaction import FinishedTransaction, Transaction
+from camber.storage.store import DocumentChange, EntryChange, id_key
+from camber.values.ids import encode_id
+from camber.values.keys import encode_part
+from camber.values.packed import pack, unpack
+from camber.values.timestamp import Timestamp
+from camber.values.value import Int64, Value
+
+#: Sessions whose part of the ids is kept: those that are active.
+_SESSIONS: Final = 16_384
+
+
+class Recorded(NamedTuple):
+    """What came of a mutation that has committed at `ts`."""
+
+    ts: Timestamp
+    result: bytes
+    log_lines: tuple[str, ...]
+
+
+def record_id(session: str, request: int) -> str:
+    """Return the id of the record of a client's mutation. Those of one session are neighbours."""
+    internal = _session_part(session) + request.to_bytes(4, "big")
+    return encode_id(system_tables.SESSION_REQUESTS_NUMBER, internal)
+
+
+@lru_cache(maxsize=_SESSIONS)
+def _session_part(session: str) -> bytes:
+    return sha256(session.encode()).digest()[:12]
+
+
+def find(transaction: Transaction, id: str) -> Recorded | None:
+    """Return what a record says, or None if there is none; its absence is recorded as read."""
+    packed = transaction.get_of(_TABLE, id)
+    if packed is None:
+        return None
+    document = cast("dict[str, Any]", unpack(packed))
+    return Recorded(
+        ts=int(document["_commitTs"]),
+        result=document["result"],
+        log_lines=tuple(document["logLines"]),
+    )
+
+
+def with_record(
+    finished: FinishedTransaction,
+    *,
+    id: str,
+    session: str,
+    request: int,
+    result: bytes,
+    log_lines: tuple[str, ...],
+    now_ns: int,
+) -> FinishedTransaction:
+    """Return a transaction, in which no record was found, with one among its changes."""
+    # Never older than what it has read, as with all documents (semantics 1.3).
+    creation_time = max(finished.begin_ts + 1, now_ns) / 1e6
+    document: dict[str, Value] = {
+        # Sorted first: the committer stamps the first place that looks like the placeholder, and
+        # a result may hold any bytes.
+        "_commitTs": system_tables.COMMIT_TIMESTAMP,
+        CREATION_TIME_FIELD: creation_time,
+        ID_FIELD: id,
+        "session": session,
+        "request": Int64(request),
+        "result": result,
+        "logLines": list(log_lines),
+    }
+    time_part, id_part = encode_part(creation_time), id_key(id)
+    record = DocumentChange(
+        table=_TABLE.number,
+        id=id,
+        before=None,
+        after=pack(document),
+        entries=tuple(
+            EntryChange(
+                index=index.id, removed=None, added=index.key_before(document, time_part, id_part)
+            )
+            for index in _TABLE.stored
+        ),
+    )
+    return FinishedTransaction(
+        begin_ts=finished.begin_ts,
+        reads=finished.reads,
+        changes=(*finished.changes, record),
+        source=finished.source,
+        staged=finished.staged,
+    )
+
+
+def _table() -> TableEntry:
+    table = system_tables.system_catalog().by_number(system_tables.SESSION_REQUESTS_NUMBER)
+    assert table is not None
+    return table
+
+
+#: As in every deployment: tables of the system do not change while it runs.
+_TABLE: Final = _table()
