@@ -24,6 +24,9 @@ document_nesting_max: Final = 16
 document_bytes_max: Final = 1024 * 1024
 #: Characters of the name of a table, an index, a module or a function.
 identifier_length_max: Final = 64
+#: Characters of what names a function from outside: folders, module, export and the mounts around it.
+#: Names that were parsed are kept.
+function_name_length_max: Final = 2048
 
 # Functions.
 
@@ -262,7 +265,8 @@ stalled_s_max: Final = 60.0
 slowest_bytes_per_s: Final = 8 * 1024
 #: Subscriptions of one connection, and in one message, which is decoded in one piece.
 subscriptions_max: Final = 10_000
-#: Arguments of the mutations of one connection that wait, and of its actions that run, in bytes.
+#: Arguments of the mutations of one connection that wait, of its actions that run, and of its
+#: subscriptions, in bytes.
 arguments_waiting_bytes_max: Final = 64 * 1024 * 1024
 #: The head of an HTTP request, about, and how long it may take, in seconds; a new connection has as long.
 http_head_bytes_max: Final = 64 * 1024

@@ -66,10 +66,10 @@ class Watching:
         self.told.append(result)
 
 
-def call(identity=Anonymous(), path="q:f", **more):  # noqa: B008
+def call(identity=Anonymous(), path="q:f", arguments=b"", **more):  # noqa: B008
     return FunctionCall(
         path=path,
-        arguments=b"",
+        arguments=arguments,
         identity=identity,
         caller=Caller.CLIENT,
         request_id="",
@@ -212,6 +212,22 @@ def test_the_cache_is_bounded_and_keeps_what_is_watched(tmp_path, monkeypatch):
         assert queries._cached_bytes <= 5000
         assert await queries.run(call(path="q:watched"), engine.newest_ts) is watched
         assert watched.valid_until is None
+
+    with_gate(tmp_path, test)
+
+
+def test_what_was_asked_for_counts_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "query_cache_bytes_max", 100_000)
+
+    async def test(engine, gate, queries):
+        for number in range(50):
+            large = pack({"text": f"{number}" + "x" * 10_000})
+            await queries.run(call(arguments=large), engine.newest_ts)
+        assert len(queries._cache) < 10
+        assert queries._cached_bytes <= 100_000
+        for result in list(queries._cache.values()):
+            queries._forget(result)
+        assert queries._cached_bytes == 0
 
     with_gate(tmp_path, test)
 

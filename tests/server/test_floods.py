@@ -208,6 +208,35 @@ def test_a_message_of_too_many_changes_is_not_looked_at(serve, monkeypatch):
         assert server.refused("TooManySubscriptions") == 1
 
 
+def test_large_arguments_of_subscriptions_are_bounded_together(serve, monkeypatch):
+    monkeypatch.setattr(limits, "arguments_waiting_bytes_max", 500_000)
+    with serve() as server:
+        client = RawSocket(server.url)
+        client.send(CONNECT)
+        for number in range(12):
+            added = {
+                "type": "Add",
+                "queryId": number,
+                "udfPath": "code:echo",
+                "args": [{"text": f"{number}" + "x" * 100_000}],
+            }
+            removed = [{"type": "Remove", "queryId": number - 1}] if 0 < number < 6 else []
+            client.send(
+                message(
+                    type="ModifyQuerySet",
+                    baseVersion=number,
+                    newVersion=number + 1,
+                    modifications=[*removed, added],
+                )
+            )
+            while number < 6 and len(client.messages) <= number:
+                assert client._read_frame()
+        client.read_to_end()
+        assert client.closed == 1013
+        assert server.refused("TooManySubscriptions") == 1
+        assert told(server)
+
+
 def test_more_mutations_than_may_wait_end_the_socket(serve):
     with serve() as server:
         client = RawSocket(server.url)
@@ -391,6 +420,17 @@ def test_all_bodies_together_are_bounded(serve, monkeypatch):
         for each in (first, second):
             each.close()
         assert server.refused("TooManyBytesAtOnce") == 1
+        assert told(server)
+
+
+@pytest.mark.parametrize("more", [b"/" * 10_000, b" HTTP/1.1\r\nX: " + b"x" * 10_000])
+def test_a_handshake_that_is_too_long_is_told_so(serve, more):
+    with serve() as server:
+        with connected(server) as client:
+            line, _, rest = _HANDSHAKE.partition(b" HTTP/1.1\r\n")
+            head = line + more + (b" HTTP/1.1" if more.startswith(b"/") else b"") + b"\r\n" + rest
+            answer = head_of(client, head)
+        assert answer.split()[1] in {b"404", b"414", b"431"}, answer
         assert told(server)
 
 

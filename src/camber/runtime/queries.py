@@ -281,7 +281,8 @@ class Queries:
             result.valid_until = conflict.ts
             return
         self._subscriptions.add(result, reads)
-        self._cached_bytes += result.size_bytes
+        result.kept_bytes = result.size_bytes + len(request.arguments)
+        self._cached_bytes += result.kept_bytes
         if result.journal is not None and result.journal != request.journal:
             self._store(request, who, result)
             # Running again with its own journal gives the same result (semantics 3.7).
@@ -330,7 +331,7 @@ class Queries:
             if self._cache.get(key) is result:
                 del self._cache[key]
         result.keys = ()
-        self._cached_bytes -= result.size_bytes
+        self._cached_bytes -= result.kept_bytes
 
     def _published(self, commits: Sequence[Commit]) -> None:
         stale: list[tuple[Commit, list[QueryResult]]] = []

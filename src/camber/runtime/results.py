@@ -114,6 +114,7 @@ class QueryResult:
         "failure",
         "frames",
         "journal",
+        "kept_bytes",
         "keys",
         "log_lines",
         "logged",
@@ -151,6 +152,8 @@ class QueryResult:
         #: What the cache knows it by: a request that it is the result of, and where it is kept.
         self.request: Any = None
         self.keys: tuple[Any, ...] = ()
+        #: What it counts for in the cache, with what it was asked for: arguments may be large, too.
+        self.kept_bytes = 0
         #: Frames that are the same for many clients; see `sync.subscription.SharedResult`.
         self.frames: dict[Any, tuple[bytes, ...]] | None = None
         #: Clients who look at this in lock-step; see `sync.cohort`.

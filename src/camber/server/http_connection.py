@@ -123,6 +123,10 @@ class HttpConnection(HttpToolsProtocol):
         assert isinstance(handshake, Handshake)
         assert self._place is not None
         handshake.place = self._place
+        if handshake.conn.handshake_exc is not None and not self.transport.is_closing():
+            # Nobody would say anything to a head that is too long for a handshake, nor close.
+            self._gate.refused["HeadersTooLarge"] += 1
+            self._refuse(431, "HeadersTooLarge", _HANDSHAKE_TOO_LARGE)
 
     def beat(self, now_s: float) -> int:
         """Close if what is awaited of the client takes too long; return the bytes that wait for it."""
@@ -194,6 +198,10 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.close()
 
 
+_HANDSHAKE_TOO_LARGE: Final = (
+    "the head of a handshake for a WebSocket has a line or a number of headers that is too large: "
+    "128 headers and lines of 8192 bytes are the most"
+)
 _HEAD_TOO_LARGE: Final = (
     f"the head of the request has more than {limits.http_head_bytes_max} bytes, the most for it"
 )

@@ -84,8 +84,8 @@ class Session:
     __slots__ = (
         "_action_bytes", "_actions_running", "_asked_identity", "_asked_query_set", "_closed", "_cohort",
         "_connected", "_due", "_identity", "_mutation_running", "_mutation_visible", "_mutations",
-        "_mutations_bytes",
-        "_next_run", "_pending", "_queries", "_removed", "_sent", "_session_id", "_skew_ms",
+        "_mutations_bytes", "_next_run",
+        "_pending", "_queries", "_queries_bytes", "_removed", "_sent", "_session_id", "_skew_ms",
         "_stale", "_stepped", "_told_unknown", "_understands_chunks", "_unsent", "number", "shell",
     )  # fmt: skip
 
@@ -120,6 +120,8 @@ class Session:
         #: Bytes of the arguments of mutations that wait, and of actions that run; of these by request,
         #: and only where they are many.
         self._mutations_bytes = 0
+        #: And of those of its subscriptions.
+        self._queries_bytes = 0
         self._action_bytes: dict[int, int] | None = None
         self._told_unknown = False
         self._closed = False
@@ -226,8 +228,10 @@ class Session:
                 case AddQuery() if not known:
                     query = Subscription(self, change.query_id, change.call, change.journal)
                     self._queries[change.query_id] = self._stale[change.query_id] = query
+                    self._queries_bytes += len(change.call.arguments)
                 case RemoveQuery() if known:
                     query = self._queries.pop(change.query_id)
+                    self._queries_bytes -= len(query.call.arguments)
                     self._stale.pop(change.query_id, None)
                     self._removed.append(change.query_id)
                     if query.result is not None:
@@ -235,6 +239,8 @@ class Session:
                 case _:
                     # A client's bookkeeping went wrong: it starts again from nothing.
                     return self._close(Close(code=1011, reason="InternalServerError"))
+        if self._queries_bytes > limits.arguments_waiting_bytes_max:
+            return [*effects, *self._too_many_arguments("TooManySubscriptions")]
         self._asked_query_set = message.new_version
         self._due = True
         return effects
@@ -294,14 +300,16 @@ class Session:
 
     @property
     def waiting_bytes(self) -> int:
-        """Return the bytes of arguments that are kept for what waits and what runs."""
+        """Return the bytes of arguments that are kept: of what waits, what runs and what is watched."""
         actions = self._action_bytes
-        return self._mutations_bytes + (sum(actions.values()) if actions else 0)
+        return (
+            self._queries_bytes + self._mutations_bytes + (sum(actions.values()) if actions else 0)
+        )
 
     def _too_many_arguments(self, code: str) -> list[Effect]:
         return self.fail(
             Overloaded(
-                "the arguments of what this client has asked for and is not done have more than "
+                "the arguments of what this client waits for and watches have more than "
                 f"{limits.arguments_waiting_bytes_max} bytes",
                 code=code,
             )

@@ -39,6 +39,7 @@ class FunctionPath:
         Raises:
             BadRequest: it cannot name a function (code BadConvexFunctionIdentifier).
         """
+        _check_length(text)
         return _parse(text)
 
     @property
@@ -78,6 +79,7 @@ class FunctionHandle:
         Raises:
             BadRequest: it is no handle (code BadConvexFunctionIdentifier).
         """
+        _check_length(text)
         return _parse_handle(text)
 
     def __str__(self) -> str:
@@ -92,6 +94,15 @@ def is_component_path(text: str) -> bool:
 def child_component(component: str, name: str) -> str:
     """Return the path of what is mounted as `name` in a component."""
     return f"{component}/{name}" if component else name
+
+
+def _check_length(text: str) -> None:
+    if len(text) > limits.function_name_length_max:
+        raise BadRequest(
+            f"{text[:100]!r}… cannot name a function: it has {len(text)} characters, and may have "
+            f"{limits.function_name_length_max}",
+            code="BadConvexFunctionIdentifier",
+        )
 
 
 @lru_cache(maxsize=4096)
