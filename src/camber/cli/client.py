@@ -302,8 +302,19 @@ def _refuse_errors(response: httpx.Response) -> None:
             f"{response.request.url} answered with status {response.status_code}. Is it a Camber "
             "server of this version?"
         )
+        if response.status_code == 404 and _is_of_site(response.text):
+            url = response.request.url
+            sentence = (
+                f"{url.scheme}://{url.netloc.decode()} is where HTTP actions are; give the URL of "
+                "the API, which has the port before it by default"
+            )
         code = "CallFailed"
     raise CallFailed(sentence, code=code)
+
+
+def _is_of_site(text: str) -> bool:
+    """Return whether the site of a server has answered that it has no such route."""
+    return text == "No matching routes found" or "does not have HTTP actions enabled" in text
 
 
 def _json(response: httpx.Response) -> Any:
