@@ -23,7 +23,7 @@ _TIMEOUT_S = 20
 _PATIENCE_S = 0.03
 _ADMIN = {"Authorization": f"Convex {ADMIN_KEY}"}
 
-_HOST = b"Host: test\r\n"
+_HOST = b"Host: localhost\r\n"
 _RECORDED = (
     b"GET /seen?a=b HTTP/1.1\r\n" + _HOST + b"X-One: 1\r\nCookie: a=b\r\n\r\n",
     b"GET /nowhere HTTP/1.1\r\n" + _HOST + b"\r\n",

@@ -54,7 +54,8 @@ def progress(tmp_path_factory):
 @pytest.fixture(scope="module", params=["1", "0"], ids=["processes", "in-process"])
 def web(request, tmp_path_factory, progress):
     os.environ["WEB_PROGRESS"] = str(progress)
-    with Web(WEB, tmp_path_factory.mktemp("web"), "--executors", request.param) as server:
+    options = ("--executors", request.param, "--allow-hosts", "example.test")
+    with Web(WEB, tmp_path_factory.mktemp("web"), *options) as server:
         yield server
 
 
@@ -77,7 +78,7 @@ class Raw:
         self.held = b""
 
     def begin(self, method, path, *headers):
-        head = "\r\n".join([f"{method} {path} HTTP/1.1", "Host: test", *headers])
+        head = "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *headers])
         self.socket.sendall(head.encode() + b"\r\n\r\n")
 
     def chunk(self, data):
