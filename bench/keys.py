@@ -61,6 +61,7 @@ KEYS: tuple[Key, ...] = (
     _at_least("unrelated", "unrelated", 0.8, "the same over Camber's own with 1 client"),
     _at_most("distinct", "distinct", 2.0, "p50 with 1,000 queries over that with one"),
     _at_most("idle_kb", "idle", 30.0, "KB for an idle session with 3 queries"),
+    _at_most("idle_10000_kb", "idle_10000", 30.0, "KB for one of 10,000 of these"),
     _at_most("start_ms", "start", 700.0, "ms from `camber start` to its first answer"),
     _at_most("growth", "growth", 2.0, "p50 with 10 million documents over 10 thousand"),
 )

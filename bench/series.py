@@ -261,9 +261,18 @@ def distinct(turns: Turns) -> Series:
 
 def idle(turns: Turns) -> Series:
     """Sessions that hold three subscriptions each, and see nothing happen."""
+    return turns.series(idle_kb=_idle(turns, 5000))
+
+
+def idle_10000(turns: Turns) -> Series:
+    """Twice as many, on one server process as well."""
+    return turns.series(idle_10000_kb=_idle(turns, 10_000))
+
+
+def _idle(turns: Turns, sessions: int) -> Measured:
     load = Load(
         "idle",
-        clients=turns.scale.of(5000),
+        clients=turns.scale.of(sessions),
         subs=3,
         query="messages:newest",
         query_args='{"channel":"idle{i}"}',
@@ -279,7 +288,7 @@ def idle(turns: Turns) -> Series:
             pss_kb=report["pss_kb_per_client"],
         )
     turns.checked("memory of the server and of all its executors, pages that they share once each")
-    return turns.series(idle_kb=Measured(values=turns.figures("camber", "rss_kb")))
+    return Measured(values=turns.figures("camber", "rss_kb"))
 
 
 def start(turns: Turns) -> Series:
@@ -323,6 +332,7 @@ SERIES: Mapping[str, Callable[[Turns], Series]] = {
         unrelated,
         distinct,
         idle,
+        idle_10000,
         growth,
     )
 }

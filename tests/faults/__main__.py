@@ -70,6 +70,8 @@ def _proof(fault: Fault, sources: Path, seed: int) -> str | None:
         [
             *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"),
             *("--hypothesis-profile=faults", f"--hypothesis-seed={seed}"),
+            # A seed that finds nothing tries everything, which a busy machine takes long for.
+            *("-o", "faulthandler_timeout=900"),
             *fault.caught_by,
         ],
         cwd=REPOSITORY,
