@@ -22,6 +22,7 @@ from camber.server.application import api_application
 from camber.server.draining import Drain
 from tests.simulation.disk import Disk, DiskFailure
 from tests.simulation.executors import Executors
+from tests.simulation.file_clients import is_swept
 from tests.simulation.host import SimulatedHost
 from tests.simulation.loop import Machine, SimulatedLoop
 from tests.simulation.network import Network
@@ -80,7 +81,7 @@ class Server:
         self._releases = releases
         self._network = network
         self._disk = disk
-        self._blobs = MemoryBlobs()
+        self.blobs = MemoryBlobs()
         self._chance = chance
         self._settings = DeploymentSettings(
             root=EXCHANGE,
@@ -103,6 +104,11 @@ class Server:
         self._gone = asyncio.Event()
         self._up = asyncio.Event()
         self.leftovers: list[str] = []
+
+    @property
+    def is_swept(self) -> bool:
+        """Return whether no content of files waits to be removed."""
+        return self.deployment is not None and self.is_up and is_swept(self.deployment)
 
     @property
     def is_up(self) -> bool:
@@ -176,7 +182,7 @@ class Server:
             host=host,
             store=self._disk.open(),
             instance=_INSTANCE,
-            blobs=self._blobs,
+            blobs=self.blobs,
         )
         self.deployment = deployment
         await deployment.pushes.open()

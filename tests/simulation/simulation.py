@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.simulation.clients import Client
 from tests.simulation.disk import Crash, Disk
+from tests.simulation.file_clients import FileClient, judged_files
 from tests.simulation.http_clients import HttpClient
 from tests.simulation.loop import NS, SimulatedLoop, Stuck, Trace
 from tests.simulation.network import Network
@@ -38,6 +39,8 @@ class Plan:
     clients: int
     #: How many more there are that speak HTTP.
     over_http: int
+    #: How many more there are that upload files and delete them.
+    with_files: int
     mutations: int
     pause_s: float
     duplicates: bool
@@ -75,6 +78,7 @@ class Plan:
             retention_s=chance.choice((3600.0, 3600.0, 3600.0, 1.0)),
             faults={kind: chance.choice((0.3, 1.0, 3.0)) for kind in kinds},
             trouble_s=chance.uniform(2, 12),
+            with_files=chance.choice((0, 0, 1, 2)),
         )
 
 
@@ -115,6 +119,7 @@ class _World:
         self.seed = seed
         self.clients: list[Client] = []
         self.over_http: list[HttpClient] = []
+        self.with_files: list[FileClient] = []
         self.failures: list[str] = []
         self.befallen = 0
 
@@ -128,6 +133,7 @@ class _World:
         keeping = self._spawn("keep up", self.server.keep_up())
         self.clients = [self._client(number) for number in range(self.plan.clients)]
         self.over_http = [self._over_http(number) for number in range(self.plan.over_http)]
+        self.with_files = [self._with_files(number) for number in range(self.plan.with_files)]
         faults = [
             self._spawn(kind, self._befall(kind, mean_s))
             for kind, mean_s in self.plan.faults.items()
@@ -142,7 +148,13 @@ class _World:
         self.server.set_clock(_LATER_NS)
         if not await self._settled(lambda: self.server.has_run_all):
             self.failures.append(f"{_SETTLING_S} s after the last fault something waits to run")
+        if not await self._settled(lambda: self.server.is_swept):
+            self.failures.append(f"{_SETTLING_S} s after the last fault content is left over")
         await asyncio.sleep(_QUIET_S)
+        if self.server.deployment is not None:
+            self.failures += judged_files(
+                self.server.deployment, self.server.blobs, self.with_files
+            )
         for client in self.clients:
             if not client.is_settled:
                 self.failures.append(f"{client.name} is not at rest in the end")
@@ -182,10 +194,25 @@ class _World:
             names=self.plan.names,
         )
 
+    def _with_files(self, number: int) -> FileClient:
+        name = f"files {number}"
+        return FileClient(
+            name=name,
+            loop=self.loop,
+            network=self.network,
+            chance=random.Random(f"{self.seed} {name}"),
+            files_left=self.plan.mutations,
+            pause_s=self.plan.pause_s,
+        )
+
     @property
     def are_answered(self) -> bool:
         """Return whether everybody has been told what came of what they asked for."""
-        return all(c.is_settled for c in self.clients) and all(c.is_settled for c in self.over_http)
+        return (
+            all(client.is_settled for client in self.clients)
+            and all(client.is_settled for client in self.over_http)
+            and all(client.is_settled for client in self.with_files)
+        )
 
     async def _settled(self, is_done: Callable[[], bool]) -> bool:
         end_ns = self.loop.now_ns + int(_SETTLING_S * NS)
@@ -322,7 +349,7 @@ class _Listening(logging.Handler):
 
 
 #: Who may log errors, which are the disk's, and try again.
-_MAY_FAIL = frozenset({"camber.maintenance"})
+_MAY_FAIL = frozenset({"camber.maintenance", "camber.files"})
 
 
 @contextlib.contextmanager

@@ -154,6 +154,8 @@ class Files:
             [_Thread(self._host.worker(f"camber-files-{number}")) for number in range(_THREADS)]
         )
         self._arrivals: set[Arrival] = set()
+        #: Keys of blobs that are whole, and wait for the commit of an import.
+        self._settled: set[str] = set()
         #: Bytes of blobs that are there, if there is a bound on them; and of those on their way.
         self._there = 0
         self.arriving_bytes = 0
@@ -161,13 +163,11 @@ class Files:
         self._keepers = 0
         self._stirred = asyncio.Event()
         self._removing: asyncio.Task[None] | None = None
-        self._abandoning: set[asyncio.Task[None]] = set()
+        self._abandoning: set[asyncio.Task[str | None]] = set()
         self._unhear = engine.on_publish(self._published)
 
     async def open(self) -> None:
-        """Begin to remove what the last process left: what was arriving then will not any more."""
-        while await write(self._engine, _SOURCE, self._give_up_arrivals):
-            pass
+        """Begin to remove what is left over: what was arriving in the last process, too."""
         if self._bounds.all_bytes_max is not None:
             self._there = await asyncio.to_thread(self._bytes_there)
         self._removing = self._host.spawn("files removed", self._remove_again_and_again())
@@ -330,11 +330,18 @@ class Files:
                 file_ledger.leaving(transaction, current)
             return current.state is not BlobState.STORED
 
+        self._settled.discard(entry.key)
         return await write(self._engine, _SOURCE, change)
+
+    def settle(self, entry: LedgerEntry) -> None:
+        """Note that a blob waits for the commit of an import."""
+        self._settled.add(entry.key)
 
     def entered(self, settled: Iterable[SettledFile]) -> None:
         """Note that a commit has made files of settled blobs."""
-        self._there += sum(file.facts.size for file in settled)
+        for file in settled:
+            self._there += file.facts.size
+            self._settled.discard(file.entry.key)
 
     def blob(self, entry: LedgerEntry, size: int) -> BlobReader:
         """Return the content of a file, to be read by whoever waits for it. Blocking."""
@@ -351,10 +358,10 @@ class Files:
         self._abandoning.add(task)
         task.add_done_callback(self._abandoned)
 
-    def _abandoned(self, task: asyncio.Task[None]) -> None:
+    def _abandoned(self, task: asyncio.Task[str | None]) -> None:
         self._abandoning.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            # The ledger has it: the next process removes what is left.
+            # The ledger has it: what is left is removed later.
             _log.warning("an upload that broke off is not cleared up yet: %s", error)
 
     # Reading.
@@ -425,7 +432,15 @@ class Files:
         with closing(self._engine.begin(_SOURCE)) as transaction:
             gone = file_ledger.entries_in(transaction, BlobState.LEAVING, most)
             spent = file_ledger.entries_in(transaction, BlobState.SPENT, most)
+            arriving = file_ledger.entries_in(transaction, BlobState.ARRIVING)
         over = [entry for entry in spent if entry.ticket_ms <= now_ms]
+        # Of another process, or of one here that could not say that it broke off.
+        known = self._settled | {arrival.key for arrival in self._arrivals}
+        broken = [entry for entry in arriving if entry.key not in known]
+        for entry in broken[:most]:
+            await self.give_up(entry)
+        if broken:
+            return True
         with self._threads.pick() as thread:
             for entry in gone:
                 await thread.run(self._blobs.remove, entry.key)
@@ -439,14 +454,6 @@ class Files:
         await write(self._engine, _SOURCE, change)
         self._there -= sum(entry.size for entry in gone)
         return True
-
-    def _give_up_arrivals(self, transaction: Transaction) -> bool:
-        """Give up some files that were arriving; return whether there were any."""
-        most = limits.files_removed_at_once
-        entries = file_ledger.entries_in(transaction, BlobState.ARRIVING, most)
-        for entry in entries:
-            file_ledger.leaving(transaction, entry)
-        return bool(entries)
 
     def _bytes_there(self) -> int:
         with closing(self._engine.begin(_SOURCE)) as transaction:
@@ -471,6 +478,11 @@ class Arrival:
         self._has_ended = False
         #: Bytes that have come.
         self.size = 0
+
+    @property
+    def key(self) -> str:
+        """Return the key of its blob."""
+        return self._entry.key
 
     async def write(self, data: bytes) -> None:
         """Take bytes in.
@@ -505,6 +517,7 @@ class Arrival:
             RequestError: as `finish` does.
         """
         facts = await self._whole()
+        self._files.settle(self._entry)
         self._end()
         return SettledFile(entry=self._entry, facts=facts, creation_time=creation_time)
 
@@ -526,22 +539,25 @@ class Arrival:
         await self._thread.run(self._writer.finish)
         return FileFacts(sha256=_base64(digest), size=self.size, content_type=expected.content_type)
 
-    async def abandon(self) -> None:
-        """Leave nothing of it; does nothing for one that has ended.
+    async def abandon(self) -> str | None:
+        """Leave nothing of it, and return None; or its id, if it is a file nevertheless.
+
+        It is if whoever stored it was cancelled meanwhile, or told that the disk fails when it had
+        not. Does nothing for one that has ended.
 
         Raises:
-            RequestError: what is left could not be noted; the next process removes it.
+            RequestError: what is left could not be noted; it is removed later.
         """
         if self._has_ended:
-            return
+            return None
         self._end()
-        # First what is said of it: whoever was cancelled while it was stored has stored it.
         if not await self._files.give_up(self._entry):
-            return
+            return self._entry.file
         # What cannot be removed now is removed later, like what a deleted file leaves.
         with suppress(StorageFailed):
             await self._thread.run(self._drop)
             await self._files.forget(self._entry)
+        return None
 
     async def _flush(self) -> None:
         data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)

@@ -69,8 +69,10 @@ class StorageApi:
                 await arrival.write(piece)
             return await arrival.finish()
         except RequestError:
-            await arrival.abandon()
-            raise
+            file = await arrival.abandon()
+            if file is None:
+                raise
+            return file
         except BaseException:
             self._files.abandon_soon(arrival)
             raise

@@ -6,11 +6,13 @@ from typing import Any
 
 from camber import (
     AppError,
+    Id,
     MutationCtx,
     Page,
     PaginationOpts,
     QueryCtx,
     ScheduledFunction,
+    StoredFile,
     internal_mutation,
     mutation,
     query,
@@ -214,3 +216,13 @@ def first(ctx: QueryCtx, name: str, count: int) -> list[str]:
     """The first few notes of a board."""
     notes = ctx.db.query(Note).with_index(Note.by_board, board=name)
     return [each.text for each in notes.take(count)]
+
+
+@mutation
+def upload_url(ctx: MutationCtx) -> str:
+    return ctx.storage.generate_upload_url()
+
+
+@mutation
+def remove_file(ctx: MutationCtx, id: Id[StoredFile]) -> None:
+    ctx.storage.delete(id)
