@@ -11,11 +11,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from camber.engine import scheduled
-from camber.engine.file_ledger import LedgerEntry
 from camber.engine.transaction import Transaction
 from camber.occ.read_set import ReadSet
 from camber.runtime import transactions
-from camber.runtime.files import Files
 from camber.runtime.results import QueryResult
 from camber.runtime.transactions import TransactionRunner
 from camber.storage.memory import MemoryStore
@@ -117,15 +115,6 @@ def _ends_apart() -> AbstractContextManager[None]:
     return _patched(scheduled, "begin", early)
 
 
-def _left_over() -> AbstractContextManager[None]:
-    """An upload that breaks off says so nowhere, and neither does the process that comes after."""
-
-    async def nothing(files: Files, entry: LedgerEntry) -> bool:
-        return True
-
-    return _patched(Files, "give_up", nothing)
-
-
 #: By name, what plants it.
 PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "no-record": _no_record,
@@ -136,5 +125,4 @@ PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "short-index": _short_index,
     "runs-again": _runs_again,
     "ends-apart": _ends_apart,
-    "left-over": _left_over,
 }

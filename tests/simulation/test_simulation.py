@@ -23,7 +23,6 @@ _FOUND_WITHIN = {
     "short-index": (45, "texts"),
     "runs-again": (5, "pending"),
     "ends-apart": (5, "pending|has not run"),
-    "left-over": (60, "content is left over"),
 }
 
 
