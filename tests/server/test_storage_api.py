@@ -192,7 +192,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_has_come(photos, data):
     url = new_url(photos)
     with socket.create_connection(("127.0.0.1", urlsplit(url).port)) as client:
         path = url.removeprefix(photos.url)
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {5 * MIB}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {5 * MIB}\r\n\r\n"
         client.sendall(head.encode() + b"x" * 1000)
         answer = b""
         while part := client.recv(1000):
@@ -235,7 +235,7 @@ def test_a_body_that_breaks_off_leaves_nothing_and_the_url_good(photos, data):
     path = url.removeprefix(photos.url)
     with socket.create_connection(("127.0.0.1", urlsplit(url).port)) as client:
         client.sendall(
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {2 * MIB}\r\n\r\n".encode()
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {2 * MIB}\r\n\r\n".encode()
         )
         client.sendall(b"x" * MIB)
         eventually(lambda: len(content_files(data)) == there + 1)

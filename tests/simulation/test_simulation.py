@@ -47,6 +47,11 @@ def test_no_seed_fails():
     assert counts["refused"] > 5
 
 
+def test_no_seed_with_files_fails():
+    run = simulate("--seeds", 15, "--first", 100, "--jobs", 1)
+    assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
+
+
 def test_seeds_replay_exactly():
     one, two = (simulate("--seeds", 8, "--jobs", 1) for _ in range(2))
     assert re.search(r"traces [0-9a-f]{32}", one.stdout)
