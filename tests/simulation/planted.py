@@ -10,10 +10,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from camber.engine import scheduled
+from camber.engine import scheduled, session_requests
 from camber.engine.transaction import Transaction
 from camber.occ.read_set import ReadSet
-from camber.runtime import transactions
 from camber.runtime.results import QueryResult
 from camber.runtime.transactions import TransactionRunner
 from camber.storage.memory import MemoryStore
@@ -33,7 +32,7 @@ def _patched(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 def _no_record() -> AbstractContextManager[None]:
     """A request that comes again is not looked up: it is done again."""
-    return _patched(transactions, "_recorded", lambda transaction, session: None)
+    return _patched(session_requests, "find", lambda transaction, record_id: None)
 
 
 def _no_conflicts() -> AbstractContextManager[None]:
