@@ -123,6 +123,9 @@ cron_log_bytes_max: Final = 1000
 crons_max: Final = 1000
 #: Characters of the name of a cron job.
 cron_name_length_max: Final = 256
+#: Runs that follow one another in a test while its clock has nowhere to go: beyond that something
+#: goes round in circles.
+test_runs_at_once_max: Final = 20_000
 
 # Deployment variables (semantics 4.10).
 

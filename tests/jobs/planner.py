@@ -130,6 +130,12 @@ PLANNER = """
             ctx.scheduler.run_after(timedelta(seconds=10), chain, left=left - 1)
 
 
+    @mutation
+    def loops(ctx: MutationCtx, delay: float) -> None:
+        ctx.db.insert(Note(text="again"))
+        ctx.scheduler.run_after(delay, loops, delay=delay)
+
+
     @internal_mutation
     def attempted(ctx: MutationCtx, of: str) -> int:
         ctx.db.insert(Attempt(of=of))

@@ -243,7 +243,14 @@ def test_arguments_have_a_size(app, monkeypatch):
 
 
 def test_a_loop_without_delay_is_told_of(app, monkeypatch):
-    monkeypatch.setattr("camber.testing.app._JOBS_MAX", 20)
-    app.mutation("plan:many", delays=[0.0] * 30)
-    with pytest.raises(AssertionError, match="again and again"):
-        app.advance(seconds=1)
+    monkeypatch.setattr("camber.limits.test_runs_at_once_max", 20)
+    app.mutation("plan:loops", delay=0.0)
+    with pytest.raises(AssertionError, match=r"goes on with plan:loops.*again and again"):
+        app.advance(days=1)
+
+
+def test_what_runs_often_but_not_at_once_may_go_on_for_as_long_as_it_likes(app, monkeypatch):
+    monkeypatch.setattr("camber.limits.test_runs_at_once_max", 20)
+    app.mutation("plan:loops", delay=1800.0)
+    app.advance(days=1)
+    assert 47 <= len(texts(app)) <= 49

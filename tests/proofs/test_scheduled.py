@@ -134,7 +134,7 @@ class _World:
         scheduler = self.deployment.scheduler
         for _ in range(50):
             self.host.set_back(-_LATER_NS // 10**9)
-            if scheduler.next_due_ms() is None and not scheduler.is_running:
+            if scheduler.next_due() is None and not scheduler.is_running:
                 return
             await scheduler.run_due()
         msg = "something is due again and again"

@@ -123,7 +123,7 @@ class Server:
             deployment is not None
             and self.is_up
             and not deployment.scheduler.is_running
-            and deployment.scheduler.next_due_ms() is None
+            and deployment.scheduler.next_due() is None
         )
 
     async def keep_up(self) -> None:

@@ -227,11 +227,11 @@ class Scheduler:
             jobs = scheduled.jobs_due(transaction, lane, self._now_ms(), most=_SLOTS[lane] + 1)
         return [job for job in jobs if job.of not in self._running][:room]
 
-    def next_due_ms(self) -> float | None:
-        """Return when the next job is due that waits."""
+    def next_due(self) -> Job | None:
+        """Return the job that is due next, of those that wait."""
         with closing(self._engine.begin("scheduler")) as transaction:
             jobs = [job for lane in _SLOTS for job in scheduled.jobs_in(transaction, lane, most=1)]
-        return min((job.due for job in jobs), default=None)
+        return min(jobs, key=lambda job: job.due, default=None)
 
     async def run_due(self) -> int:
         """Start what is due and finds room; return how many when all of them have ended."""

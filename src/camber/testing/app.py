@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import httpx
 
+from camber import limits
 from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project, load_project
 from camber.deployment.settings import MEMORY, DeploymentSettings, Scheduling, TestHooks
@@ -196,8 +197,6 @@ class TestApp:
 
 
 _subjects = itertools.count(1)
-#: Runs of one `advance`: beyond that something goes round in circles.
-_JOBS_MAX = 20_000
 
 
 class _Core:
@@ -236,14 +235,15 @@ class _Core:
         """Move the clock from one job to the next, up to so many seconds from now."""
         scheduler = self.deployment.scheduler
         end_ns = self._host.now_ns() + int(seconds * 1e9)
-        ran = 0
-        while (due_ms := scheduler.next_due_ms()) is not None and due_ms * 1e6 <= end_ns:
-            self._host.move_to(int(due_ms * 1e6))
-            ran += await scheduler.run_due()
-            if ran > _JOBS_MAX:
+        at_once = 0
+        while (job := scheduler.next_due()) is not None and job.due * 1e6 <= end_ns:
+            if self._host.move_to(int(job.due * 1e6)):
+                at_once = 0
+            at_once += await scheduler.run_due()
+            if at_once > limits.test_runs_at_once_max:
                 msg = (
-                    f"{ran} scheduled functions have run, and it goes on: does one schedule itself "
-                    "again and again without a delay?"
+                    f"{at_once} scheduled functions have run and none had to wait, and it goes on "
+                    f"with {job.path}: does it schedule itself again and again without a delay?"
                 )
                 raise AssertionError(msg)
         self._host.move_to(end_ns)

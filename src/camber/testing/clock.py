@@ -18,9 +18,12 @@ class ControlledHost(RealHost):
         super().__init__()
         self._now_ns = _START_NS
 
-    def move_to(self, time_ns: int) -> None:
-        """Set the clock, which never goes back."""
-        self._now_ns = max(self._now_ns, time_ns)
+    def move_to(self, time_ns: int) -> bool:
+        """Set the clock, which never goes back; return whether that has moved it."""
+        is_ahead = time_ns > self._now_ns
+        if is_ahead:
+            self._now_ns = time_ns
+        return is_ahead
 
     def now_ns(self) -> int:
         """Return the time, which is a millisecond later than the last."""
