@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-_RANGE: Final = re.compile(r"(\d{0,18})-(\d{0,18})")
+_RANGE: Final = re.compile(r"([0-9]*)-([0-9]*)")
+#: Digits of a position that a file may have. One of more digits lies beyond the end of any.
+_DIGITS: Final = 18
+_BEYOND: Final = 10**_DIGITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +21,18 @@ class ByteRange:
 
 
 class Unsatisfiable(Exception):
-    """No byte of what was asked for is there, or more than one range was asked for."""
+    """No byte of what was asked for is there, or several ranges of bytes that are."""
+
+
+class _Malformed(Exception):
+    """A header that is no list of ranges: it asks for nothing."""
 
 
 def asked_range(header: str | None, size: int) -> ByteRange | None:
     """Return the part of `size` bytes that a header asks for; None for all of them.
 
-    A header that is no range of bytes asks for nothing, and neither does any of an empty file.
+    A header of which any part is no range of bytes asks for nothing, and neither does any of an
+    empty file. Ranges that lie beyond the end don't count beside one that does not.
 
     Raises:
         Unsatisfiable: it asks for what is not there, or for several ranges.
@@ -34,23 +42,35 @@ def asked_range(header: str | None, size: int) -> ByteRange | None:
     unit, _, value = header.partition("=")
     if unit.strip().lower() != "bytes":
         return None
-    ranges = [part.strip() for part in value.split(",") if part.strip()]
-    found = [_RANGE.fullmatch(part) for part in ranges]
-    if not found or not all(found):
+    try:
+        asked = [_range(part.strip(), size) for part in value.split(",") if part.strip()]
+    except _Malformed:
         return None
-    if len(found) > 1:
+    if not asked:
+        return None
+    there = [each for each in asked if each is not None]
+    if len(there) != 1:
         raise Unsatisfiable
-    match = found[0]
-    assert match is not None
-    first, last = match.groups()
-    if first:
-        start, end = int(first), min(int(last) + 1, size) if last else size
-        if last and int(last) < int(first):
-            return None
-    elif last:
-        start, end = max(0, size - int(last)), size
+    return there[0]
+
+
+def _range(text: str, size: int) -> ByteRange | None:
+    """Return one range; None if no byte of it is there."""
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        raise _Malformed
+    first, last = (number.lstrip("0") or number[:1] for number in match.groups())
+    if not first:
+        if not last:
+            raise _Malformed
+        start, end = max(0, size - _position(last)), size
     else:
-        return None
-    if start >= end:
-        raise Unsatisfiable
-    return ByteRange(start=start, end=end)
+        # Compared as texts, which may be of any length.
+        if last and (len(last), last) < (len(first), first):
+            raise _Malformed
+        start, end = _position(first), min(_position(last) + 1, size) if last else size
+    return ByteRange(start=start, end=end) if start < end else None
+
+
+def _position(digits: str) -> int:
+    return int(digits) if len(digits) <= _DIGITS else _BEYOND

@@ -229,15 +229,17 @@ async def _answer(
         "Access-Control-Expose-Headers": _EXPOSED,
     }
     asked = request.headers
-    if not _is_wanted(asked.get("if-match"), etag, otherwise=True):
+    # A weak ETag is good enough for a cache that asks whether it is up to date, and for nobody else.
+    if "if-match" in asked and not {"*", etag} & _etags(asked["if-match"]):
         return Response(status_code=412, headers=headers)
-    if _is_wanted(asked.get("if-none-match"), etag, otherwise=False):
+    if "if-none-match" in asked and {"*", etag, f"W/{etag}"} & _etags(asked["if-none-match"]):
         return Response(status_code=304, headers=headers)
     if facts.content_type is not None:
         headers["Content-Type"] = facts.content_type
     wanted = None
-    # A part of a file that is not this one any more is no part of what the client has.
-    if asked.get("if-range", etag) == etag:
+    # A part of a file that is not this one any more is no part of what the client has; and parts are
+    # for GET alone (RFC 9110 14.2).
+    if request.method == "GET" and asked.get("if-range", etag) == etag:
         try:
             wanted = asked_range(asked.get("range"), facts.size)
         except Unsatisfiable:
@@ -256,12 +258,8 @@ async def _answer(
     return _Content(host, status, headers, await files.read(file, part.start, part.end))
 
 
-def _is_wanted(header: str | None, etag: str, *, otherwise: bool) -> bool:
-    """Return whether a list of ETags has one; `otherwise` if there is no list."""
-    if header is None:
-        return otherwise
-    listed = [part.strip().removeprefix("W/") for part in header.split(",")]
-    return "*" in listed or etag in listed
+def _etags(header: str) -> set[str]:
+    return {part.strip() for part in header.split(",")}
 
 
 class _Content(Response):
