@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from camber.errors import AppError, CamberError, FunctionNotFound, Interrupted, InvalidFunctionCall
+from camber.functions.elsewhere import where_it_is
 from camber.runtime.results import Failure
 from camber.values.packed import pack
 from camber.values.value import InvalidValue, Value, canonical
@@ -110,4 +111,4 @@ def _headline(error: BaseException) -> tuple[str, bytes | None]:
     if isinstance(error, CamberError | Interrupted):
         return f"Error: {error}", None
     name = "Error" if type(error) is Exception else type(error).__name__
-    return f"{name}: {error}", None
+    return f"{name}: {where_it_is(error) or error}", None
