@@ -161,10 +161,18 @@ def test_headers_that_come_twice_go_twice(web):
     assert [each.partition(";")[0] for each in cookies] == ["a=1", "b=2"]
 
 
-def test_other_methods_are_refused(web):
-    answer = httpx.request("TRACE", f"{web.site_url}/")
-    assert answer.status_code == 405
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("TRACE", "/"), ("PROPFIND", "/"), ("PROPFIND", "/nowhere"), ("TRACE", "/sockets/x")],
+)
+def test_methods_that_no_route_has_are_refused(web, method, path):
+    answer = httpx.request(method, f"{web.site_url}{path}")
+    assert (answer.status_code, answer.content) == (405, b"")
     assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+
+
+def test_what_is_mounted_takes_methods_of_its_own(web):
+    assert httpx.request("PROPFIND", f"{web.site_url}/sockets/x").text == "/sockets/x"
 
 
 @pytest.mark.parametrize(

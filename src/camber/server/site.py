@@ -42,6 +42,8 @@ _log = logging.getLogger("camber.server")
 #: Where the site is on the API's port.
 BELOW_API: Final = "/http"
 _SERVED: Final = frozenset({*METHODS, "HEAD"})
+#: What not even a mounted application is asked: TRACE would show it headers that a proxy has added.
+_NEVER: Final = frozenset({"CONNECT", "TRACE"})
 #: Requests of these have no body for a handler (protocol 7.3).
 _ASKING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_ENABLED: Final = (
@@ -112,17 +114,24 @@ class Site:
     def _found(self, scope: Scope) -> Found[ServedRoute] | Response:
         """Return the route of a request, or what is answered where there is none."""
         is_socket = scope["type"] == "websocket"
-        if not is_socket and scope["method"] not in _SERVED:
-            return Response(status_code=405, headers={"Allow": ", ".join(sorted(_SERVED))})
+        method = "GET" if is_socket else scope["method"]
+        if method in _NEVER:
+            return _not_allowed()
         try:
             routes = self._deployment.runtime.routes()
         except RequestError as error:
             return error_response(error)
-        if routes is None:
-            return PlainTextResponse(_NOT_ENABLED, status_code=404)
         path = _path_of(scope)
-        found = routes.find_socket(path) if is_socket else routes.find(scope["method"], path)
-        return found or PlainTextResponse(_NO_ROUTE, status_code=404)
+        if routes is None:
+            found = None
+        else:
+            found = routes.find_socket(path) if is_socket else routes.find(method, path)
+        if found is not None:
+            return found
+        # No route has such a method; what is mounted may (WebDAV's, say).
+        if method not in _SERVED:
+            return _not_allowed()
+        return PlainTextResponse(_NOT_ENABLED if routes is None else _NO_ROUTE, status_code=404)
 
     async def _run(
         self, found: Found[ServedRoute], scope: Scope, visit: _Request | _Socket
@@ -158,6 +167,10 @@ class Site:
         except RequestError as error:
             return Unverified(code=error.code, sentence=error.sentence)
         return identity
+
+
+def _not_allowed() -> Response:
+    return Response(status_code=405, headers={"Allow": ", ".join(sorted(_SERVED))})
 
 
 def _path_of(scope: Scope) -> str:
