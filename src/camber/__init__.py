@@ -18,6 +18,7 @@ from camber.errors import (
     FunctionError,
     ReturnsValidationError,
 )
+from camber.functions.calls import FunctionHandle
 from camber.functions.components import App, Component, ComponentClient, Env, Mount
 from camber.functions.conditions import any_of, gt, gte, lt, lte
 from camber.functions.contexts import ActionCtx, MutationCtx, QueryCtx, SyncActionCtx
@@ -70,6 +71,7 @@ __all__ = [
     "DeveloperError",
     "Env",
     "FunctionError",
+    "FunctionHandle",
     "HttpRouter",
     "Id",
     "Index",

@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camber import AppError
+from camber.runtime.handles import NamedFunction
+from camber.values.paths import FunctionPath
 from tests.components.test_components import write_component
 from tests.functions.projects import project_app
 
@@ -57,10 +59,6 @@ PROGRAM = """
     @query
     def handle(ctx: QueryCtx) -> str:
         return ctx.function_handle(run)
-
-    @query
-    def names_handle(ctx: QueryCtx) -> str:
-        return ctx.function_handle(names)
 
     @query
     def ask(ctx: QueryCtx, handle: str) -> Any:
@@ -133,15 +131,20 @@ def app(tmp_path_factory):
         yield app
 
 
+def handle(app, component, path):
+    """The handle that a component makes of a function of its own."""
+    named = NamedFunction(component, FunctionPath.parse(path))
+    return app._core.deployment.handles.handle(named)
+
+
 @settings(max_examples=60, deadline=None)
 @given(program=_steps.filter(lambda steps: depth(steps) <= 5), fails=st.booleans())
 def test_calls_between_components_do_what_dictionaries_do(app, program, fails):
-    handles = {f"at {at}": f"function://{at};program:run" for at in WHERE}
+    handles = {f"at {at}": handle(app, at, "program:run") for at in WHERE}
+    names = {at: handle(app, at, "program:names") for at in WHERE}
 
     def stored():
-        return {
-            at: app.query("program:ask", handle=f"function://{at};program:names") for at in WHERE
-        }
+        return {at: app.query("program:ask", handle=names[at]) for at in WHERE}
 
     before = stored()
     state = copy.deepcopy(before)
@@ -157,6 +160,6 @@ def test_calls_between_components_do_what_dictionaries_do(app, program, fails):
 
 
 def test_the_handles_are_those_that_functions_make(app):
-    assert app.query("program:handle") == "function://;program:run"
-    made = app.query("program:ask", handle="function://two/inner;program:handle")
-    assert made == "function://two/inner;program:run"
+    assert app.query("program:handle") == handle(app, "", "program:run")
+    made = app.query("program:ask", handle=handle(app, "two/inner", "program:handle"))
+    assert made == handle(app, "two/inner", "program:run")

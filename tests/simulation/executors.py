@@ -21,6 +21,7 @@ from camber.occ.cursors import CursorCipher
 from camber.runtime import frames
 from camber.runtime.failures import FailureTexts
 from camber.runtime.frames import FrameBuffer, ToExecutor
+from camber.runtime.handles import Handles
 from camber.runtime.release import InProcessRelease
 from camber.runtime.transaction_worker import LoadedApplication, TransactionWorker
 from camber.runtime.transactions import TransactionRunner
@@ -152,6 +153,7 @@ class Executors:
                 texts=FailureTexts(redact=start.redact, root=Path(start.root)),
                 variables=Variables(key=start.variables_key, urls=start.urls),
                 capabilities=Capabilities(start.capabilities_key),
+                handles=Handles(start.handles_key),
                 test_hooks=start.test_hooks,
             ),
             loaded=loaded,

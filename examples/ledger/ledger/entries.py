@@ -2,6 +2,7 @@ from typing import TypedDict
 
 from camber import (
     AppError,
+    FunctionHandle,
     Id,
     MutationCtx,
     Page,
@@ -57,7 +58,7 @@ def add(ctx: MutationCtx, account: str, amount: int, memo: str = "") -> Id[Entry
 
 
 @mutation
-def listen(ctx: MutationCtx, handle: str) -> None:
+def listen(ctx: MutationCtx, handle: FunctionHandle) -> None:
     """Call a function with each entry from now on: the handle that its owner has made of it."""
     if ctx.db.query(Listener).with_index(Listener.by_handle, handle=handle).first() is None:
         ctx.db.insert(Listener(handle=handle))

@@ -55,6 +55,7 @@ from camber.runtime.executor import Executor
 from camber.runtime.failures import FailureTexts
 from camber.runtime.files import FileLimits, Files
 from camber.runtime.frames import Start
+from camber.runtime.handles import Handles, handles_key
 from camber.runtime.in_process import InProcessExecutor
 from camber.runtime.process_executor import ProcessExecutor
 from camber.runtime.process_release import ProcessRelease
@@ -126,6 +127,7 @@ class Deployment:
                 file_bytes_max=settings.file_bytes_max, all_bytes_max=settings.files_bytes_max
             ),
         )
+        self.handles = Handles(handles_key(instance.secret))
         self.tracing = installed_tracing()
         self.runtime = Runtime(
             engine=self.engine, make_executor=self._make_executor, tracing=self.tracing
@@ -264,6 +266,7 @@ class Deployment:
                 cursor_key=cursor_key(self._instance.secret),
                 variables_key=variables_key(self._instance.secret),
                 capabilities_key=capabilities_key(self._instance.secret),
+                handles_key=handles_key(self._instance.secret),
                 redact=self.settings.redaction is Redaction.ON,
                 urls=self._urls,
                 test_hooks=self.settings.test_hooks is TestHooks.ON,
@@ -284,6 +287,7 @@ class Deployment:
             texts=texts,
             variables=self.variables,
             capabilities=self.files.capabilities,
+            handles=self.handles,
             test_hooks=self.settings.test_hooks is TestHooks.ON,
         )
         files = ActionFiles(engine=self.engine, files=self.files, variables=self.variables)

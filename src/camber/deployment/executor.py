@@ -33,6 +33,7 @@ from camber.runtime import frames
 from camber.runtime.action_worker import ActionWorker, LoopWatch
 from camber.runtime.budget import Budget, MemoryCeiling, MeteredSource
 from camber.runtime.failures import FailureTexts
+from camber.runtime.handles import Handles
 from camber.runtime.program import SERVER_PID, Role
 from camber.runtime.release import InProcessRelease
 from camber.runtime.transaction_worker import Channel, LoadedApplication, TransactionWorker
@@ -119,6 +120,7 @@ class _Process:
                 texts=self.texts,
                 variables=self.variables,
                 capabilities=Capabilities(self.start.capabilities_key),
+                handles=Handles(self.start.handles_key),
                 test_hooks=self.start.test_hooks,
             ),
             loaded=loaded,
@@ -146,6 +148,7 @@ class _Process:
             engine=ReadingEngine(source=SqliteReader(Path(self.start.store)), entropy=self.host),
             application=self.release.application,
             texts=self.texts,
+            handles=Handles(self.start.handles_key),
             variables=self.variables,
         )
         LoopWatch(

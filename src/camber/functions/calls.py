@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar
+
+import msgspec
 
 from camber.functions.definition import Function
 from camber.functions.metadata import Facts, TransactionFacts
+from camber.values.paths import HANDLE_PREFIX
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
+
+
+#: The type of arguments and fields that are handles: a path, which would name a function of whoever runs
+#: it, is refused there. Whether it was made here is looked at when it is run.
+FunctionHandle: TypeAlias = Annotated[str, msgspec.Meta(pattern=f"^{HANDLE_PREFIX}")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from camber.runtime.exchanges import ActionEnd
 from camber.runtime.executor import FunctionCall
 from camber.runtime.failures import FailureTexts
 from camber.runtime.frames import FrameBuffer, FromExecutor, LoopStatus, ToExecutor
+from camber.runtime.handles import Handles
 from camber.runtime.http_actions import HttpRunner
 from camber.runtime.lifespans import Lifespans
 from camber.runtime.results import Failure
@@ -70,6 +71,7 @@ class ActionWorker(asyncio.Protocol):
         engine: ReadingEngine,
         application: Application,
         texts: FailureTexts,
+        handles: Handles,
         variables: Variables,
         host: Host,
     ) -> None:
@@ -82,7 +84,12 @@ class ActionWorker(asyncio.Protocol):
             max_workers=THREADS_MAX, thread_name_prefix="camber-action"
         )
         self._runner = ActionRunner(
-            host=host, reading=self, texts=texts, runner=self, threads=self._threads
+            host=host,
+            reading=self,
+            texts=texts,
+            handles=handles,
+            runner=self,
+            threads=self._threads,
         )
         self._http = HttpRunner(actions=self._runner, lifespans=Lifespans(host))
         #: The requests that are being answered.

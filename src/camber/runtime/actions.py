@@ -24,7 +24,9 @@ from camber.identity.identity import user_of
 from camber.runtime.action_files import AskFiles
 from camber.runtime.executor import Caller, FunctionCall, Origin, Progress
 from camber.runtime.failures import FailureTexts
+from camber.runtime.handles import Handles
 from camber.runtime.invocation import (
+    Resolved,
     admitted,
     bound,
     encoded_arguments,
@@ -97,6 +99,7 @@ class ActionRunner:
     host: Host
     reading: Reading
     texts: FailureTexts
+    handles: Handles
     runner: FunctionRunner
     #: Threads for actions that are plain functions.
     threads: concurrent.futures.Executor
@@ -173,6 +176,7 @@ class ActionRunner:
             host=self.host,
             reading=self.reading,
             runner=self.runner,
+            handles=self.handles,
             application=application,
             component=component,
             call=call,
@@ -255,7 +259,10 @@ class _Calls:
         return request_metadata(self.call)
 
     def handle(self, callee: Callee[..., Any]) -> str:
-        return resolve(self.application, self.component, callee).handle
+        return self.actions.handles.handle(self._resolved(callee).named)
+
+    def _resolved(self, callee: Callee[..., Any]) -> Resolved:
+        return resolve(self.actions.handles, self.application, self.component, callee)
 
     def block(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if asyncio._get_running_loop() is self.loop:  # noqa: SLF001  # None where there is none
@@ -274,7 +281,7 @@ class _Calls:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        resolved = resolve(self.application, self.component, callee)
+        resolved = self._resolved(callee)
         function, component = resolved.function, resolved.component.component
         call = FunctionCall(
             path=function.path,

@@ -56,6 +56,7 @@ class Start(_Message, frozen=True):
     cursor_key: bytes
     variables_key: bytes
     capabilities_key: bytes
+    handles_key: bytes
     redact: bool
     urls: dict[str, str]
     test_hooks: bool

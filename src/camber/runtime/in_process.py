@@ -62,6 +62,7 @@ class InProcessExecutor:
             host=engine.host,
             reading=_Reading(engine, variables),
             texts=texts,
+            handles=transactions.handles,
             runner=_OnLoop(runner, asyncio.get_running_loop()),
             threads=self._threads,
         )

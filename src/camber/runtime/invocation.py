@@ -26,11 +26,12 @@ from camber.functions.loading import Application
 from camber.functions.metadata import FunctionMetadata, RequestMetadata
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.failures import FailureTexts
+from camber.runtime.handles import Handles, NamedFunction
 from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.results import Failure
 from camber.schema.plan import TableNames, ValidationError
 from camber.values.packed import pack, unpack
-from camber.values.paths import HANDLE_PREFIX, FunctionHandle, FunctionPath
+from camber.values.paths import HANDLE_PREFIX, FunctionPath
 from camber.values.size import value_size
 from camber.values.value import Value
 
@@ -170,19 +171,21 @@ class Resolved(NamedTuple):
         return inside + self.function.path
 
     @property
-    def handle(self) -> str:
-        """Return the text that names it for good."""
-        return str(FunctionHandle(self.component.component, FunctionPath.parse(self.function.path)))
+    def named(self) -> NamedFunction:
+        """Return what its handle is made of."""
+        return NamedFunction(self.component.component, FunctionPath.parse(self.function.path))
 
 
-def resolve(application: Application, caller: Application, callee: Any) -> Resolved:
+def resolve(
+    handles: Handles, application: Application, caller: Application, callee: Any
+) -> Resolved:
     """Return the function that user code of the component `caller` names in a call.
 
     A function and a path are its own; a mount's reference leads to a public function of what it
     has mounted; a handle leads anywhere in `application`.
 
     Raises:
-        FunctionNotFound: there is none.
+        FunctionNotFound: there is none, or the handle was not made here.
     """
     if isinstance(callee, Function):
         # A function of an earlier release names its successor.
@@ -192,15 +195,12 @@ def resolve(application: Application, caller: Application, callee: Any) -> Resol
     if isinstance(callee, str):
         if not callee.startswith(HANDLE_PREFIX):
             return _in(caller, _key(callee))
-        try:
-            handle = FunctionHandle.parse(callee)
-        except BadRequest as error:
-            raise FunctionNotFound(error.sentence) from None
-        component = application.in_component(handle.component)
+        named = handles.named(callee)
+        component = application.in_component(named.component)
         if component is None:
-            msg = f"{callee!r} leads nowhere: no component is mounted at '{handle.component}'"
+            msg = f"{callee!r} leads nowhere: no component is mounted at '{named.component}'"
             raise FunctionNotFound(msg)
-        return _in(component, handle.path.key)
+        return _in(component, named.path.key)
     msg = f"{callee!r} names no function: give the decorated function, or its path"
     raise FunctionNotFound(msg)
 

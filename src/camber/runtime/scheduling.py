@@ -24,6 +24,7 @@ from camber.functions.logs import Log
 from camber.functions.system_documents import ScheduledFunction
 from camber.host import Host
 from camber.runtime.executor import Caller, FunctionCall, Origin
+from camber.runtime.handles import Handles
 from camber.runtime.invocation import resolve
 from camber.schema.annotations import Id
 from camber.values.packed import pack, unpack
@@ -90,6 +91,7 @@ class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _wanted(
+    handles: Handles,
     application: Application,
     caller: Application,
     due_ms: float,
@@ -105,7 +107,7 @@ def _wanted(
         FunctionNotFound: it is not there.
         DeveloperError: the arguments cannot be sent, or options do not fit the function.
     """
-    resolved = resolve(application, caller, callee)
+    resolved = resolve(handles, application, caller, callee)
     function, component = resolved.function, resolved.component.component
     arguments = function.arguments.encode_call(args, kwargs, tables_of(tables, component))
     if value_size(arguments) > limits.arguments_bytes_max:
@@ -146,6 +148,7 @@ class TransactionSchedules(msgspec.Struct, frozen=True):
     """Scheduling as part of a transaction."""
 
     transaction: Transaction
+    handles: Handles
     application: Application
     component: Application
     call: FunctionCall
@@ -165,7 +168,15 @@ class TransactionSchedules(msgspec.Struct, frozen=True):
     ) -> Id[ScheduledFunction]:
         """Add a scheduled function to what the transaction writes."""
         wanted = _wanted(
-            self.application, self.component, due_ms, callee, args, kwargs, retry, self.transaction
+            self.handles,
+            self.application,
+            self.component,
+            due_ms,
+            callee,
+            args,
+            kwargs,
+            retry,
+            self.transaction,
         )
         _warn_of_size(self.log, wanted)
         return cast("Id[ScheduledFunction]", wanted.on(self.transaction, self.call.job))
@@ -201,6 +212,7 @@ class ActionSchedules:
     host: Host
     reading: _Reading
     runner: _Runner
+    handles: Handles
     application: Application
     component: Application
     call: FunctionCall
@@ -221,6 +233,7 @@ class ActionSchedules:
     ) -> Id[ScheduledFunction]:
         """Have the server schedule a function."""
         wanted = _wanted(
+            self.handles,
             self.application,
             self.component,
             due_ms,

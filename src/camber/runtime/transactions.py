@@ -56,7 +56,9 @@ from camber.runtime.executor import (
     QueryExecuted,
 )
 from camber.runtime.failures import FailureTexts
+from camber.runtime.handles import Handles
 from camber.runtime.invocation import (
+    Resolved,
     Serving,
     admitted,
     application_of,
@@ -88,6 +90,7 @@ class TransactionRunner:
     texts: FailureTexts
     variables: Variables
     capabilities: Capabilities
+    handles: Handles
     #: Whether tests may raise system errors.
     test_hooks: bool = False
 
@@ -204,6 +207,7 @@ class TransactionRunner:
             identity=call.identity,
             variables=self.variables,
             capabilities=self.capabilities,
+            handles=self.handles,
             test_hooks=self.test_hooks,
             call=call,
         )
@@ -348,6 +352,7 @@ class _Execution:
     identity: Identity
     variables: Variables
     capabilities: Capabilities
+    handles: Handles
     test_hooks: bool
     #: What was asked for from outside.
     call: FunctionCall
@@ -435,7 +440,7 @@ class _Execution:
                 db=DatabaseReader(access), auth=auth, env=env, log=log, calls=calls, files=files
             )
         schedules = TransactionSchedules(
-            self.transaction, self.application, component, self.call, log
+            self.transaction, self.handles, self.application, component, self.call, log
         )
         return MutationCtx(
             db=DatabaseWriter(access),
@@ -521,7 +526,11 @@ class _NestedCalls(msgspec.Struct, frozen=True):
         return self.execution.transaction.begin_ts
 
     def handle(self, callee: Callee[..., Any]) -> str:
-        return resolve(self.execution.application, self.component, callee).handle
+        return self.execution.handles.handle(self._resolved(callee).named)
+
+    def _resolved(self, callee: Callee[..., Any]) -> Resolved:
+        execution = self.execution
+        return resolve(execution.handles, execution.application, self.component, callee)
 
     def _call(
         self,
@@ -531,7 +540,7 @@ class _NestedCalls(msgspec.Struct, frozen=True):
         kwargs: Mapping[str, Any],
     ) -> Any:
         transaction = self.execution.transaction
-        resolved = resolve(self.execution.application, self.component, callee)
+        resolved = self._resolved(callee)
         function = resolved.function
         check_may_call(self.caller.kind, function, kind)
         if self.depth >= limits.call_depth_max:

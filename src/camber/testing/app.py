@@ -272,7 +272,8 @@ class _Core:
         identity: Identity,
     ) -> tuple[Resolved, FunctionCall]:
         """Return the function that is named, and the call of it."""
-        resolved = resolve(self.application, self.application, callee)
+        handles, application = self.deployment.handles, self.application
+        resolved = resolve(handles, application, application, callee)
         function, component = resolved.function, resolved.component.component
         call = FunctionCall(
             path=function.path,

@@ -62,30 +62,6 @@ class FunctionPath:
 HANDLE_PREFIX: Final = "function://"
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionHandle:
-    """A function of some component, named for good: `function://ledger/spare;entries:add`.
-
-    It says where a function is, not what it was: it leads to whatever the serving release has there.
-    """
-
-    component: str
-    path: FunctionPath
-
-    @staticmethod
-    def parse(text: str) -> FunctionHandle:
-        """Return the function that a handle names.
-
-        Raises:
-            BadRequest: it is no handle (code BadConvexFunctionIdentifier).
-        """
-        _check_length(text)
-        return _parse_handle(text)
-
-    def __str__(self) -> str:
-        return f"{HANDLE_PREFIX}{self.component};{self.path.key}"
-
-
 def is_component_path(text: str) -> bool:
     """Return whether `text` may be the path of a component: names of mounts between slashes."""
     return text == "" or all(is_identifier(name) for name in text.split("/"))
@@ -103,17 +79,6 @@ def _check_length(text: str) -> None:
             f"{limits.function_name_length_max}",
             code="BadConvexFunctionIdentifier",
         )
-
-
-@lru_cache(maxsize=4096)
-def _parse_handle(text: str) -> FunctionHandle:
-    component, separator, path = text.removeprefix(HANDLE_PREFIX).partition(";")
-    if not text.startswith(HANDLE_PREFIX) or not separator or not is_component_path(component):
-        raise BadRequest(
-            f"{text!r} is no function handle such as ctx.function_handle() returns",
-            code="BadConvexFunctionIdentifier",
-        )
-    return FunctionHandle(component, FunctionPath.parse(path))
 
 
 @lru_cache(maxsize=4096)
