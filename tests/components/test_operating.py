@@ -6,6 +6,7 @@ import json
 import shutil
 import zipfile
 
+import httpx
 import pytest
 
 from tests.cli.commands import camber, said, told
@@ -35,8 +36,8 @@ def test_a_function_of_a_component_is_run_by_admins(run):
     total = said(run("run", "entries:total", '{"account": "ada"}', "--component", "cash"))
     assert json.loads(total) == {"amount": 500, "currency": "EUR"}
     for component, told_so in (
-        ("nowhere", "No component is mounted at 'nowhere'"),
-        ("../cash", "No component is mounted at '../cash'"),
+        ("nowhere", "No component is mounted at 'nowhere'. There are: 'cash', 'credit'"),
+        ("../cash", "No component is mounted at '../cash'. There are: 'cash', 'credit'"),
     ):
         failed = told(run("run", "entries:total", '{"account": "a"}', "--component", component))
         assert told_so in failed
@@ -97,7 +98,39 @@ def test_a_table_of_a_component_is_exported_and_imported(run, tmp_path):
     assert (failed.returncode, "missing the required field" in failed.stderr) == (1, True), (
         failed.stderr
     )
-    assert "no component 'x'" in told(run("import", file, "--component", "x", "--table", "t"))
+
+
+def test_a_component_that_there_is_not_is_told_by_every_command(run, ledger, tmp_path):
+    file = tmp_path / "listeners.jsonl"
+    file.write_text("{}\n")
+    there = "No component is mounted at 'nope'. There are: 'cash', 'credit'"
+    for command in (
+        ("data",),
+        ("data", "--format", "json"),
+        ("data", "entries"),
+        ("data", "_storage"),
+        ("run", "entries:total", "{}"),
+        ("export", "--path", tmp_path / "out.zip"),
+        ("export", "--path", tmp_path / "out.jsonl", "--table", "entries"),
+        ("import", file, "--table", "entries", "--yes"),
+    ):
+        assert there in told(run(*command, "--component", "nope")), command
+    admin = {"Authorization": f"Convex {ADMIN_KEY}"}
+    for method, path, body in (
+        ("GET", "/api/shapes2?component=nope", None),
+        ("GET", "/api/get_indexes?componentId=nope", None),
+        ("GET", "/api/list_snapshot?component=nope", None),
+        ("POST", "/api/list_snapshot", {"selection": {"nope": {}}}),
+        ("POST", "/api/delete_tables", {"tableNames": ["a"], "componentId": "nope"}),
+        ("POST", "/api/cancel_all_jobs", {"componentPath": "nope"}),
+        ("POST", "/api/cancel_all_jobs", {"componentPath": 3}),
+        ("POST", "/api/export/request/zip?component=nope", {}),
+    ):
+        url = f"{ledger.url}{path}"
+        answer = httpx.request(method, url, json=body, headers=admin)
+        assert answer.status_code == 400, path
+        told_so = answer.json()["message"]
+        assert there in told_so or "a component is named by its path" in told_so, path
 
 
 def test_streams_say_whose_a_document_is(ledger):

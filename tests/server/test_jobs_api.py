@@ -49,7 +49,7 @@ def test_one_is_cancelled_then_those_of_a_function_then_all(server):
         ("cancel_job", {"id": "nonsense"}, "InvalidScheduledFunctionId"),
         ("cancel_all_jobs", {"udfPath": 3}, "BadJsonBody"),
         ("cancel_all_jobs", {"udfPath": "//"}, "BadConvexFunctionIdentifier"),
-        ("cancel_all_jobs", {"componentPath": 3}, "BadJsonBody"),
+        ("cancel_all_jobs", {"componentPath": 3}, "ComponentPathNotFound"),
     ],
 )
 def test_what_names_nothing_is_refused(server, route, body, code):

@@ -154,7 +154,7 @@ async def test_one_export_at_a_time_and_a_clear_word_for_every_mistake(tmp_path,
         assert files_in(tmp_path / "exports") == []
         await refused("POST", f"/api/export/cancel/{job['_id']}", 400, "ExportNotInProgress")
         await refused("POST", "/api/export/request/zip?includeStorage=1", 400, "BadQueryArgs")
-        await refused("POST", "/api/export/request/zip?component=x", 400, "ComponentNotFound")
+        await refused("POST", "/api/export/request/zip?component=x", 400, "ComponentPathNotFound")
         await refused(
             "POST",
             f"/api/export/set_expiration/{job['_id']}",

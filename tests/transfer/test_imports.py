@@ -552,7 +552,7 @@ async def test_a_clear_word_for_every_mistake(tmp_path):
             ({"import": {"format": "csv", "tableName": "a", "mode": "x"}}, "BadMode"),
             (
                 {"import": {"format": "csv", "tableName": "a", "componentPath": "x"}},
-                "ComponentNotFound",
+                "ComponentPathNotFound",
             ),
         ):
             await refused(finish, 400, code, json={**body, **change})

@@ -34,8 +34,9 @@ from tests.transfer.harness import (
 pytestmark = pytest.mark.anyio
 
 
-async def stored(deployment, content, content_type=None):
-    arrival = await deployment.files.arrive_from_action("", Expected(content_type=content_type))
+async def stored(deployment, content, content_type=None, component=""):
+    expected = Expected(content_type=content_type)
+    arrival = await deployment.files.arrive_from_action(component, expected)
     await arrival.write(content)
     return await arrival.finish()
 
@@ -50,10 +51,14 @@ async def deleted(deployment, id):
 
 
 def listed(deployment):
-    """The id, URL and facts of every file."""
+    """The id, URL, facts and owner of every file."""
     with closing(deployment.engine.begin("test")) as transaction:
         return {
-            entry.file: (entry.url, file_ledger.facts_of(transaction, entry.file))
+            entry.file: (
+                entry.url,
+                file_ledger.facts_of(transaction, entry.file),
+                entry.component,
+            )
             for entry in file_ledger.entries_in(transaction, BlobState.STORED)
         }
 
@@ -104,7 +109,7 @@ async def test_files_go_into_an_export_and_come_back_with_their_ids_and_urls(tmp
     assert b"a picture" in files.values()
     rows = [json.loads(row) for row in files[LIST].decode().splitlines()]
     assert {row["_id"]: row["internalId"] for row in rows} == {
-        id: url for id, (url, _) in before.items()
+        id: url for id, (url, *_) in before.items()
     }
     assert all(isinstance(row["size"], float) and "contentType" in row for row in rows)
 
@@ -136,6 +141,78 @@ async def test_replacing_all_removes_files_that_the_snapshot_has_not_if_it_has_a
             state, _ = await imported(deployment, client, snapshot, format="zip", mode=mode)
             assert state["state"] == "completed", state
             assert set(listed(deployment)) == there
+
+
+COMPONENTS = ("", "cash", "cash/inner", "cashier", "spare")
+
+
+@pytest.mark.parametrize("store", [None, MEMORY])
+async def test_files_of_components_go_into_an_export_and_come_back_to_whose_they_were(
+    tmp_path, store, monkeypatch
+):
+    monkeypatch.setattr("camber.limits.export_batch_documents_max", 2)
+    # The last component has no file.
+    owners = {f"{at} {n}".encode(): at for n in range(3) for at in COMPONENTS[:-1]}
+    tables = {at: f"{at}/notes" if at else "notes" for at in COMPONENTS}
+    async with serving(tmp_path / "a", store=store) as (deployment, client):
+        ids = {
+            await stored(deployment, content, "text/plain", at): content
+            for content, at in owners.items()
+        }
+        for at in COMPONENTS:
+            await insert(deployment, tables[at], {"of": at})
+        before = listed(deployment)
+        _, whole = await exported(deployment, client, "?includeStorage=true")
+        _, part = await exported(deployment, client, "?includeStorage=true&component=cash")
+        _, none = await exported(deployment, client, "?includeStorage=true&component=spare")
+    assert {id: owner for id, (_, _, owner) in before.items()} == {
+        id: owners[content] for id, content in ids.items()
+    }
+
+    def files_of(response):
+        return {name: data for name, data in contents(response).items() if "_storage/" in name}
+
+    for id, content in ids.items():
+        folders = "".join(f"_components/{name}/" for name in owners[content].split("/") if name)
+        assert files_of(whole)[f"{folders}_storage/{id}.txt"] == content
+        assert id in files_of(whole)[f"{folders}_storage/documents.jsonl"].decode()
+    assert b"component" not in b"".join(files_of(whole).values())
+    assert {name.rpartition("/")[0] for name in files_of(part)} == {
+        "_components/cash/_storage",
+        "_components/cash/_components/inner/_storage",
+    }
+    assert files_of(none) == {"_components/spare/_storage/documents.jsonl": b""}
+
+    async with serving(tmp_path / "b", store=store) as (deployment, client):
+        state, _ = await imported(
+            deployment, client, whole.content, format="zip", mode="requireEmpty"
+        )
+        assert "the component 'cash'" in state["error_message"], state
+        for at in COMPONENTS:
+            await insert(deployment, tables[at], {"of": "here before"})
+        other = await stored(deployment, b"of spare", component="spare")
+        for mode, more in (("replace", {other}), ("replaceAll", set())):
+            state, _ = await imported(deployment, client, whole.content, format="zip", mode=mode)
+            assert state["state"] == "completed", state
+            there = listed(deployment)
+            assert {id: file for id, file in there.items() if id != other} == before
+            assert there.keys() == before.keys() | more
+        for id, content in ids.items():
+            assert await downloaded(deployment, client, id) == content
+
+
+async def test_a_file_that_is_another_components_is_not_taken_for_the_same(tmp_path):
+    async with serving(tmp_path, store=MEMORY) as (deployment, client):
+        await insert(deployment, "cash/notes", {})
+        id = await stored(deployment, b"same", component="cash")
+        files = {LIST: line(id, b"same"), f"_storage/{id}": "same"}
+        state, _ = await imported(deployment, client, archive(**files), format="zip", mode="append")
+        assert "there is another file with the id" in state["error_message"], state
+        inside = {f"_components/cash/{name}": data for name, data in files.items()}
+        state, _ = await imported(
+            deployment, client, archive(**inside), format="zip", mode="append"
+        )
+        assert state["state"] == "completed", state
 
 
 async def test_a_file_that_was_deleted_comes_back_by_an_import(tmp_path):
@@ -191,7 +268,16 @@ async def test_ids_of_a_deployment_whose_files_have_another_number_are_renamed_e
     [
         ({LIST: line(ID, b"new")}, "no content of the file"),
         ({f"_storage/{ID}": "new"}, "does not list"),
+        (
+            {LIST: line(ID, b"new"), f"_components/a/_storage/{ID}": "new"},
+            "no content of the file",
+        ),
+        ({LIST: "", f"_components/a/_storage/{ID}": "new"}, "does not list"),
         ({LIST: line(ID, b"new") * 2, f"_storage/{ID}": "new"}, "a second time"),
+        (
+            {f"_components/a/{LIST}": line(ID, b"new"), f"_components/a/_storage/{ID}": "new"},
+            "the component 'a', which this deployment does not have",
+        ),
         (
             {LIST: line(ID, b"new"), f"_storage/{ID}": "new", f"_storage/{ID}.txt": "new"},
             "the content of the file",

@@ -273,7 +273,7 @@ async def test_a_clear_word_for_every_mistake(tmp_path):
             ("list_snapshot", {"cursor": 5}, "BadCursor"),
             ("list_snapshot", {"tableName": 5}, "BadQueryArgs"),
             ("list_snapshot", {"format": "xml"}, "BadFormat"),
-            ("list_snapshot", {"component": "x"}, "ComponentNotFound"),
+            ("list_snapshot", {"component": "x"}, "ComponentPathNotFound"),
             ("list_snapshot", {"selection": "x"}, "BadSelection"),
             ("list_snapshot", {"selection": {"x": "included"}}, "BadSelection"),
             ("list_snapshot", {"selection": {"": {"a": "x"}}}, "BadSelection"),

@@ -195,6 +195,16 @@ class Client:
         """
         return self.run(path, args, component=component).value
 
+    def check_component(self, path: str) -> None:
+        """Do nothing if there is a component of this path, or data of one.
+
+        Raises:
+            CallFailed: there is none; it names those that there are.
+        """
+        if path:
+            page = {"cursor": None, "numItems": 1}
+            self.query("_system/cli/tables", component=path, paginationOpts=page)
+
     def watch(
         self,
         path: str,

@@ -69,6 +69,7 @@ def data(
 
 
 def _show_tables(client: Client, component: str, form: Format, console: Console) -> None:
+    client.check_component(component)
     tables = client.get("/api/camber/status")["tables"]
     counts = {
         name: each["documents"]

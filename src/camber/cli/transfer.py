@@ -108,6 +108,7 @@ def _write_table(
     client: Client, progress: Progress, component: str, table: str, form: FileFormat, path: Path
 ) -> Path:
     """Write the documents of one table, all as of one moment."""
+    client.check_component(component)
     known = client.get("/api/get_table_column_names")["byComponent"].get(component, [])
     if table not in {each["name"] for each in known}:
         names = ", ".join(each["name"] for each in known) or "none"

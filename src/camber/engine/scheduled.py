@@ -420,7 +420,10 @@ def forget_finished(transaction: Transaction, *, before_ms: float, most: int) ->
 
 
 def cancel_some(transaction: Transaction, path: str | None, component: str, most: int) -> int:
-    """Cancel functions of a path that wait to run, or of any; return how many, up to `most`."""
+    """Cancel functions of a component that wait to run, of a path or of any; return how many.
+
+    At most `most` are.
+    """
     found: list[str] = []
     for lane in (Lane.MUTATION, Lane.ACTION):
         with closing(_lane(transaction, lane, _MANY)) as rows:
@@ -428,7 +431,7 @@ def cancel_some(transaction: Transaction, path: str | None, component: str, most
                 if len(found) == most:
                     break
                 job = _job(row.packed)
-                is_wanted = path is None or (job.component, job.path) == (component, path)
+                is_wanted = job.component == component and path in {None, job.path}
                 if is_wanted and not job.is_cron:
                     found.append(job.of)
     for of in found:

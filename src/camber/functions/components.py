@@ -7,7 +7,7 @@ a name, as often as wanted: each mount has tables, files, jobs and variables of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import (
@@ -233,6 +233,12 @@ class App:
                 msg = f"component {other.name!r} has its routes under {plain!r} already"
                 raise ComponentError(msg)
         return plain
+
+
+def not_mounted(component: str, there: Iterable[str]) -> str:
+    """Return the sentence that no component has a path, and which there are."""
+    paths = ", ".join(repr(path) for path in sorted(there) if path) or "none"
+    return f"No component is mounted at '{component}'. There are: {paths}"
 
 
 def _check_mount_name(name: object) -> None:

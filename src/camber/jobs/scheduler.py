@@ -268,7 +268,7 @@ class Scheduler:
         await self._write("cancel", lambda tx: scheduled.cancel(tx, id))
 
     async def cancel_all(self, path: str | None, component: str) -> int:
-        """Cancel what waits to run: functions of a path, or all; return how many."""
+        """Cancel what waits to run of a component: functions of a path, or all; return how many."""
         most = limits.scheduled_cancelled
         total = 0
         while True:

@@ -83,9 +83,13 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BroughtFile:
-    """What an import says of a file beside its content: what its id is made of, its URL's UUID."""
+    """What an import says of a file beside its content.
+
+    What its id is made of, whose it is, and its URL's UUID.
+    """
 
     internal: bytes
+    component: str
     url: str | None
 
 
@@ -217,7 +221,8 @@ class Files:
             if there is not None and there.state is BlobState.STORED:
                 facts = file_ledger.facts_of(transaction, there.file)
                 assert facts is not None
-                if expected.sha256 is None or facts.sha256 == _base64(expected.sha256):
+                is_same = expected.sha256 is None or facts.sha256 == _base64(expected.sha256)
+                if is_same and there.component == brought.component:
                     return None
                 msg = f"there is another file with the id {there.file}: delete it first"
                 raise BadRequest(msg, code="FileIdTaken")
@@ -225,7 +230,7 @@ class Files:
             is_free = brought.url is not None and of_url is None
         return await self._arrive(
             brought.internal,
-            "",
+            brought.component,
             0.0 if there is None else there.ticket_ms,
             expected,
             url=brought.url if is_free else None,

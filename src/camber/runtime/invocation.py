@@ -20,6 +20,7 @@ from camber.errors import (
     ReturnsValidationError,
 )
 from camber.functions.calls import MountedFunction
+from camber.functions.components import not_mounted
 from camber.functions.database import Query
 from camber.functions.definition import Function, FunctionKind, Visibility
 from camber.functions.loading import Application
@@ -115,7 +116,7 @@ def admitted(
         display = _display(call)
         is_mounted = application.in_component(call.component) is not None
         if not is_mounted and call.caller is not Caller.CLIENT:
-            msg = f"No component is mounted at '{call.component}'"
+            msg = not_mounted(call.component, application.components)
         elif call.caller is Caller.CLIENT:
             msg = (
                 f"Could not find public function for '{display}'. Is it defined, and is a server "

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from camber import limits
 from camber.engine import scheduled, session_requests
 from camber.engine.catalog import TableNumbers, tables_of
+from camber.engine.component_data import components_with_data
 from camber.engine.transaction import Transaction
 from camber.engine.variables import CLOUD_URL, Variables
 from camber.errors import (
@@ -31,6 +32,7 @@ from camber.errors import (
 )
 from camber.files.capabilities import Capabilities
 from camber.functions.calls import Callee
+from camber.functions.components import not_mounted
 from camber.functions.contexts import Auth, MutationCtx, QueryCtx
 from camber.functions.database import DatabaseAccess, DatabaseReader, DatabaseWriter
 from camber.functions.definition import Function, FunctionKind
@@ -280,10 +282,11 @@ def _check_component(given: SystemCall) -> None:
         FunctionNotFound: there is none.
     """
     if given.component and given.analysis.in_component(given.component) is None:
-        tables = given.transaction.user_tables()
-        if all(table.component != given.component for table in tables):
-            msg = f"No component is mounted at '{given.component}'"
-            raise FunctionNotFound(msg)
+        there = components_with_data(given.transaction)
+        if given.component not in there:
+            raise FunctionNotFound(
+                not_mounted(given.component, there | {*given.analysis.components})
+            )
 
 
 def system_query_of(call: FunctionCall, kind: FunctionKind) -> SystemQuery | None:

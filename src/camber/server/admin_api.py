@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, Final
 
@@ -14,14 +14,15 @@ from starlette.routing import BaseRoute, Route
 from camber import limits
 from camber.deployment.deployment import Deployment
 from camber.engine.catalog import IndexEntry, IndexState, TableEntry, full_name
+from camber.engine.transaction import Transaction
 from camber.engine.variables import CLOUD_URL, SITE_URL, VariableChange, unreadable
 from camber.errors import BadRequest
-from camber.functions.analysis import Analysis
 from camber.identity.admin_keys import IssuedKey
 from camber.identity.operations import READ_ONLY, Operation, sorted_operations
 from camber.releases.records import ReleaseRecord, history
 from camber.server.admin import admin_of, any_admin_of
 from camber.server.bodies import json_object
+from camber.server.component_paths import component_path
 from camber.server.dispatch import Endpoint
 from camber.server.errors import json_response
 from camber.server.metrics import Metrics
@@ -131,14 +132,14 @@ class AdminApi:
 
     async def _shapes(self, request: Request) -> Response:
         admin_of(request, self._deployment, Operation.VIEW_DATA)
-        component = request.query_params.get("component") or ""
+        component = component_path(request.query_params.get("component"), self._deployment)
         return _json(await asyncio.to_thread(self._read_shapes, component))
 
     def _read_shapes(self, component: str) -> dict[str, Any]:
         with closing(self._deployment.engine.begin("shapes")) as transaction:
             release = self._deployment.releases.serving(transaction)
             declared = release.analysis.all_tables()
-            tables = _tables_of(transaction.user_tables(), component, release.analysis)
+            tables = _tables_of(transaction, component)
             return {
                 table.own_name: shape_of_table(declared[table.name])
                 if table.name in declared
@@ -149,12 +150,9 @@ class AdminApi:
     async def _indexes(self, request: Request) -> Response:
         admin_of(request, self._deployment, Operation.VIEW_DATA)
         deployment = self._deployment
+        component = component_path(request.query_params.get("componentId"), deployment)
         with closing(deployment.engine.begin("indexes")) as transaction:
-            tables = _tables_of(
-                transaction.user_tables(),
-                request.query_params.get("componentId") or "",
-                deployment.releases.serving(transaction).analysis,
-            )
+            tables = _tables_of(transaction, component)
         found = [
             {
                 "table": table.own_name,
@@ -175,9 +173,9 @@ class AdminApi:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             msg = "the body needs `tableNames`, a list of names"
             raise BadRequest(msg, code="BadJsonBody")
-        component = body.get("componentId") or ""
-        if not isinstance(component, str) or any("/" in name for name in names):
-            msg = "`componentId` is the path of a component, and a table's name has no '/'"
+        component = component_path(body.get("componentId"), self._deployment)
+        if any("/" in name for name in names):
+            msg = "a table's name has no '/': `componentId` is the path of its component"
             raise BadRequest(msg, code="BadJsonBody")
         await self._deployment.clear_tables([full_name(component, name) for name in names])
         return Response(status_code=200)
@@ -338,16 +336,5 @@ def _is_origin(url: Any) -> bool:
     return isinstance(url, str) and url.startswith(("http://", "https://")) and url.isascii()
 
 
-def _tables_of(
-    tables: Iterable[TableEntry], component: str, analysis: Analysis
-) -> list[TableEntry]:
-    """Return the tables of a component, which may be mounted no more.
-
-    Raises:
-        BadRequest: there is none of this path, and has been none.
-    """
-    found = [table for table in tables if table.component == component]
-    if not found and analysis.in_component(component) is None:
-        msg = f"there is no component {component!r}: leave it out for the application itself"
-        raise BadRequest(msg, code="ComponentPathNotFound")
-    return found
+def _tables_of(transaction: Transaction, component: str) -> list[TableEntry]:
+    return [table for table in transaction.user_tables() if table.component == component]

@@ -15,6 +15,7 @@ from camber.errors import BadRequest, DeveloperError
 from camber.identity.operations import Operation
 from camber.server.admin import admin_of
 from camber.server.bodies import json_object
+from camber.server.component_paths import component_path
 from camber.server.errors import json_response
 from camber.values.paths import FunctionPath
 from camber.values.wire import encode_json
@@ -44,13 +45,11 @@ class JobsApi:
 
     async def _cancel_all(self, request: Request) -> Response:
         body = await self._body(request)
-        path, component = body.get("udfPath"), body.get("componentPath") or ""
+        path = body.get("udfPath")
         if path is not None and not isinstance(path, str):
             msg = "`udfPath` is the path of a function, or left out for all of them"
             raise BadRequest(msg, code="BadJsonBody")
-        if not isinstance(component, str):
-            msg = "`componentPath` is the path of a mount, or left out for the application itself"
-            raise BadRequest(msg, code="BadJsonBody")
+        component = component_path(body.get("componentPath"), self._deployment)
         key = None if path is None else FunctionPath.parse(path).key
         cancelled = await self._deployment.scheduler.cancel_all(key, component)
         return json_response(encode_json({"canceled": cancelled}))

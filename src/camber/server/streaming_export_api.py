@@ -18,10 +18,10 @@ from camber.errors import BadRequest
 from camber.identity.operations import Operation
 from camber.server.admin import admin_of
 from camber.server.bodies import json_object
+from camber.server.component_paths import component_path
 from camber.server.errors import json_response
 from camber.server.json_schemas import delta_schema, document_schema, fields_of
 from camber.server.shapes import shape_of_documents, shape_of_table
-from camber.server.transfer_api import component_path
 from camber.transfer.streaming_export import Selection, StreamingExport, Wanted
 from camber.values.timestamp import Timestamp
 from camber.values.wire import Format, encode_json

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
@@ -15,6 +14,7 @@ from camber.errors import BadRequest
 from camber.identity.operations import Operation
 from camber.server.admin import admin_of
 from camber.server.bodies import json_object
+from camber.server.component_paths import component_path
 from camber.server.errors import json_response
 from camber.transfer.imports import ImportRequest
 from camber.transfer.uploads import UploadRefused
@@ -160,21 +160,3 @@ async def _import_id(request: Request) -> str:
         msg = "the body needs `importId`, as finish_upload gave it"
         raise BadRequest(msg, code="BadJsonBody")
     return id_
-
-
-def component_path(path: Any, deployment: Deployment, code: str = "ComponentNotFound") -> str:
-    """Return the path of a component that is mounted, or of which there is data.
-
-    Raises:
-        BadRequest: there is none.
-    """
-    if not path:
-        return ""
-    release = deployment.releases.newest
-    is_mounted = release is not None and path in release.analysis.components
-    if not is_mounted and all(
-        table.component != path for table in deployment.engine.catalog.tables()
-    ):
-        msg = f"there is no component {path!r}: leave it out for the application itself"
-        raise BadRequest(msg, code=code)
-    return str(path)

@@ -18,7 +18,7 @@ from camber.engine.transaction import Transaction
 from camber.errors import BadRequest, CamberError, ErrorKind, OutOfRetention, RequestError
 from camber.runtime.files import Files
 from camber.transfer.jobs import Job, find, newest_first, transact, update
-from camber.transfer.snapshot_writer import SnapshotWriter
+from camber.transfer.snapshot_writer import SnapshotWriter, is_within
 from camber.values.ids import InvalidId, decode_id
 from camber.values.value import Int64
 
@@ -228,12 +228,13 @@ class Exports:
                 {"state": "in_progress", "start_ts": Int64(ts), "progress_message": None},
             )
             form: Any = job["format"]
-            tables = _tables_below(catalog, job.get("component"))
+            component = str(job.get("component") or "")
             name = _file_name(id_)
             writer = SnapshotWriter(
                 store=self._engine.store,
                 ts=ts,
-                tables=tables,
+                tables=_tables_below(catalog, component),
+                component=component,
                 path=self._folder / name,
                 content=self._files.blob if form["include_storage"] else None,
             )
@@ -292,11 +293,10 @@ def _not_found(name: str) -> RequestError:
     return RequestError(msg, code="ExportNotFound", kind=ErrorKind.NOT_FOUND)
 
 
-def _tables_below(catalog: Catalog, component: object) -> list[TableEntry]:
-    """Return the user tables of a component and of what is mounted in it; all for None."""
+def _tables_below(catalog: Catalog, component: str) -> list[TableEntry]:
+    """Return the user tables of a component and of what is mounted in it."""
     return [
         table
         for table in catalog.tables()
-        if not table.is_system
-        and (component is None or f"{table.component}/".startswith(f"{component}/"))
+        if not table.is_system and is_within(table.component, component)
     ]

@@ -306,15 +306,14 @@ class Import:
         release = self._serving()
         known = {table.component for table in existing} | {""}
         known |= set() if release is None else release.analysis.components.keys()
-        for table in self._tables:
-            component = table.name.rpartition("/")[0]
-            if component not in known:
-                msg = (
-                    f"the file has data of the component {component!r}, which this deployment does "
-                    "not have. Push a release that mounts it first, or remove its folder to import the "
-                    "rest"
-                )
-                raise ImportRefused(msg, code="ComponentNotFound")
+        of_tables = {table.name.rpartition("/")[0] for table in self._tables}
+        for component in sorted((of_tables | self._incoming.components) - known):
+            msg = (
+                f"the file has data of the component {component!r}, which this deployment does "
+                "not have. Push a release that mounts it first, or remove its folder to import the "
+                "rest"
+            )
+            raise ImportRefused(msg, code="ComponentNotFound")
 
     def _plan(self, catalog: Catalog) -> _Plan:
         """Decide what becomes of each table, by what they hold now.

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Final, TypeAlias
 
@@ -21,7 +22,6 @@ from camber.engine.catalog import ID_FIELD, TableEntry
 from camber.engine.file_ledger import LedgerEntry
 from camber.files.blobs import BlobReader
 from camber.occ.interval import ALL, Interval, Order
-from camber.storage.index_ids import by_id_index
 from camber.storage.store import Snapshot, Store
 from camber.values.packed import pack, unpack
 from camber.values.timestamp import Timestamp
@@ -53,7 +53,7 @@ A snapshot of a Camber deployment at the timestamp {ts} (nanoseconds since the U
 Each folder is a table. `documents.jsonl` has a document in every line: numbers with a decimal
 point or an exponent are float64, numbers without are int64. `_tables` has the names and numbers
 of the tables, `_storage` stored files, if they were asked for. `_components` has a folder for each
-component, with tables in the same way.
+component, with tables and stored files in the same way.
 
 `camber import --replace-all FILE` makes a deployment hold exactly this.
 """
@@ -62,6 +62,7 @@ component, with tables in the same way.
 class SnapshotWriter:
     """Writes the snapshot at `ts` of some tables to `path`.
 
+    With `content` it has stored files too: those of `component` and of what is mounted in it.
     `step` writes the next batch until it returns False; then `finish`, or at any time `abandon`.
     """
 
@@ -71,12 +72,14 @@ class SnapshotWriter:
         store: Store,
         ts: Timestamp,
         tables: Sequence[TableEntry],
+        component: str,
         path: Path,
         content: Content | None,
     ) -> None:
         self._store = store
         self._ts = ts
         self._waiting = list(tables)
+        self._component = component
         self._path = path
         self._partial = path.with_suffix(PARTIAL_SUFFIX)
         self._archive: zipfile.ZipFile | None = None
@@ -163,14 +166,9 @@ class SnapshotWriter:
     def _write_files(self, content: Content) -> Generator[None, None, None]:
         """Write what is known of stored files, then each of them; stop after each part of it."""
         assert self._archive is not None
-        listed = zipfile.ZipInfo(f"{STORAGE_FOLDER}/{DOCUMENTS_FILE}")
-        listed.compress_type = zipfile.ZIP_DEFLATED
-        with self._archive.open(listed, "w", force_zip64=True) as stream:
-            for file in self._stored_files():
-                stream.write(encode_packed(pack(file.line), Format.EXPORT) + b"\n")
-                yield
+        yield from self._write_lists(self._archive)
         for file in self._stored_files():
-            entry = zipfile.ZipInfo(f"{STORAGE_FOLDER}/{file.name}")
+            entry = zipfile.ZipInfo(_storage_folder(file.entry.component) + file.name)
             entry.compress_type = (
                 zipfile.ZIP_DEFLATED if file.is_compressible else zipfile.ZIP_STORED
             )
@@ -183,20 +181,35 @@ class SnapshotWriter:
                     yield
             self.written += 1
 
+    def _write_lists(self, archive: zipfile.ZipFile) -> Generator[None, None, None]:
+        """Write for each component that has files which; stop after each of them."""
+        listed = set()
+        for component, files in groupby(self._stored_files(), lambda file: file.entry.component):
+            listed.add(component)
+            entry = zipfile.ZipInfo(_storage_folder(component) + DOCUMENTS_FILE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as stream:
+                for file in files:
+                    stream.write(encode_packed(pack(file.line), Format.EXPORT) + b"\n")
+                    yield
+        if self._component not in listed:
+            # That files were asked for is said where there are none, too.
+            archive.writestr(_storage_folder(self._component) + DOCUMENTS_FILE, b"")
+
     def _stored_files(self) -> Iterator[_StoredFile]:
-        """Yield the files of the application as they were at the snapshot."""
+        """Yield the files as they were at the snapshot, those of each component in a row."""
         rest = ALL
         while True:
             with self._store.snapshot(self._ts) as snapshot:
                 rows = snapshot.scan(
                     system_tables.STORAGE_NUMBER,
-                    by_id_index(system_tables.STORAGE_NUMBER),
+                    system_tables.STORAGE_BY_COMPONENT,
                     rest,
                     Order.ASC,
                     limits.export_batch_documents_max,
                 )
                 found = [_stored_file(snapshot, row.packed) for row in rows]
-            yield from (file for file in found if not file.entry.component)
+            yield from (file for file in found if is_within(file.entry.component, self._component))
             if len(rows) < limits.export_batch_documents_max:
                 return
             rest = Interval(rows[-1].key + b"\0", None)
@@ -265,6 +278,8 @@ def _stored_file(snapshot: Snapshot, packed: bytes) -> _StoredFile:
     file = str(document[ID_FIELD])
     entry = file_ledger.entry_in(snapshot, file)
     assert entry is not None, f"{file} has no entry in the ledger"
+    # Whose it is, is said by the folder that it is in.
+    document.pop(system_tables.COMPONENT_FIELD, None)
     line = {**document, "contentType": document.get("contentType"), "internalId": entry.url}
     return _StoredFile(entry=entry, line=line)
 
@@ -278,3 +293,12 @@ def component_folder(component: str) -> str:
     """Return where a ZIP has the tables of a component (protocol 8.6), with `/` at its end."""
     names = component.split("/") if component else []
     return "".join(f"{COMPONENTS_FOLDER}/{name}/" for name in names)
+
+
+def is_within(component: str, outer: str) -> bool:
+    """Return whether a component is `outer`, or mounted in it; all are in the application."""
+    return not outer or f"{component}/".startswith(f"{outer}/")
+
+
+def _storage_folder(component: str) -> str:
+    return f"{component_folder(component)}{STORAGE_FOLDER}/"

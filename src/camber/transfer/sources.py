@@ -88,6 +88,7 @@ class SourceFile:
     """
 
     place: str
+    component: str
     id: str
     internal: bytes
     creation_time: float | None
@@ -203,9 +204,10 @@ class SnapshotSource:
     def __init__(self, path: Path) -> None:
         self._tables: dict[str, _TableFiles] = {}
         self._budget = _Budget(limits.import_bytes_max)
-        self._listed: zipfile.ZipInfo | None = None
-        #: The contents of stored files, by their ids.
-        self._stored: dict[str, zipfile.ZipInfo] = {}
+        #: The lists of stored files, by the components whose they are.
+        self._listed: dict[str, zipfile.ZipInfo] = {}
+        #: The contents of stored files, by component and id.
+        self._stored: dict[tuple[str, str], zipfile.ZipInfo] = {}
         try:
             _check_directory(path)
             self._archive = zipfile.ZipFile(path)
@@ -250,15 +252,8 @@ class SnapshotSource:
             folder, name = parts[-2:]
             if folder == TABLES_FOLDER and name == DOCUMENTS_FILE:
                 numbered[component] = entry
-            elif folder == STORAGE_FOLDER and component:
-                if name != DOCUMENTS_FILE or entry.file_size:
-                    msg = (
-                        f"the ZIP has stored files of component {component!r} ({entry.filename}), which "
-                        "cannot be imported yet. Remove them from the ZIP to import the rest"
-                    )
-                    raise ImportRefused(msg, code="NotImplemented")
             elif folder == STORAGE_FOLDER:
-                self._find_stored(name, entry)
+                self._find_stored(component, name, entry)
             elif name in {DOCUMENTS_FILE, SCHEMA_FILE} and not folder.startswith("_"):
                 check_table_name(folder)
                 self._add(full_name(component, folder), name, entry)
@@ -272,50 +267,51 @@ class SnapshotSource:
             raise ImportRefused(msg)
         setattr(files, attribute, entry)
 
-    def _find_stored(self, name: str, entry: zipfile.ZipInfo) -> None:
+    def _find_stored(self, component: str, name: str, entry: zipfile.ZipInfo) -> None:
         id_ = name.partition(".")[0]
         if name == DOCUMENTS_FILE:
-            if self._listed is not None:
+            if component in self._listed:
                 raise ImportRefused(f"the ZIP has {STORAGE_FOLDER}/{name} twice")
-            self._listed = entry
-        elif id_ in self._stored:
+            self._listed[component] = entry
+        elif (component, id_) in self._stored:
             raise ImportRefused(f"the ZIP has the content of the file {id_} twice")
         elif name != SCHEMA_FILE:
-            self._stored[id_] = entry
+            self._stored[component, id_] = entry
 
     @property
     def has_files(self) -> bool:
         """Return whether the snapshot was made with stored files."""
-        return self._listed is not None
+        return bool(self._listed)
 
     def files(self) -> list[SourceFile]:
         """Return the stored files, as they are listed."""
         found: dict[str, SourceFile] = {}
-        for file in () if self._listed is None else self._listed_files(self._listed):
-            if file.id in found:
-                raise ImportRefused(f"{file.place} lists the file {file.id} a second time")
-            found[file.id] = file
-        for id_, entry in self._stored.items():
-            if id_ not in found:
+        for component, listed in sorted(self._listed.items()):
+            for file in self._listed_files(component, listed):
+                if file.id in found:
+                    raise ImportRefused(f"{file.place} lists the file {file.id} a second time")
+                found[file.id] = file
+        for (component, id_), entry in self._stored.items():
+            if id_ not in found or found[id_].component != component:
                 msg = (
-                    f"the ZIP has the file {entry.filename}, which "
-                    f"{STORAGE_FOLDER}/{DOCUMENTS_FILE} does not list"
+                    f"the ZIP has the file {entry.filename}, which {DOCUMENTS_FILE} beside it does "
+                    "not list"
                 )
                 raise ImportRefused(msg)
         return list(found.values())
 
-    def _listed_files(self, listed: zipfile.ZipInfo) -> Iterator[SourceFile]:
+    def _listed_files(self, component: str, listed: zipfile.ZipInfo) -> Iterator[SourceFile]:
         with self._opened(listed) as stream:
             for at, line in _Lines(stream, self._budget):
                 place = f"{listed.filename} line {at}"
                 row = _json(line, place)
                 id_ = row.get("_id") if isinstance(row, dict) else None
-                entry = self._stored.get(id_) if isinstance(id_, str) else None
+                entry = self._stored.get((component, id_)) if isinstance(id_, str) else None
                 if not isinstance(row, dict) or not isinstance(id_, str):
                     raise ImportRefused(f"{place} has no `_id`, which names the file")
                 if entry is None:
                     raise ImportRefused(f"{place}: the ZIP has no content of the file {id_}")
-                yield _source_file(place, id_, row, entry)
+                yield _source_file(place, component, id_, row, entry)
 
     def content(self, file: SourceFile) -> Generator[bytes, None, None]:
         """Yield the content of a stored file piece by piece."""
@@ -362,7 +358,9 @@ class SnapshotSource:
             raise ImportRefused(f"{entry.filename} in the ZIP is damaged: {error}") from None
 
 
-def _source_file(place: str, id_: str, row: dict[str, Any], entry: zipfile.ZipInfo) -> SourceFile:
+def _source_file(
+    place: str, component: str, id_: str, row: dict[str, Any], entry: zipfile.ZipInfo
+) -> SourceFile:
     try:
         internal = decode_id(id_).internal
     except InvalidId as error:
@@ -370,6 +368,7 @@ def _source_file(place: str, id_: str, row: dict[str, Any], entry: zipfile.ZipIn
     sha256, kind, time = row.get("sha256"), row.get("contentType"), row.get(CREATION_TIME_FIELD)
     return SourceFile(
         place=place,
+        component=component,
         id=id_,
         internal=internal,
         creation_time=None if time is None else _creation_time(time, place),

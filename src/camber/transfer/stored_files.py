@@ -35,6 +35,11 @@ class IncomingFiles:
         self._listed = await self._worker.run(self._source.files)
 
     @property
+    def components(self) -> set[str]:
+        """Return whose files they are."""
+        return {file.component for file in self._listed}
+
+    @property
     def new_ids(self) -> dict[str, str]:
         """Return the ids of files that get others here, since files have another number there."""
         new = {file.id: file_ledger.file_id(file.internal) for file in self._listed}
@@ -55,7 +60,7 @@ class IncomingFiles:
 
     async def _load(self, file: SourceFile) -> None:
         arrival = await self._files.arrive_from_import(
-            BroughtFile(internal=file.internal, url=file.url),
+            BroughtFile(internal=file.internal, component=file.component, url=file.url),
             Expected(content_type=file.content_type, sha256=file.sha256, size=file.size),
         )
         if arrival is None:
@@ -74,12 +79,12 @@ class IncomingFiles:
             file.enter(transaction)
 
     def remove_others(self, transaction: Transaction) -> None:
-        """Delete all files of the application that the import does not have, if it has any."""
+        """Delete all files that the import does not have, whose they ever are, if it has any."""
         if not self._source.has_files:
             return
         brought = {file.internal for file in self._listed}
         for entry in file_ledger.entries_in(transaction, BlobState.STORED):
-            if entry.internal not in brought and not entry.component:
+            if entry.internal not in brought:
                 file_ledger.leaving(transaction, entry)
 
     def entered(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from camber.engine.component_data import components_with_data
 from camber.functions.analysis import AnalysedTable, Analysis
 from camber.identity.operations import Operation
 from camber.runtime.system_functions.declaring import SystemCall, SystemQuery, system_query
@@ -35,7 +36,7 @@ def components(call: SystemCall) -> list[dict[str, Any]]:
     """Every component by its path; the application itself is the root, with an empty one."""
     declared = call.analysis.everywhere()
     # Of what is mounted no more there may be data.
-    stored = {table.component for table in call.transaction.user_tables()}
+    stored = components_with_data(call.transaction)
     return [
         {
             "id": path or None,

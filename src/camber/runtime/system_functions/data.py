@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from camber.engine import system_tables
 from camber.engine.catalog import TableEntry, full_name, tables_of
 from camber.errors import DeveloperError
-from camber.functions.database import DatabaseAccess, Query
+from camber.functions.database import DatabaseAccess, Query, SystemReader
 from camber.functions.pagination import Page, PaginationOpts
 from camber.identity.operations import Operation
 from camber.runtime.system_functions.declaring import SystemCall, SystemQuery, system_query
@@ -39,13 +39,15 @@ def table_data(
     A table that does not exist yet has none, and its first document is told to whoever watches.
     """
     _refuse_hidden(table)
-    return Query[Any](_access(call), table).order(order).paginate(pagination)
+    return _documents(call, table).order(order).paginate(pagination)
 
 
 @system_query("_system/cli/tableSize:default", Operation.VIEW_DATA)
 def table_size(call: SystemCall, table: TableName) -> float:
     """How many documents a table has."""
     entry = _entry(call, table)
+    if table in system_tables.READABLE:
+        return float(_documents(call, table).count())
     return 0.0 if entry is None else float(call.transaction.count(entry))
 
 
@@ -56,6 +58,14 @@ def table_version(call: SystemCall, table: TableName) -> str:
     if entry is not None:
         call.transaction.depend_on(entry)
     return str(call.transaction.begin_ts)
+
+
+def _documents(call: SystemCall, table: str) -> Query[Any]:
+    access = _access(call)
+    if table in system_tables.READABLE:
+        # One table for all components: what is asked for is this one's own.
+        return SystemReader(access).query(table)
+    return Query[Any](access, table)
 
 
 def _entry(call: SystemCall, table: str) -> TableEntry | None:

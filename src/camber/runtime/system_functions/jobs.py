@@ -18,6 +18,7 @@ from camber.values.paths import FunctionPath
 def cron_jobs(call: SystemCall) -> list[dict[str, Any]]:
     """The cron jobs of the serving release, by name, each with its last runs, the newest first.
 
+    Those of a component, if one is asked about; else of all.
     Times are milliseconds since the Unix epoch; `nextRun` is null while one runs.
     """
     table = call.transaction.table(system_tables.CRON_JOBS)
@@ -25,7 +26,11 @@ def cron_jobs(call: SystemCall) -> list[dict[str, Any]]:
     with closing(call.transaction.scan(table, table.indexes["by_id"], ALL, Order.ASC)) as rows:
         documents: list[Any] = [unpack(row.packed) for row in rows]
     return sorted(
-        (_shown(call, document) for document in documents),
+        (
+            _shown(call, document)
+            for document in documents
+            if call.component in {"", document["component"]}
+        ),
         key=lambda shown: (shown["component"], shown["name"]),
     )
 
