@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -168,6 +170,14 @@ CODE = """
     async def blocks(ctx: ActionCtx, mark: str) -> str:
         while not os.path.exists(mark):
             time.sleep(0.01)
+        return "blocked"
+
+    @action
+    async def blocks_in_a_task(ctx: ActionCtx, mark: str) -> str:
+        async def stand() -> None:
+            while not os.path.exists(mark):
+                time.sleep(0.01)
+        await asyncio.create_task(stand())
         return "blocked"
 
     @action
@@ -540,6 +550,77 @@ def test_a_blocked_loop_is_named_and_gets_no_new_work(it, caplog, tmp_path):
 
     assert it.wait(both()) == "blocked"
     assert any("/code.py:" in text and "in blocks" in text for text in caplog.messages)
+
+
+@contextmanager
+def _stopped(pid):
+    """Let the system give a process no time."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_process_that_stands_still_is_told_of_if_something_runs_in_it(it, caplog):
+    async def all_():
+        assert await it.value("action", "naps", seconds=0) == "slept"
+        seats = it.deployment.releases.newest.actions._seats
+        # What was told of before has gone on.
+        await until(lambda: not any(each.is_told for each in seats.values()))
+        caplog.clear()
+        (seat, *_) = seats.values()
+        with _stopped(seat.process.pid):
+            await until(lambda: seat.is_blocked)
+        await until(lambda: not seat.is_blocked)
+        assert caplog.messages == []
+        napping = asyncio.create_task(it.value("action", "naps", seconds=1))
+        await until(lambda: any(each.jobs for each in seats.values()))
+        (seat,) = [each for each in seats.values() if each.jobs]
+        with _stopped(seat.process.pid):
+            await until(lambda: seat.is_blocked)
+        await until(lambda: not seat.is_blocked)
+        return await napping
+
+    with limit("action_loop_blocked_s", 0.2):
+        assert it.wait(all_()) == "slept"
+    stood, goes_on = caplog.messages
+    assert re.search(
+        r"executor \d+: it has stood still for [\d.]+ s while it runs code:naps", stood
+    )
+    assert "goes on" in goes_on
+
+
+def test_when_the_whole_machine_stood_still_nobody_is_blamed(it, caplog):
+    async def all_():
+        assert await it.value("action", "naps", seconds=0) == "slept"
+        napping = asyncio.create_task(it.value("action", "naps", seconds=3))
+        seats = it.deployment.releases.newest.actions._seats
+        await until(lambda: any(each.jobs for each in seats.values()))
+        (seat,) = [each for each in seats.values() if each.jobs]
+        with _stopped(seat.process.pid):
+            time.sleep(1.5)  # noqa: ASYNC251  # the server's own loop
+        return await napping
+
+    with limit("action_loop_blocked_s", 0.2):
+        assert it.wait(all_()) == "slept"
+    assert not [text for text in caplog.messages if "has stood still" in text]
+
+
+def test_a_loop_that_a_task_of_the_applications_own_blocks_is_told_by_its_line(
+    it, caplog, tmp_path
+):
+    mark = tmp_path / "mark"
+
+    async def all_():
+        blocked = asyncio.create_task(it.value("action", "blocks_in_a_task", mark=str(mark)))
+        await until(lambda: any("is blocked at" in text for text in caplog.messages))
+        mark.touch()
+        return await blocked
+
+    assert it.wait(all_()) == "blocked"
+    assert any("/code.py:" in text and "in stand" in text for text in caplog.messages)
+    assert not any("Task-" in text for text in caplog.messages)
 
 
 def test_an_action_that_does_not_end_at_its_deadline_is_ended(it):

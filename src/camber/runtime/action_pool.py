@@ -64,8 +64,9 @@ class _Seat:
     process: ExecutorProcess
     jobs: dict[int, _Job] = field(default_factory=dict)
     heard: float = 0.0
-    #: Its event loop stands still: it gets no new work.
+    #: Its event loop stands still: it gets no new work. And whether that has been told.
     is_blocked: bool = False
+    is_told: bool = False
 
 
 class ActionPool:
@@ -426,29 +427,30 @@ class ActionPool:
     # Watching.
 
     async def _look(self) -> None:
+        looked = self._host.monotonic()
         while True:
             await self._host.sleep(_LOOK_S)
             now = self._host.monotonic()
+            # Whoever stood still itself has heard nobody, and does so only now.
+            was_still = now - looked > 2 * _LOOK_S
+            looked = now
             for seat in list(self._seats.values()):
                 silent_s = now - seat.heard
-                if silent_s > limits.action_loop_blocked_s + _LOOK_S:
-                    # Not even its other thread gets to run: native code holds the interpreter.
+                if silent_s > limits.action_loop_blocked_s + _LOOK_S and not was_still:
+                    # Not even its other thread gets to run.
                     self._note(seat, LoopStatus(still_s=silent_s, path=None, where=None))
                 self._end_overdue(seat, now)
 
     def _note(self, seat: _Seat, status: LoopStatus) -> None:
         is_blocked = status.still_s >= limits.action_loop_blocked_s
         if is_blocked and not seat.is_blocked:
-            running = ", ".join(sorted({job.call.path for job in seat.jobs.values()}))
-            _log.warning(
-                "the event loop of executor %d is blocked by %s%s: no other action of that process "
-                "goes on. Await what waits, or make the function a plain def, which has a thread",
-                seat.process.pid,
-                status.path or f"one of {running or 'nothing that we know of'}",
-                f" at {status.where}" if status.where else "",
-            )
-        elif seat.is_blocked and not is_blocked:
-            _log.warning("the event loop of executor %d goes on", seat.process.pid)
+            told = _blocked_by(seat, status)
+            if told is not None:
+                _log.warning("executor %d: %s", seat.process.pid, told)
+                seat.is_told = True
+        elif seat.is_told and not is_blocked:
+            _log.warning("executor %d: its event loop goes on", seat.process.pid)
+            seat.is_told = False
         seat.is_blocked = is_blocked
 
     def _end_overdue(self, seat: _Seat, now: float) -> None:
@@ -465,3 +467,25 @@ class ActionPool:
                 overdue[0].call.path,
             )
             seat.process.kill()
+
+
+def _blocked_by(seat: _Seat, status: LoopStatus) -> str | None:
+    """Return what to tell of a loop that stands still; None where nobody waits for it.
+
+    A process in which nothing of the application's runs has most likely been given no time: one
+    that has just been started, or on a machine that sleeps.
+    """
+    at = f" at {status.where}" if status.where else ""
+    if status.path is not None or at:
+        return (
+            f"its event loop is blocked{f' by {status.path}' if status.path else ''}{at}: no other "
+            "action of that process goes on. Await what waits, or make the function a plain def, "
+            "which has a thread"
+        )
+    running = ", ".join(sorted({job.call.path for job in seat.jobs.values()}))
+    if not running:
+        return None
+    return (
+        f"it has stood still for {status.still_s:.1f} s while it runs {running}: native code holds "
+        "its interpreter, or the machine gives it no time. No other action of that process goes on"
+    )

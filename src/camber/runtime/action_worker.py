@@ -313,9 +313,10 @@ class LoopWatch:
         if still_s < limits.action_loop_blocked_s:
             return LoopStatus(still_s=still_s, path=None, where=None)
         task = asyncio.current_task(self._loop)
-        return LoopStatus(
-            still_s=still_s, path=None if task is None else task.get_name(), where=self._where()
-        )
+        # One that an application has started itself has a number for a name.
+        name = None if task is None else task.get_name()
+        path = None if name is None or name.startswith("Task-") else name
+        return LoopStatus(still_s=still_s, path=path, where=self._where())
 
     def _where(self) -> str | None:
         """Return the line of the application's own that the loop stands in."""
