@@ -121,6 +121,9 @@ cron_result_length_max: Final = 1000
 cron_log_bytes_max: Final = 1000
 #: Cron jobs of one release.
 crons_max: Final = 1000
+#: Functions of which it is known how they have failed last, so that what fails again and again is
+#: told in full once.
+repeated_failures_kept: Final = 1000
 #: Characters of the name of a cron job.
 cron_name_length_max: Final = 256
 #: Runs that follow one another in a test while its clock has nowhere to go: beyond that something

@@ -125,6 +125,8 @@ class Host:
                 self.url = f"{found[1]}/backend"
                 break
         else:
+            self._process.stderr.close()
+            self._process.wait()
             raise AssertionError(f"uvicorn did not start:\n{self.output}")
 
     def value(self, kind: str, path: str, args: object) -> object:
@@ -173,8 +175,13 @@ def test_a_host_serves_a_project_and_closes_it(tmp_path, kind):
         assert httpx.get(f"{host.url}/version").status_code == 200
         site = host.value("action", "actions:variable", {"name": "CONVEX_SITE_URL"})
         assert site == "https://here.test/backend/http"
+        body = {"path": "errors:value_error", "args": {}}
+        assert httpx.post(f"{host.url}/api/query", json=body).json()["status"] == "error"
         children = host.children
         host.stop()
+    # Without a configuration of `logging` too.
+    assert "query errors:value_error failed" in host.output
+    assert "ValueError: not that" in host.output
     assert "Traceback" not in host.output, host.output
     # A store that was closed has put its log of writes into its file.
     assert not list((tmp_path / "project" / ".camber").glob("*-wal"))
@@ -188,7 +195,16 @@ def test_without_the_lifespan_the_first_request_opens_it(tmp_path):
         assert host.children
 
 
-def test_a_second_process_of_the_same_data_says_that_it_does_not_serve(tmp_path):
+def test_a_second_process_of_the_same_data_does_not_start_and_says_why(tmp_path):
+    with Host(tmp_path, "starlette") as host:
+        with pytest.raises(AssertionError, match="uvicorn did not start") as refused:
+            Host(tmp_path, "starlette")
+        assert "camber.sqlite is open in another server" in str(refused.value)
+        assert "Start the host with one worker" in str(refused.value)
+        assert host.value("query", "values:echo", {"value": 2}) == 2
+
+
+def test_without_the_lifespan_a_second_process_answers_that_it_does_not_serve(tmp_path):
     with Host(tmp_path, "bare") as host:
         assert host.value("query", "values:echo", {"value": 1}) == 1
         with Host(tmp_path, "bare") as second:
@@ -224,6 +240,30 @@ def test_a_host_may_begin_and_end_several_times(tmp_path):
             return counted.json()["value"]
 
     assert [asyncio.run(live()) for _ in range(2)] == [1, 2]
+
+
+def test_what_fails_is_in_the_hosts_log_whole_and_its_client_is_told_no_more_than_ever(
+    tmp_path, caplog
+):
+    app = _host(tmp_path)
+    caplog.set_level("INFO", logger="camber.functions")
+
+    async def live():
+        async with app.router.lifespan_context(app):
+            body = {"path": "errors:value_error", "args": {}}
+            headers = {b"Convex-Request-Id": b"asked\x9bfor"}
+            return await _ask(app, "POST", "/backend/api/query", json=body, headers=headers)
+
+    answer = asyncio.run(live())
+    assert "not that" not in answer.text
+    (record,) = [each for each in caplog.records if each.name == "camber.functions"]
+    headline, *frames = record.getMessage().splitlines()
+    assert headline == (
+        "query errors:value_error failed, request asked\\x9bfor: Uncaught ValueError: not that"
+    )
+    assert frames
+    assert all(frame.startswith("        at backend/errors.py:") for frame in frames)
+    assert record.camber_function == "errors:value_error"
 
 
 def test_another_event_loop_is_told_what_is_wrong(tmp_path):

@@ -9,18 +9,27 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import assert_never
 
 import msgspec
+from msgspec import structs
 
 from camber import limits
 from camber.cli.console import LogFormat
-from camber.cli.log_entries import LogEntry, Paper, for_machines, shown_lines
+from camber.cli.log_entries import (
+    LogEntry,
+    Paper,
+    Shown,
+    for_machines,
+    shown_again,
+    shown_lines,
+)
 from camber.deployment.deployment import Deployment
 from camber.host import Host
 from camber.runtime.function_log import Completion, Entry, FunctionLog, Progress
+from camber.runtime.repeats import Repeats
 
 #: Entries within this time, in seconds, are written together.
 _GATHER_S = 0.05
@@ -39,7 +48,7 @@ class FunctionOutput:
         self._log = log
         self._host = host
         is_json = log_format is LogFormat.JSON
-        self._write = _write_json if is_json else _write_text
+        self._write = _write_json if is_json else _Text().write
         self._is_printed = _every if is_json else _has_text
         self._worker = host.worker("camber-function-output")
         self._waiting: list[Entry] = []
@@ -112,13 +121,31 @@ def _write_json(entries: list[LogEntry], dropped: int) -> None:
     sys.stdout.flush()
 
 
-def _write_text(entries: list[LogEntry], dropped: int) -> None:
-    paper = Paper(sys.stdout)
-    for entry in entries:
-        for _, line in shown_lines(entry):
-            paper.write(line)
-    if dropped:
-        sys.stdout.write(
-            f"{dropped} entries of functions' log were not printed: too many at once\n"
-        )
-        sys.stdout.flush()
+class _Text:
+    """Entries for people. What fails again and again by itself is told in full once."""
+
+    def __init__(self) -> None:
+        self._repeats = Repeats()
+
+    def write(self, entries: list[LogEntry], dropped: int) -> None:
+        """Write entries, and how many were dropped."""
+        paper = Paper(sys.stdout)
+        for entry in entries:
+            for line in self._lines(entry):
+                paper.write(line)
+        if dropped:
+            sys.stdout.write(
+                f"{dropped} entries of functions' log were not printed: too many at once\n"
+            )
+            sys.stdout.flush()
+
+    def _lines(self, entry: LogEntry) -> Iterator[Shown]:
+        times = 1
+        if entry.error is not None and entry.comes_by_itself:
+            component = entry.component_path or ""
+            times = self._repeats.times(component, entry.identifier, entry.error)
+        if times == 1:
+            yield from (line for _, line in shown_lines(entry))
+            return
+        yield from (line for _, line in shown_lines(structs.replace(entry, error=None)))
+        yield shown_again(entry, times)

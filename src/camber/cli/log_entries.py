@@ -7,7 +7,6 @@ JSON object.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from camber.functions.logs import Level
+from camber.functions.logs import Level, tame
 
 
 class Line(msgspec.Struct, frozen=True, rename="camel"):
@@ -61,6 +60,11 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     mutation_retry_count: int = 0
 
     @property
+    def comes_by_itself(self) -> bool:
+        """Return whether no client waits for it: it was scheduled, or is a cron job."""
+        return self.caller in _BY_ITSELF
+
+    @property
     def is_end(self) -> bool:
         """Return whether the function has ended with it."""
         return self.kind == "Completion"
@@ -92,18 +96,25 @@ def shown_lines(entry: LogEntry) -> Iterator[tuple[Level, Shown]]:
         for line in entry.log_lines:
             text = f"[{line.level}] {line.text}"
             prefix = _prefix(entry, line.timestamp / 1000)
-            yield line.level, Shown(prefix=prefix, text=_tame(text), style=_STYLES[line.level])
+            yield line.level, Shown(prefix=prefix, text=tame(text), style=_STYLES[line.level])
     if entry.error is not None:
         text = f"{entry.error}\n{_facts(entry, 'failed')}"
         prefix = _prefix(entry, entry.timestamp)
-        yield "ERROR", Shown(prefix=prefix, text=_tame(text), style=_FAILED)
+        yield "ERROR", Shown(prefix=prefix, text=tame(text), style=_FAILED)
+
+
+def shown_again(entry: LogEntry, times: int) -> Shown:
+    """Return the one line that says that a function has failed as it had before."""
+    headline, _, _ = (entry.error or "").partition("\n")
+    text = f"{tame(headline)} (as before, {times} times now; {tame(_facts(entry, 'failed'))})"
+    return Shown(prefix=_prefix(entry, entry.timestamp), text=text, style=_FAILED)
 
 
 def shown_success(entry: LogEntry) -> Shown:
     """Return the line that says that a function has ended well."""
     told = "answered from the cache" if entry.cached_result else "ran"
     prefix = _prefix(entry, entry.timestamp)
-    return Shown(prefix=prefix, text=_tame(_facts(entry, told)), style=_SUCCEEDED)
+    return Shown(prefix=prefix, text=tame(_facts(entry, told)), style=_SUCCEEDED)
 
 
 def _prefix(entry: LogEntry, seconds: float) -> str:
@@ -111,7 +122,7 @@ def _prefix(entry: LogEntry, seconds: float) -> str:
     path = (
         f"{entry.component_path}/{entry.identifier}" if entry.component_path else entry.identifier
     )
-    return f"{local:%H:%M:%S}.{local.microsecond // 1000:03} {entry.udf_type[:1]}({_tame(path)})"
+    return f"{local:%H:%M:%S}.{local.microsecond // 1000:03} {entry.udf_type[:1]}({tame(path)})"
 
 
 def _facts(entry: LogEntry, told: str) -> str:
@@ -123,8 +134,8 @@ def _facts(entry: LogEntry, told: str) -> str:
     ):
         if documents:
             parts.append(f"{verb} {_counted(documents, 'document')} ({size:.0f} bytes)")
-    if entry.caller in _BY_ITSELF:
-        parts.append(_BY_ITSELF[entry.caller])
+    if entry.comes_by_itself:
+        parts.append(_BY_ITSELF[entry.caller or ""])
     if entry.mutation_retry_count:
         parts.append(f"lost {_counted(entry.mutation_retry_count, 'time')} to other commits")
     parts.append(f"request {entry.request_id}")
@@ -133,19 +144,6 @@ def _facts(entry: LogEntry, told: str) -> str:
 
 def _counted(count: float, noun: str) -> str:
     return f"{count:.0f} {noun}{'' if count == 1 else 's'}"
-
-
-def _tame(text: str) -> str:
-    """Return text whose further lines are set in, and whose control characters are written out."""
-    return "".join(
-        "\n    " if c == "\n" else c if c == "\t" or not _is_control(c) else ascii(c)[1:-1]
-        for c in text
-    )
-
-
-def _is_control(character: str) -> bool:
-    # Cc moves a terminal's cursor, Cf turns the direction of writing, Zl and Zp end lines.
-    return unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp", "Cs"}
 
 
 class Paper:

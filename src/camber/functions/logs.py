@@ -13,6 +13,7 @@ from __future__ import annotations
 import builtins
 import contextvars
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Literal, TextIO
@@ -25,6 +26,22 @@ _TRUNCATED = " (truncated due to length)"
 _OVERFLOW = "Log overflow: further lines of this execution are dropped"
 
 Level = Literal["DEBUG", "INFO", "LOG", "WARN", "ERROR"]
+
+
+def tame(text: str) -> str:
+    """Return text whose further lines are set in, and whose control characters are written out.
+
+    What user code or a client has put into it cannot move a cursor or pass for another entry.
+    """
+    return "".join(
+        "\n    " if c == "\n" else c if c == "\t" or not _is_control(c) else ascii(c)[1:-1]
+        for c in text
+    )
+
+
+def _is_control(character: str) -> bool:
+    # Cc moves a terminal's cursor, Cf turns the direction of writing, Zl and Zp end lines.
+    return unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp", "Cs"}
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):

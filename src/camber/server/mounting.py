@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -25,7 +25,10 @@ from camber.functions.loading import LoadError
 from camber.server.application import api_application, site_application
 from camber.server.draining import Drain
 from camber.server.errors import error_response
+from camber.server.host_log import HostLog
 
+#: What a store says that another process has open.
+_OPEN_ELSEWHERE: Final = "StoreInUse"
 _log = logging.getLogger("camber.server")
 
 
@@ -190,7 +193,15 @@ class _Open:
 
 
 async def _open(settings: DeploymentSettings) -> _Open:
-    deployment = await Deployment.open(settings)
+    try:
+        deployment = await Deployment.open(settings)
+    except CamberError as error:
+        if error.code == _OPEN_ELSEWHERE:
+            error.add_note(
+                "Start the host with one worker, or give camber.asgi a `data=` of this one's own"
+            )
+        raise
+    HostLog(deployment.runtime.log)
     try:
         await deployment.push()
     except BaseException:

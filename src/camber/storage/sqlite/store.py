@@ -452,5 +452,5 @@ def _lock(path: Path) -> IO[str]:
     except OSError:
         lock_file.close()
         msg = f"{path} is open in another server; stop it first, or choose another --data"
-        raise StoreUnusable(msg) from None
+        raise StoreUnusable(msg, code="StoreInUse") from None
     return lock_file
