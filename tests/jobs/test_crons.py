@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
+from camber.cli.function_output import _Text
+from camber.cli.log_entries import LogEntry
 from camber.engine import system_tables
+from camber.engine.scheduled import Lane, find_job, move_job
 from camber.functions.loading import load_application
 from camber.identity.identity import Admin
 from camber.jobs.crons import documents, runs_of
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.release import InProcessRelease
+from camber.server.log_api import entry_json
 from camber.testing import TestApp
 from camber.values.packed import pack, unpack
-from tests.engine.harness import read, rows
+from tests.engine.harness import read, rows, write
 from tests.functions.projects import write_project
 
 CODE = """
@@ -75,6 +81,25 @@ class Project:
         release = InProcessRelease(load_application(self.root, folder.name))
         report = self.app._core.wait(self.deployment.push_release(release))
         return report.crons
+
+    def write_code(self, before, after):
+        """Push code in which something is written otherwise."""
+        (folder,) = [each for each in self.root.iterdir() if (each / "crons.py").exists()]
+        text = (folder / "code.py").read_text()
+        assert before in text
+        (folder / "code.py").write_text(text.replace(before, after))
+        release = InProcessRelease(load_application(self.root, folder.name))
+        self.app._core.wait(self.deployment.push_release(release))
+
+    def told_of_passed_over(self):
+        """Return what the log of functions says of runs that are left out."""
+        return [
+            text
+            for entry in self.deployment.runtime.log.after(0)
+            for line in entry.lines
+            for text in line.messages
+            if text.startswith("SkippingPastScheduledRuns")
+        ]
 
     def _ticks(self) -> list[Any]:
         return self.app.query("code:ticks")
@@ -193,7 +218,7 @@ def test_a_cron_that_always_raises_goes_on_and_harms_no_other(project):
     assert it.due()["bad"] == it.due()["good"]
 
 
-def test_what_is_due_while_a_run_goes_on_is_left_out_and_said_so(project):
+def test_what_is_due_while_a_run_goes_on_is_left_out_and_said_so_once(project, caplog):
     it = project("crons.interval('a', tick, seconds=10)")
     it.app.advance(seconds=5)
     # As after a server that was down: the clock is where it is, and one run is due.
@@ -202,15 +227,61 @@ def test_what_is_due_while_a_run_goes_on_is_left_out_and_said_so(project):
     assert len(it.names()) == 2
     passed_over, ran = it.crons()["a"][:2]
     assert (passed_over.skipped, ran.error) == (5, None)
-    logged = [
-        text
-        for entry in it.deployment.runtime.log.after(0)
-        for line in entry.lines
-        for text in line.messages
-    ]
-    assert any("SkippingPastScheduledRuns: 5 runs" in text for text in logged)
+    (told,) = it.told_of_passed_over()
+    assert "5 runs of the cron job 'a' will not be made up for" in told
+    assert re.search(
+        r"due before the one of 2026-01-01T00:00:10\+00:00 was over \(it began 5\d\.\d", told
+    )
+    # The log of functions has it, and that is printed: no second line.
+    assert caplog.messages == []
     it.app.advance(seconds=10)
     assert len(it.names()) == 3
+
+
+def test_runs_that_a_killed_server_has_left_behind_are_told_as_such(project):
+    it = project("crons.interval('a', acts, seconds=10)")
+    it.app.advance(seconds=5)
+
+    def begins(transaction):
+        (row,) = rows(transaction, system_tables.JOBS)
+        job = find_job(transaction, row["of"])
+        assert job is not None
+        move_job(transaction, job, Lane.RUNNING, job.due, job.attempt)
+
+    it.app._core.wait(write(it.deployment.engine, begins))
+    it.app._core._host.move_to(it.app._core._host.now_ns() + 60 * 10**9)
+    # As a server finds it that starts after one that was killed.
+    it.app._core.wait(it.deployment.scheduler._recover())
+    (told,) = it.told_of_passed_over()
+    assert told.endswith("was over (the server ended before that was noted)")
+    assert "transient error" in it.crons()["a"][1].error
+
+
+def test_what_always_raises_is_printed_in_full_once(project, capsys):
+    it = project("crons.interval('bad', fails, minutes=1)")
+    output, log = _Text(), it.deployment.runtime.log
+    seen = 0
+
+    def printed():
+        nonlocal seen
+        entries = [msgspec.convert(entry_json(each, log), LogEntry) for each in log.after(0)]
+        output.write(entries[seen:], 0)
+        seen = len(entries)
+        return [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+
+    it.app.advance(seconds=30)
+    first = printed()
+    assert len(first) == 1
+    assert first[0].endswith("M(code:fails) Uncaught ValueError: always")
+    it.app.advance(minutes=2)
+    second, third = printed()
+    assert "Uncaught ValueError: always (as before, 2 times now; failed in" in second
+    assert "as before, 3 times now" in third
+    it.write_code("always", "differently")
+    it.app.advance(minutes=2)
+    changed, again = printed()
+    assert changed.endswith("Uncaught ValueError: differently")
+    assert "differently (as before, 2 times now" in again
 
 
 def test_a_push_adds_changes_and_removes(project):

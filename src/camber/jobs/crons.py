@@ -93,15 +93,25 @@ def declare(transaction: Transaction, analysis: Analysis, now_ms: float) -> Cron
     return CronChanges(added=tuple(added), changed=tuple(altered), removed=tuple(removed))
 
 
-def ended(transaction: Transaction, job: Job, run: CronRun, lane: Lane, now_ms: float) -> int:
-    """Remember a run and let the next one wait for its time; return how many were passed over.
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Runs of a cron job that are left out, since an earlier one ended too late."""
+
+    name: str
+    count: int
+
+
+def ended(
+    transaction: Transaction, job: Job, run: CronRun, lane: Lane, now_ms: float
+) -> PassedOver | None:
+    """Remember a run and let the next one wait for its time; return what was passed over, if any.
 
     A cron job that a push has removed meanwhile has nothing more to come.
     """
     current = find_job(transaction, job.of)
     packed = transaction.get(job.of)
     if current is None or packed is None:
-        return 0
+        return None
     document: Any = unpack(packed)
     occurrence = following(document["schedule"], current.planned_ms, now_ms)
     runs = [canonical(msgspec.to_builtins(run))]
@@ -119,7 +129,7 @@ def ended(transaction: Transaction, job: Job, run: CronRun, lane: Lane, now_ms: 
         component=document["component"],
         path=document["path"],
     )
-    return occurrence.skipped
+    return PassedOver(document["name"], occurrence.skipped) if occurrence.skipped else None
 
 
 def documents(transaction: Transaction) -> Iterator[dict[str, Any]]:

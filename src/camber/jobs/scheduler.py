@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -36,7 +37,7 @@ from camber.functions.definition import FunctionKind
 from camber.functions.logs import LogLine
 from camber.identity.identity import Anonymous
 from camber.jobs import crons
-from camber.jobs.crons import CronRun
+from camber.jobs.crons import CronRun, PassedOver
 from camber.measures import SECONDS, Gauge, Histogram
 from camber.runtime.executor import Caller, FunctionCall, Origin
 from camber.runtime.function_log import Progress
@@ -65,6 +66,7 @@ _LOST: Final = (
     "transient error: the server ended while this action ran. It may have done part of its work, "
     "and is not run again"
 )
+_SERVER_ENDED: Final = "the server ended before that was noted"
 _UNKNOWN: Final = "the server failed; its output says why"
 
 
@@ -419,14 +421,19 @@ class Scheduler:
             result=None if ended.value is None or ended.error is not None else _shown(ended.value),
             log_lines=crons.shortened_lines(ended.log_lines),
         )
-        await self._note_cron(job, run)
+        began_ms = self._now_ms() - run.duration_s * 1e3
+        late_s = max(0.0, began_ms - run.due_ms) / 1e3
+        await self._note_cron(
+            job, run, f"it began {late_s:.1f} s late and took {run.duration_s:.1f} s"
+        )
 
-    async def _note_cron(self, job: Job, run: CronRun) -> None:
-        skipped = await self._note(lambda tx: self._ended(tx, job, run))
-        if skipped:
-            self._tell_skipped(job, skipped)
+    async def _note_cron(self, job: Job, run: CronRun, happened: str) -> None:
+        """Note how a run of a cron job has ended; `happened` is why others may be left out."""
+        passed_over = await self._note(lambda tx: self._ended(tx, job, run))
+        if passed_over is not None:
+            self._tell_passed_over(job, run, passed_over, happened)
 
-    def _ended(self, transaction: Transaction, job: Job, run: CronRun) -> int:
+    def _ended(self, transaction: Transaction, job: Job, run: CronRun) -> PassedOver | None:
         return crons.ended(transaction, job, run, self._lane(job), self._now_ms())
 
     def _lane(self, job: Job) -> Lane:
@@ -434,12 +441,15 @@ class Scheduler:
             return Lane.ACTION
         return Lane.ACTION if self._kind(job) is FunctionKind.ACTION else Lane.MUTATION
 
-    def _tell_skipped(self, job: Job, skipped: int) -> None:
+    def _tell_passed_over(
+        self, job: Job, run: CronRun, passed_over: PassedOver, happened: str
+    ) -> None:
+        due = datetime.fromtimestamp(run.due_ms / 1e3, UTC).isoformat(timespec="seconds")
+        runs = "1 run" if passed_over.count == 1 else f"{passed_over.count} runs"
         text = (
-            f"SkippingPastScheduledRuns: {skipped} {'run' if skipped == 1 else 'runs'} of this cron "
-            "job were due before the last one had ended, and are left out"
+            f"SkippingPastScheduledRuns: {runs} of the cron job {passed_over.name!r} will not be "
+            f"made up for: they were due before the one of {due} was over ({happened})"
         )
-        _log.warning("%s: %s", job.path, text)
         log = self._runtime.log
         now_ms = int(self._now_ms())
         log.add(
@@ -463,7 +473,8 @@ class Scheduler:
             lambda tx: scheduled.postpone(tx, job, self._lane(job), self._now_ms() + pause_s * 1e3)
         )
         if has_run:
-            await self._note_cron(job, CronRun(due_ms=job.planned_ms))
+            run = CronRun(due_ms=job.planned_ms)
+            await self._note_cron(job, run, "that it had run was found out late")
 
     def _backoff_s(self, attempt: int) -> float:
         """Return the pause after a run that came to nothing through no fault of the function."""
@@ -488,12 +499,13 @@ class Scheduler:
                 if _has_attempts(job):
                     await self._postpone(job, _LOST, self._pause_s(job))
                 elif job.is_cron:
-                    await self._note_cron(job, CronRun(due_ms=job.planned_ms, error=_LOST))
+                    run = CronRun(due_ms=job.planned_ms, error=_LOST)
+                    await self._note_cron(job, run, _SERVER_ENDED)
                 else:
                     await self._note(partial(scheduled.finish, job=job, error=_LOST))
         while committed := self._left_in(Lane.COMMITTED):
             for job in committed:
-                await self._note_cron(job, CronRun(due_ms=job.planned_ms))
+                await self._note_cron(job, CronRun(due_ms=job.planned_ms), _SERVER_ENDED)
 
     def _left_in(self, lane: Lane) -> list[Job]:
         with closing(self._engine.begin("scheduler")) as transaction:
