@@ -149,6 +149,37 @@ admin_key_name_length_max: Final = 64
 #: The longest lifetime of a key that expires, in seconds: ten years.
 admin_key_lifetime_s_max: Final = 10 * 365 * 24 * 3600.0
 
+# Tokens of users, and identity providers (protocol 9).
+
+#: Providers that one application trusts: a token is held against one after another.
+providers_max: Final = 32
+#: Bytes of a token. Proxies take 8 to 16 KiB of one header.
+token_bytes_max: Final = 16 * 1024
+#: How far clocks may differ: a token is good this long after its end and before its beginning, in
+#: seconds (protocol 9.3).
+token_tolerance_s: Final = 5.0
+#: How far from now a token may say that it was made, in seconds. That alone gives nobody anything, so
+#: that a provider whose clock is ahead signs nobody out.
+token_issued_ahead_s_max: Final = 60.0
+#: Bytes of what a provider says of itself, and of its keys; and how many of these.
+provider_document_bytes_max: Final = 256 * 1024
+provider_keys_max: Final = 100
+#: Bits of an RSA key: fewer are not safe (RFC 7518 3.3), more take too long.
+rsa_key_bits_min: Final = 2048
+rsa_key_bits_max: Final = 8192
+#: How long a provider may take to answer, in seconds: somebody waits for it.
+provider_answer_s_max: Final = 5.0
+#: How long what it says holds, in seconds: if it does not say so, and between which bounds. A key that it
+#: withdraws is good for as long.
+provider_fresh_s: Final = 600.0
+provider_fresh_s_min: Final = 15.0
+provider_fresh_s_max: Final = 3600.0
+#: How long it holds beyond that while the provider does not answer, in seconds.
+provider_away_s_max: Final = 3600.0
+#: Between two requests for one document that lacks a key or did not come, in seconds: forged tokens ask for
+#: keys that there are not.
+provider_asked_again_s: Final = 5.0
+
 # Tables and indexes (semantics 2.5).
 
 #: User tables of one deployment.

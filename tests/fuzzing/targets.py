@@ -20,8 +20,16 @@ from camber.errors import AuthenticationFailed, BadRequest
 from camber.functions.analysis import AnalysedRoute
 from camber.functions.routing import RouteTable
 from camber.identity.admin_keys import AdminKeys, root_key
-from camber.identity.authorization import acting_as_of, identity_of_header
-from camber.identity.identity import Anonymous
+from camber.identity.authorization import (
+    AdminKey,
+    acting_as_of,
+    credentials_of_header,
+    identity_of_admin_key,
+)
+from camber.identity.identity import Anonymous, User, identity_key
+from camber.identity.key_sets import KeySet, KeySetError
+from camber.identity.providers import JwtIssuer, OidcIssuer
+from camber.identity.tokens import NotVerified, check_claims, read_token, user_of_token
 from camber.occ.cursors import Cursor, CursorCipher, InvalidCursor, cursor_key
 from camber.runtime import frames
 from camber.runtime.executor import Caller, FunctionCall
@@ -32,7 +40,7 @@ from camber.values.keys import encode_key
 from camber.values.packed import pack, unpack
 from camber.values.paths import FunctionPath
 from camber.values.size import nesting, value_size
-from camber.values.value import InvalidValue, Value
+from camber.values.value import InvalidValue, Value, canonical
 from camber.values.wire import (
     BadJson,
     Format,
@@ -44,6 +52,7 @@ from camber.values.wire import (
     from_export,
     from_wire,
 )
+from tests.identity import issuing
 
 _SECRET = bytes(32)
 
@@ -210,12 +219,45 @@ MESSAGES = (
 _KEYS = AdminKeys(instance_name="kitchen", secret=_SECRET, now_ms=lambda: 0.0, configured=None)
 
 
+_PROVIDERS = (
+    OidcIssuer.of(issuer="https://a", application_id="a", own_site=""),
+    JwtIssuer.of(
+        issuer="https://a", jwks="https://a/k", algorithm="EdDSA", application_id=None, own_site=""
+    ),
+)
+
+
 def _headers(data: bytes) -> None:
     text = data.decode("latin-1")  # as ASGI has them
     with contextlib.suppress(BadRequest, AuthenticationFailed):
-        identity_of_header(text, _KEYS)
+        credentials = credentials_of_header(text)
+        if isinstance(credentials, AdminKey):
+            identity_of_admin_key(credentials.text, _KEYS)
     with contextlib.suppress(BadRequest):
         parse_client_header(text)
+
+
+def _tokens(data: bytes) -> None:
+    with contextlib.suppress(AuthenticationFailed):
+        read_token(data.decode("latin-1"))
+
+
+def _claims(data: bytes) -> None:
+    """Whatever a token says, its user is one that can be told apart and shown."""
+    text = issuing.assemble({"alg": "EdDSA"}, data, lambda _: b"")
+    for provider in _PROVIDERS:
+        with contextlib.suppress(AuthenticationFailed, NotVerified):
+            token = read_token(text)
+            check_claims(token, provider, 0.0)
+            identity = User(user_of_token(token, provider))
+            assert identity_key(identity)
+            assert unpack(pack(canonical(identity.user.to_dict())))
+
+
+def _key_sets(data: bytes) -> None:
+    with contextlib.suppress(KeySetError):
+        for key in KeySet.parse(data).keys:
+            assert not key.has_signed(b"message", data)
 
 
 def _acting_as(data: bytes) -> None:
@@ -261,6 +303,12 @@ _FRAMES = tuple(
     )
 )
 
+_CLAIMS = (
+    b'{"iss":"https://a","sub":"s","aud":"a","exp":9,"iat":0,"nbf":0}',
+    b'{"iss":"a","sub":"s","aud":["a"],"exp":9,"a":{"b":{"c":[1,2.5,null,1e300]}},"d":12345678901234567890}',
+    b'{"iss":"a","sub":"s","aud":"a","exp":9,"updated_at":1,"address":{"formatted":"f"},"email_verified":true}',
+)
+
 TARGETS = {
     "values": Target(_values, _VALUES),
     "exported": Target(_exported, (b'{"a":[1,2.5,null,-9223372036854775808]}', *_VALUES)),
@@ -287,6 +335,11 @@ TARGETS = {
             b"Convex kitchen|0:" + base64.b64encode(b'{"issuer":"a","subject":"b"}'),
             b"npm-cli-1.48.0-alpha.1",
         ),
+    ),
+    "tokens": Target(_tokens, (issuing.token(issuing.key("EdDSA"), {"iss": "a"}).encode(),)),
+    "claims": Target(_claims, _CLAIMS),
+    "key_sets": Target(
+        _key_sets, tuple(issuing.key_set(issuing.key(each)) for each in issuing.ALGORITHMS)
     ),
     "acting_as": Target(
         _acting_as, (b'{"tokenIdentifier":"a|b","issuer":"a","subject":"b","name":"n"}',)

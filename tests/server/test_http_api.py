@@ -160,7 +160,8 @@ def test_bad_requests_have_a_code(kitchen, body, headers, code):
 def test_who_asks_is_checked_before_anything_runs(kitchen):
     body = {"path": "notes:secret", "args": {}}
     assert (
-        _code(kitchen.post("/api/query", body, Authorization="Bearer abc"), 401) == "NoAuthProvider"
+        _code(kitchen.post("/api/query", body, Authorization="Bearer abc"), 401)
+        == "InvalidAuthHeader"
     )
     key = {"Authorization": "Convex kitchen|wrong"}
     assert _code(kitchen.post("/api/query", body, **key), 401) == "BadAdminKey"

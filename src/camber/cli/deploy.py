@@ -336,10 +336,13 @@ def _finish(console: Console, result: _Result) -> None:
             ("+", "staged index", "indexesStaged"),
             ("+", "enabled index", "indexesEnabled"),
             ("-", "index", "indexesDropped"),
+            ("+", "identity provider", "providersAdded"),
+            ("-", "identity provider", "providersRemoved"),
         )
-        for name in result[key]
+        # An older server does not tell of all.
+        for name in result.get(key, ())
     ]
-    for line in changes or ["  the same functions, tables and indexes"]:
+    for line in changes or ["  the same functions, tables, indexes and identity providers"]:
         console.say(line)
     for note in result["notes"]:
         console.say(f"Note: {note}")

@@ -11,11 +11,13 @@ import msgspec
 
 from camber import limits
 from camber.deployment.checkpoints import checkpoint_again_and_again
+from camber.deployment.followed_tables import FollowedTables
 from camber.deployment.instance import Instance, open_instance, temporary_instance
 from camber.deployment.issued_keys import IssuedKeys
 from camber.deployment.kept_releases import RELEASES
 from camber.deployment.loaded_folder import copied, forget_copies
 from camber.deployment.maintenance import Maintenance
+from camber.deployment.own_documents import Documents
 from camber.deployment.settings import (
     MEMORY,
     DeploymentSettings,
@@ -24,6 +26,7 @@ from camber.deployment.settings import (
     TestHooks,
 )
 from camber.deployment.source import ReleaseSource, folder_source
+from camber.deployment.trusted_providers import TrustedProviders
 from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
 from camber.engine.variables import (
@@ -43,6 +46,7 @@ from camber.files.memory import MemoryBlobs
 from camber.functions.loading import load_application
 from camber.host import Host, RealHost
 from camber.identity.admin_keys import AdminKeys
+from camber.identity.token_verifier import Disclosure, TokenVerifier
 from camber.jobs.scheduler import Scheduler
 from camber.measures import SECONDS, Histogram
 from camber.occ.cursors import CursorCipher, cursor_key
@@ -107,18 +111,19 @@ class Deployment:
         self._urls = {CLOUD_URL: settings.cloud_url, SITE_URL: settings.site_url}
         self.engine = Engine(host=host, store=store)
         self.releases = Releases()
-        self.pushes = Pushes(engine=self.engine, releases=self.releases)
         self.admin_keys = AdminKeys(
             instance_name=instance.name,
             secret=instance.secret,
             now_ms=lambda: host.now_ns() / 1e6,
             configured=settings.admin_key,
         )
-        self.issued_keys = IssuedKeys(engine=self.engine, admin_keys=self.admin_keys)
+        tables = FollowedTables(self.engine)
+        self.issued_keys = IssuedKeys(engine=self.engine, admin_keys=self.admin_keys, tables=tables)
         self.variables = Variables(
             key=variables_key(instance.secret),
             urls=self._urls,
         )
+        self.pushes = Pushes(engine=self.engine, releases=self.releases, variables=self.variables)
         self.files = Files(
             engine=self.engine,
             blobs=blobs,
@@ -131,6 +136,19 @@ class Deployment:
         self.tracing = installed_tracing()
         self.runtime = Runtime(
             engine=self.engine, make_executor=self._make_executor, tracing=self.tracing
+        )
+        self._documents = Documents(runtime=self.runtime, own_site=lambda: self.verifier.own_site)
+        self.verifier = TokenVerifier(
+            host=host,
+            fetch=self._documents,
+            disclosure=Disclosure.ALL if settings.redaction is Redaction.OFF else Disclosure.NONE,
+        )
+        TrustedProviders(
+            engine=self.engine,
+            releases=self.releases,
+            variables=self.variables,
+            verifier=self.verifier,
+            tables=tables,
         )
         self.scheduler = Scheduler(engine=self.engine, runtime=self.runtime)
         self.transfers = Transfers(
@@ -372,6 +390,7 @@ class Deployment:
         await self.scheduler.ended(limits.action_grace_s)
         await self.releases.close()
         await self.files.close()
+        await self._documents.close()
         await self.engine.close()
 
 

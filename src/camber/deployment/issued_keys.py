@@ -7,10 +7,11 @@ stops to work with the commit that revokes it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing
 
 from camber import limits
+from camber.deployment.followed_tables import FollowedTables
 from camber.engine import system_tables
 from camber.engine.catalog import ID_FIELD
 from camber.engine.engine import Engine
@@ -21,7 +22,6 @@ from camber.identity.admin_keys import AdminKeys, IssuedKey, NewKey
 from camber.identity.identity import Admin
 from camber.identity.operations import Operation, sorted_operations
 from camber.occ.interval import ALL, Order
-from camber.storage.store import Commit
 from camber.values.packed import unpack
 from camber.values.value import Value
 
@@ -29,13 +29,13 @@ from camber.values.value import Value
 class IssuedKeys:
     """Issues and revokes the keys of one deployment. Lives on the event loop."""
 
-    def __init__(self, *, engine: Engine, admin_keys: AdminKeys) -> None:
+    def __init__(self, *, engine: Engine, admin_keys: AdminKeys, tables: FollowedTables) -> None:
         self._engine = engine
         self._admin_keys = admin_keys
         self._changed = asyncio.Event()
         self._keys: list[IssuedKey] = []
         self._load()
-        engine.on_publish(self._published)
+        tables.follow([system_tables.ADMIN_KEYS_NUMBER], self._load)
 
     def all(self) -> list[IssuedKey]:
         """Return the keys that are not revoked, expired ones too, oldest first."""
@@ -93,14 +93,6 @@ class IssuedKeys:
                 await asyncio.wait_for(self._changed.wait(), left_s)
             except TimeoutError:
                 continue
-
-    def _published(self, commits: Sequence[Commit]) -> None:
-        if any(
-            change.table == system_tables.ADMIN_KEYS_NUMBER
-            for commit in commits
-            for change in commit.changes
-        ):
-            self._load()
 
     def _load(self) -> None:
         with closing(self._engine.begin("keys")) as transaction:

@@ -7,11 +7,15 @@ rest of the server is told of it is this: plain values that cross a process boun
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from dataclasses import fields
+from hashlib import sha256
+from typing import Any, Final, Literal
 
 import msgspec
 
 from camber.engine.catalog import full_name
+from camber.functions.components import Env
+from camber.functions.declarations import CustomJwt, OidcProvider
 from camber.functions.definition import FunctionKind, Visibility
 from camber.functions.http_router import HttpRoute, route_name
 from camber.functions.loading import Application
@@ -105,6 +109,35 @@ class AnalysedCron(msgspec.Struct, frozen=True, kw_only=True):
     component: str = ""
 
 
+class AnalysedProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """One of those whose tokens are accepted, as `auth_config` has it.
+
+    `texts` are what it was given by name, `variables` the deployment variables that hold the others.
+    """
+
+    kind: Literal["oidc", "customJwt"]
+    texts: dict[str, str]
+    variables: dict[str, str] = {}
+
+    @property
+    def name(self) -> str:
+        """Return what it is called where releases are compared: all that it was given."""
+        given = {name: _shown(text) for name, text in self.texts.items()}
+        given |= {name: f"Env({variable!r})" for name, variable in self.variables.items()}
+        kind = "OidcProvider" if self.kind == "oidc" else "CustomJwt"
+        return f"{kind}({', '.join(f'{name}={given[name]}' for name in sorted(given))})"
+
+
+#: Characters of a text that is shown whole; keys that are given in place are longer.
+_SHOWN_MAX: Final = 120
+
+
+def _shown(text: str) -> str:
+    if len(text) <= _SHOWN_MAX:
+        return repr(text)
+    return f"{text[:20]!r}…{sha256(text.encode()).hexdigest()[:8]}"
+
+
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     """One application or component: functions by path, tables by name.
 
@@ -117,6 +150,8 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[AnalysedRoute, ...] | None = None
     crons: tuple[AnalysedCron, ...] = ()
     http_prefix: str | None = None
+    #: Whose tokens are accepted; the first that matches a token is asked.
+    providers: tuple[AnalysedProvider, ...] = ()
     #: Deployment variables that components cannot do without.
     required_variables: tuple[str, ...] = ()
     components: dict[str, Analysis] = {}
@@ -239,6 +274,16 @@ def _analyse(application: Application) -> Analysis:
             for cron in application.crons
         ),
         http_prefix=application.http_prefix,
+        providers=tuple(map(_analysed_provider, application.providers)),
+    )
+
+
+def _analysed_provider(provider: OidcProvider | CustomJwt) -> AnalysedProvider:
+    given = {field.name: getattr(provider, field.name) for field in fields(provider)}
+    return AnalysedProvider(
+        kind="oidc" if isinstance(provider, OidcProvider) else "customJwt",
+        texts={name: value for name, value in given.items() if isinstance(value, str)},
+        variables={name: value.name for name, value in given.items() if isinstance(value, Env)},
     )
 
 

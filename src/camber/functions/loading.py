@@ -492,9 +492,14 @@ def _providers(module: ModuleType | None, root: Path) -> tuple[OidcProvider | Cu
     providers = getattr(module, "providers", None)
     if module is None or providers is None:
         return ()
+    place = relative(Path(str(module.__file__)), root)
+    if not isinstance(providers, list | tuple):
+        raise LoadError(place, f"`providers` is {providers!r}; it is a list")
     wrong = [p for p in providers if not isinstance(p, OidcProvider | CustomJwt)]
     if wrong:
-        place = relative(Path(str(module.__file__)), root)
         reason = f"`providers` holds {wrong[0]!r}; it takes OidcProvider and CustomJwt"
+        raise LoadError(place, reason)
+    if len(providers) > limits.providers_max:
+        reason = f"`providers` holds {len(providers)}; it may hold {limits.providers_max}"
         raise LoadError(place, reason)
     return tuple(providers)

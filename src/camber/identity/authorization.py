@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import dataclass
 from typing import Any, cast
 
 from msgspec.structs import replace
 
-from camber.errors import AuthenticationFailed, BadRequest
+from camber.errors import BadRequest
 from camber.identity.admin_keys import AdminKeys
 from camber.identity.identity import Admin, Anonymous, Identity, UserIdentity
+from camber.identity.token_verifier import TokenVerifier
 from camber.values.wire import BadJson, decode_json
 
 
-def identity_of_header(header: str | None, admin_keys: AdminKeys) -> Identity:
-    """Return who sends a request with this Authorization header.
+@dataclass(frozen=True, slots=True)
+class AdminKey:
+    """The text of an admin key, perhaps with an identity to act as."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """The token of a user."""
+
+    text: str
+
+
+def credentials_of_header(header: str | None) -> AdminKey | BearerToken | None:
+    """Return what a request with this Authorization header goes by, which nobody has checked.
 
     Raises:
         BadRequest: the header is malformed.
-        AuthenticationFailed: its token or key is not valid here.
     """
     if header is None:
-        return Anonymous()
+        return None
     scheme, _, credentials = header.partition(" ")
     credentials = credentials.strip()
     if not credentials:
@@ -30,23 +45,31 @@ def identity_of_header(header: str | None, admin_keys: AdminKeys) -> Identity:
         raise BadRequest(msg, code="InvalidAdminKey")
     match scheme.lower():
         case "convex":
-            return identity_of_admin_key(credentials, admin_keys)
+            return AdminKey(credentials)
         case "bearer":
-            return identity_of_token(credentials)
+            return BearerToken(credentials)
         case _:
             msg = f"the Authorization scheme {scheme!r} is neither Bearer nor Convex"
             raise BadRequest(msg, code="InvalidAdminKey")
 
 
-def identity_of_token(token: str) -> Identity:
-    """Return the user of a token: none can be verified yet.
+async def identity_of_header(
+    header: str | None, admin_keys: AdminKeys, verifier: TokenVerifier
+) -> Identity:
+    """Return who sends a request with this Authorization header.
 
     Raises:
-        AuthenticationFailed: always (code NoAuthProvider).
+        BadRequest: the header is malformed.
+        AuthenticationFailed: its token or key is not valid here.
+        FeatureUnavailable: the token's provider does not answer.
     """
-    del token
-    msg = "no identity provider is configured for this deployment, so no token can be verified"
-    raise AuthenticationFailed(msg, code="NoAuthProvider")
+    match credentials_of_header(header):
+        case None:
+            return Anonymous()
+        case AdminKey(text):
+            return identity_of_admin_key(text, admin_keys)
+        case BearerToken(text):
+            return verifier.verified_now(text) or await verifier.verified(text)
 
 
 def identity_of_admin_key(text: str, admin_keys: AdminKeys) -> Admin:

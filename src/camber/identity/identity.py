@@ -37,7 +37,8 @@ _FIELDS: Final = {
     "address": "address",
     "updated_at": "updatedAt",
 }
-_ATTRIBUTES: Final = {wire: attribute for attribute, wire in _FIELDS.items()}
+#: And the attributes by their names on the wire.
+WIRE_NAMES: Final = {wire: attribute for attribute, wire in _FIELDS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,16 +96,16 @@ class UserIdentity:
             token_identifier = f"{issuer}|{subject}"
         first, _, last = str(token_identifier).rpartition("|")
         known = {
-            _ATTRIBUTES[wire]: value
+            WIRE_NAMES[wire]: value
             for wire, value in fields.items()
-            if wire in _ATTRIBUTES and value is not None
+            if wire in WIRE_NAMES and value is not None
         }
         known.update(
             token_identifier=str(token_identifier),
             issuer=str(first if issuer is None else issuer),
             subject=str(last if subject is None else subject),
         )
-        claims = {wire: value for wire, value in fields.items() if wire not in _ATTRIBUTES}
+        claims = {wire: value for wire, value in fields.items() if wire not in WIRE_NAMES}
         return UserIdentity(**known, claims=claims)
 
 
@@ -124,9 +125,17 @@ class Unverified(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class User(msgspec.Struct, frozen=True, tag=True):
-    """A user whose token was verified."""
+    """A user whose token was verified.
+
+    `until_ns` is when the token ends, by the wall clock; None for one of a test.
+    """
 
     user: UserIdentity
+    until_ns: int | None = None
+
+    def has_expired(self, now_ns: int) -> bool:
+        """Return whether the token has ended."""
+        return self.until_ns is not None and now_ns >= self.until_ns
 
 
 class Admin(msgspec.Struct, frozen=True, tag=True):

@@ -19,12 +19,14 @@ from camber.engine import system_tables
 from camber.engine.catalog import IndexEntry, IndexState
 from camber.engine.engine import Engine, Hold
 from camber.engine.transaction import Transaction
+from camber.engine.variables import Variables
 from camber.functions.analysis import Analysis
 from camber.jobs.crons import CronChanges, declare
 from camber.releases.checks import Checks
 from camber.releases.failures import PushFailed
 from camber.releases.indexes import IndexBuilds, add_index, free_index_ids, set_state
 from camber.releases.plan import TablePlan, plan_tables
+from camber.releases.providers import trusted
 from camber.releases.records import (
     ReleaseChanges,
     ReleaseOrigin,
@@ -94,8 +96,9 @@ def _not_told(progress: PushProgress) -> None:
 class Pushes:
     """The pushes of one deployment: of several at once the newest wins. Lives on the event loop."""
 
-    def __init__(self, *, engine: Engine, releases: Releases) -> None:
+    def __init__(self, *, engine: Engine, releases: Releases, variables: Variables) -> None:
         self._engine = engine
+        self._variables = variables
         self._releases = releases
         self._builds = IndexBuilds(engine)
         self._turn = asyncio.Lock()
@@ -269,22 +272,26 @@ class Pushes:
         return push.switched
 
     def _check_variables(self, push: _Push) -> None:
-        """Do nothing if all variables are set that components cannot do without.
+        """Do nothing if all variables are such that components and identity providers can do with them.
 
         Raises:
             PushFailed: some are not.
         """
+        analysis = push.release.analysis
         with closing(self._engine.begin("push")) as transaction:
             missing = [
                 name
-                for name in push.release.analysis.required_variables
+                for name in analysis.required_variables
                 if transaction.environment(name) is None
             ]
+            problems = trusted(analysis.providers, transaction, self._variables).problems
         if missing:
             raise PushFailed(
                 f"components need deployment variables that are not set: {', '.join(missing)}. "
                 "Set them with `camber env set`, and push again"
             )
+        if problems:
+            raise PushFailed(f"auth_config trusts what it cannot. {'. '.join(problems)}")
 
     async def _try(self, push: _Push) -> PushReport:
         self._check_variables(push)

@@ -48,6 +48,9 @@ class ReleaseChanges(msgspec.Struct, frozen=True, kw_only=True):
     tables_removed: tuple[str, ...] = ()
     indexes_added: tuple[str, ...] = ()
     indexes_removed: tuple[str, ...] = ()
+    #: Whose tokens are accepted, as `auth_config` has them.
+    providers_added: tuple[str, ...] = ()
+    providers_removed: tuple[str, ...] = ()
 
 
 class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +68,8 @@ class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[str, ...]
     indexes: tuple[str, ...]
     changes: ReleaseChanges
+    #: Those of releases from before there were any are not known.
+    providers: tuple[str, ...] = ()
 
 
 def history(transaction: Transaction) -> list[ReleaseRecord]:
@@ -118,6 +123,7 @@ def write_record(
         tables=declared.tables,
         indexes=declared.indexes,
         changes=before[0].changes if again else changes,
+        providers=declared.providers,
     )
     fields = canonical(msgspec.to_builtins(record))
     assert isinstance(fields, dict)
@@ -134,6 +140,8 @@ class _Declared(Protocol):
     def tables(self) -> tuple[str, ...]: ...
     @property
     def indexes(self) -> tuple[str, ...]: ...
+    @property
+    def providers(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +149,7 @@ class _Names:
     functions: tuple[str, ...]
     tables: tuple[str, ...]
     indexes: tuple[str, ...]
+    providers: tuple[str, ...]
 
 
 def _declared(analysis: Analysis) -> _Names:
@@ -153,6 +162,7 @@ def _declared(analysis: Analysis) -> _Names:
                 f"{table.name}.{index.name}" for table in tables.values() for index in table.indexes
             )
         ),
+        providers=tuple(provider.name for provider in analysis.providers),
     )
 
 
@@ -167,6 +177,8 @@ def _changes(before: _Declared, after: _Declared) -> ReleaseChanges:
         tables_removed=only_in(before.tables, after.tables),
         indexes_added=only_in(after.indexes, before.indexes),
         indexes_removed=only_in(before.indexes, after.indexes),
+        providers_added=only_in(after.providers, before.providers),
+        providers_removed=only_in(before.providers, after.providers),
     )
 
 

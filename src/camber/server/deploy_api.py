@@ -236,6 +236,8 @@ def _report(report: PushReport) -> dict[str, Any]:
         "indexesStaged": list(report.indexes_staged),
         "indexesEnabled": list(report.indexes_enabled),
         "indexesDropped": list(report.indexes_dropped),
+        "providersAdded": list(changes.providers_added),
+        "providersRemoved": list(changes.providers_removed),
         "notes": list(report.notes),
     }
 
@@ -257,6 +259,8 @@ def _release(record: ReleaseRecord, *, kept: bool, serves: bool) -> dict[str, An
         "tablesRemoved": list(changes.tables_removed),
         "indexesAdded": list(changes.indexes_added),
         "indexesRemoved": list(changes.indexes_removed),
+        "providersAdded": list(changes.providers_added),
+        "providersRemoved": list(changes.providers_removed),
     }
 
 

@@ -286,6 +286,8 @@ _RELEASE: Final = _object(
         "tablesRemoved": _list(_TEXT),
         "indexesAdded": _list(_TEXT),
         "indexesRemoved": _list(_TEXT),
+        "providersAdded": _list(_TEXT),
+        "providersRemoved": _list(_TEXT),
     }
 )
 _STAGES: Final = Whole(

@@ -80,7 +80,7 @@ class HttpApi:
 
     def _calling(self, kind: FunctionKind) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            identity = self._identity(request)
+            identity = await self._identity(request)
             client = _client(request)
             ask = self._ask(
                 request, await json_object(request, self._body_bytes_max), identity, client
@@ -90,7 +90,7 @@ class HttpApi:
         return endpoint
 
     async def _get_query(self, request: Request) -> Response:
-        identity = self._identity(request)
+        identity = await self._identity(request)
         parameters = request.query_params
         try:
             args = decode_json(parameters.get("args", "{}"))
@@ -110,7 +110,7 @@ class HttpApi:
         return await self._answer(ask, self._kind(ask.call))
 
     async def _run(self, request: Request) -> Response:
-        identity = self._identity(request)
+        identity = await self._identity(request)
         parts = request.path_params["path"].split("/")
         if len(parts) < 2 or not all(parts):
             msg = "name a function: /api/run/<module>/<function>"
@@ -130,7 +130,7 @@ class HttpApi:
         return json_response(encode_json({"ts": ts}))
 
     async def _query_at_ts(self, request: Request) -> Response:
-        identity = self._identity(request)
+        identity = await self._identity(request)
         body = await json_object(request, self._body_bytes_max)
         text = body.get("ts")
         if not isinstance(text, str):
@@ -150,7 +150,7 @@ class HttpApi:
         return ts
 
     async def _query_batch(self, request: Request) -> Response:
-        identity = self._identity(request)
+        identity = await self._identity(request)
         client = _client(request)
         body = await json_object(request, self._body_bytes_max)
         queries = body.get("queries")
@@ -210,8 +210,8 @@ class HttpApi:
         given = header_of(request.scope, b"convex-request-id")
         return given or self._deployment.runtime.new_request_id()
 
-    def _identity(self, request: Request) -> Identity:
-        return identity_of(request, self._deployment)
+    async def _identity(self, request: Request) -> Identity:
+        return await identity_of(request, self._deployment)
 
     # The rest.
 

@@ -144,7 +144,7 @@ class Site:
         call = FunctionCall(
             path=route_name(method, found.route.path),
             arguments=b"",
-            identity=self._identity(scope),
+            identity=await self._identity(scope),
             caller=Caller.CLIENT,
             client=client[0] if client else "",
             request_id=header_of(scope, b"convex-request-id")
@@ -155,13 +155,15 @@ class Site:
         exchange = Exchange(receive=visit.receive, send=visit.send)
         return await self._deployment.runtime.http_action(call, _head(found, scope), exchange)
 
-    def _identity(self, scope: Scope) -> Identity:
+    async def _identity(self, scope: Scope) -> Identity:
         """Return who sends a request. What is wrong with that is told to whoever asks."""
         header = header_of(scope, b"authorization")
         if header is None:
             return Anonymous()
         try:
-            identity = identity_of_header(header, self._deployment.admin_keys)
+            identity = await identity_of_header(
+                header, self._deployment.admin_keys, self._deployment.verifier
+            )
             if isinstance(identity, Admin):
                 identity.require(Operation.RUN_FUNCTIONS, "calling HTTP actions as an admin")
         except RequestError as error:

@@ -20,6 +20,7 @@ from camber import limits
 from camber.deployment.deployment import Deployment
 from camber.errors import (
     AuthenticationFailed,
+    BadRequest,
     ErrorKind,
     Overloaded,
     PermissionDenied,
@@ -30,9 +31,8 @@ from camber.errors import (
 from camber.identity.authorization import (
     acting_as_of,
     identity_of_admin_key,
-    identity_of_token,
 )
-from camber.identity.identity import Admin, Anonymous, Identity, identity_key
+from camber.identity.identity import Admin, Anonymous, Identity, User, identity_key
 from camber.runtime.executor import FunctionCall, Origin, SessionRequest
 from camber.runtime.permissions import check_permission
 from camber.runtime.queries import request_of
@@ -225,9 +225,10 @@ class SyncSocket:
     """One client's socket: the `Receiver` of its connection, and the `Shell` of its session."""
 
     __slots__ = (
-        "_actions", "_deliveries", "_identity", "_is_draining", "_is_quiet", "_key_watch",
+        "_actions", "_deliveries", "_identity", "_inbox", "_is_draining", "_is_quiet", "_key_watch",
         "_mutation_path", "_mutation_since_s", "_queries_running", "_queries_waiting", "_quiet_since_s",
-        "_session", "_session_id", "_sockets", "_unsent", "_unsent_bytes", "_who", "mutation", "outlet",
+        "_session", "_session_id", "_sockets", "_unsent", "_unsent_bytes", "_verifying", "_who", "mutation",
+        "outlet",
     )  # fmt: skip
 
     def __init__(self, sockets: SyncSockets, client: ClientVersion) -> None:
@@ -249,6 +250,9 @@ class SyncSocket:
         self._queries_running = 0
         self._queries_waiting: list[RunQuery] = []
         self._key_watch: asyncio.Task[None] | None = None
+        #: While it is found out who the client is: what it has sent meanwhile.
+        self._verifying: asyncio.Task[None] | None = None
+        self._inbox: list[str] = []
         #: The mutation that runs, or that a socket before this one still runs.
         self.mutation: asyncio.Future[None] | None = None
         self._mutation_since_s: float | None = None
@@ -267,8 +271,9 @@ class SyncSocket:
             assert isinstance(query.result, QueryResult)
             self._sockets.queries.unwatch(query.result, query)
         self._queries_waiting.clear()
-        if self._key_watch is not None:
-            self._key_watch.cancel()
+        for task in (self._key_watch, self._verifying):
+            if task is not None:
+                task.cancel()
         self._deliveries.close()
         if self._session_id is not None:
             self._release_session(self._session_id)
@@ -284,6 +289,8 @@ class SyncSocket:
     def beat(self, now_s: float) -> None:
         """Do what has to be done from time to time."""
         self.outlet.beat(now_s)
+        if self._verifying is None:
+            self._end_expired(self._identity)
         if not self._is_quiet:
             self._is_quiet = True
             self._quiet_since_s = now_s
@@ -308,13 +315,15 @@ class SyncSocket:
     # In.
 
     def received(self, text: str) -> None:
-        if not self._is_draining:
+        if self._verifying is not None:
+            self._inbox.append(text)
+        elif not self._is_draining:
             self._carry_out(self._session.receive(text, self._sockets.moment()))
 
     @property
     def held_bytes(self) -> int:
         """Return the bytes that are kept for the client."""
-        return self.outlet.held_bytes + self._session.waiting_bytes
+        return self.outlet.held_bytes + self._session.waiting_bytes + sum(map(len, self._inbox))
 
     def stalled(self) -> None:
         self.drop(
@@ -345,8 +354,9 @@ class SyncSocket:
         self._fail(RequestError(msg, kind=ErrorKind.BAD_REQUEST, code="WSMessageInvalidJson"))
 
     def has_room(self) -> None:
-        # Nothing happens where it was not held.
-        self.outlet.release()
+        if self._verifying is None:
+            # Nothing happens where it was not held.
+            self.outlet.release()
         self._unsent = self._unsent_bytes = 0
         moment = self._sockets.moment()
         for _ in range(self._deliveries.all_sent(moment.now_s)):
@@ -357,18 +367,74 @@ class SyncSocket:
         try:
             identity = self._identity_of(message)
         except RequestError as error:
+            self._not_authenticated(error)
+            return
+        if identity is not None:
+            self._authenticated(identity)
+            return
+        # The token's provider has to be asked, and what the client sends next is by whoever it is.
+        self.outlet.hold()
+        self._verifying = self._sockets.host.spawn(
+            "verify a token", self._verify_later(message.token or "")
+        )
+
+    async def _verify_later(self, token: str) -> None:
+        found: User | Exception
+        try:
+            found = await self._sockets.deployment.verifier.verified(token)
+        except Exception as error:  # noqa: BLE001  # told to the client, and logged if it is ours
+            found = error
+        self._verifying = None
+        if self._session.is_closed:
+            return
+        if isinstance(found, User):
+            self._authenticated(found)
+        else:
+            self._not_authenticated(found)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take in what has come while it was found out who the client is."""
+        while self._inbox and self._verifying is None:
+            self.received(self._inbox.pop(0))
+        if self._verifying is None and not self._is_behind:
+            self.outlet.release()
+
+    @property
+    def _is_behind(self) -> bool:
+        """Return whether the client has to take in answers before more is taken in from it."""
+        if not self.outlet.is_full:
+            return False
+        is_long = self._unsent >= limits.frames_unsent_max
+        return is_long or self._unsent_bytes > limits.answers_held_bytes
+
+    def _authenticated(self, identity: Identity) -> None:
+        self._watch_key(identity)
+        self._identity, self._who = identity, identity_key(identity)
+        self._carry_out(self._session.authenticated(identity, self._sockets.moment()))
+
+    def _not_authenticated(self, error: Exception) -> None:
+        if isinstance(error, AuthenticationFailed | BadRequest):
             self._carry_out(self._session.authentication_failed(error))
         else:
-            self._watch_key(identity)
-            self._identity, self._who = identity, identity_key(identity)
-            self._carry_out(self._session.authenticated(identity, self._sockets.moment()))
+            # Such as a provider that does not answer. A client that is told that its token was refused
+            # may sign its user out; so it comes back with the same one.
+            self._fail(error)
 
-    def _identity_of(self, message: Authenticate) -> Identity:
+    def _end_expired(self, identity: Identity) -> bool:
+        """End the connection if a user's token has ended, and return whether: the client gets a new one."""
+        if not isinstance(identity, User) or not identity.has_expired(self._sockets.host.now_ns()):
+            return False
+        self._fail(AuthenticationFailed("the token has expired", code="TokenExpired"))
+        return True
+
+    def _identity_of(self, message: Authenticate) -> Identity | None:
+        """Return who the client is; None if that has to be asked."""
         if message.kind == "None":
             return _ANONYMOUS
         token = message.token or ""
         if message.kind == "User":
-            return identity_of_token(token)
+            return self._sockets.deployment.verifier.verified_now(token)
         identity = identity_of_admin_key(token, self._sockets.deployment.admin_keys)
         if message.acting_as is not None:
             return replace(identity, acting_as=acting_as_of(message.acting_as))
@@ -597,6 +663,8 @@ class SyncSocket:
     async def _run_mutation(self, effect: RunMutation, before: asyncio.Future[None] | None) -> None:
         if before is not None and not before.done():
             await asyncio.wait([before])
+        if self._end_expired(effect.identity):
+            return
         session = None
         runtime = self._sockets.runtime
         if effect.session_id is None:
@@ -637,6 +705,8 @@ class SyncSocket:
         self._carry_out(effects)
 
     async def _run_action(self, effect: RunAction) -> None:
+        if self._end_expired(effect.identity):
+            return
         request_id = self._sockets.runtime.new_request_id()
         if effect.session_id is not None:
             request_id = session_request_id(
