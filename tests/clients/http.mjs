@@ -43,5 +43,5 @@ await main(async () => {
 
   const user = httpClient();
   user.setAuth("not-a-token");
-  await assert.rejects(user.query(api.notes.count, { board }), /NoAuthProvider/);
+  await assert.rejects(user.query(api.notes.count, { board }), /InvalidAuthHeader/);
 });
