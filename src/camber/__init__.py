@@ -11,12 +11,24 @@ from typing import TYPE_CHECKING, Any
 from msgspec import field
 
 from camber.errors import (
+    AccessDenied,
     AppError,
     ArgumentValidationError,
     CamberError,
     DeveloperError,
     FunctionError,
     ReturnsValidationError,
+)
+from camber.functions.access import (
+    Access,
+    Users,
+    anyone,
+    guard,
+    nobody,
+    remembered,
+    role,
+    row_rule,
+    signed_in,
 )
 from camber.functions.calls import FunctionHandle
 from camber.functions.components import App, Component, ComponentClient, Env, Mount
@@ -38,6 +50,7 @@ from camber.functions.decorators import (
 )
 from camber.functions.http_router import HttpRouter
 from camber.functions.pagination import Page, PaginationOpts
+from camber.functions.predicates import Guard, RowRule
 from camber.functions.scheduling import Retry
 from camber.functions.system_documents import ScheduledFunction, StoredFile
 from camber.identity.identity import UserIdentity
@@ -58,6 +71,8 @@ __version__ = VERSION
 
 __all__ = [
     "UNSET",
+    "Access",
+    "AccessDenied",
     "ActionCtx",
     "App",
     "AppError",
@@ -72,6 +87,7 @@ __all__ = [
     "Env",
     "FunctionError",
     "FunctionHandle",
+    "Guard",
     "HttpRouter",
     "Id",
     "Index",
@@ -88,6 +104,7 @@ __all__ = [
     "Response",
     "Retry",
     "ReturnsValidationError",
+    "RowRule",
     "ScheduledFunction",
     "SchemaEnforcementError",
     "SearchIndex",
@@ -95,9 +112,11 @@ __all__ = [
     "SyncActionCtx",
     "Table",
     "UserIdentity",
+    "Users",
     "VectorIndex",
     "action",
     "any_of",
+    "anyone",
     "asgi",
     "current",
     "current_sync",
@@ -105,13 +124,19 @@ __all__ = [
     "field",
     "gt",
     "gte",
+    "guard",
     "internal_action",
     "internal_mutation",
     "internal_query",
     "lt",
     "lte",
     "mutation",
+    "nobody",
     "query",
+    "remembered",
+    "role",
+    "row_rule",
+    "signed_in",
     "value_size",
 ]
 

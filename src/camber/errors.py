@@ -250,3 +250,34 @@ class AppError(Exception):
     def __init__(self, data: Any) -> None:
         super().__init__(data)
         self.data = data
+
+
+class AccessDenied(AppError):
+    """A function that its caller may not call, or a write that it may not make.
+
+    Clients get `{"code": …, "message": …}` and nothing that depends on what they asked for: code
+    `Unauthenticated` where signing in may help, `Forbidden` where it does not.
+    """
+
+    @staticmethod
+    def unauthenticated() -> AccessDenied:
+        """Return the error for who has not signed in."""
+        return AccessDenied.of("Unauthenticated")
+
+    @staticmethod
+    def forbidden() -> AccessDenied:
+        """Return the error for who has, or would be refused after that too."""
+        return AccessDenied.of("Forbidden")
+
+    @staticmethod
+    def of(code: str) -> AccessDenied:
+        """Return the error of a code."""
+        return AccessDenied({"code": code, "message": _DENIED[code]})
+
+    @property
+    def code(self) -> str:
+        """Return `Unauthenticated` or `Forbidden`."""
+        return str(self.data["code"])
+
+
+_DENIED = {"Unauthenticated": "Sign in first", "Forbidden": "You may not do this"}

@@ -212,6 +212,9 @@ index_entries_removed: Final = 2000
 
 #: Items that one page may ask for.
 page_items_max: Final = 32_000
+#: Rows that one page looks at where a rule is asked of each: rules may read more, and all of it has
+#: the processor time of one function.
+page_ruled_rows_max: Final = 4096
 #: Share of a read limit beyond which a page recommends to be split, in percent.
 page_split_recommended_percent: Final = 75
 

@@ -314,6 +314,8 @@ class Transaction:
         self.now_ns = now_ns
         self._pending: dict[str, _Pending] = {}
         self._undo: list[tuple[str, _Pending | None]] = []
+        #: How often what a document is to become was changed, or changed back.
+        self.changes = 0
         self._created_tables: dict[str, TableEntry] = {}
         #: Own writes by their keys, of the indexes that have been scanned since the first one.
         self._overlay: dict[IndexId, SortedDict[bytes, bytes | None]] = {}
@@ -628,6 +630,7 @@ class Transaction:
 
     def _restore(self, id_: str, pending: _Pending | None) -> None:
         """Make `pending` what is wanted of a document, in the buffer and over every index."""
+        self.changes += 1
         previous = self._pending.pop(id_, None)
         if pending is not None:
             self._pending[id_] = pending

@@ -23,13 +23,17 @@ from camber.schema.storable import describe
 
 
 class AnalysedFunction(msgspec.Struct, frozen=True, kw_only=True):
-    """A function. `arguments` and `returns` are the JSON of its validators (protocol 8.3)."""
+    """A function. `arguments` and `returns` are the JSON of its validators (protocol 8.3).
+
+    `guard` is how the author has written who may call it from outside.
+    """
 
     path: str
     kind: FunctionKind
     visibility: Visibility
     arguments: dict[str, Any]
     returns: dict[str, Any]
+    guard: str | None = None
 
 
 class AnalysedIndex(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +73,7 @@ class AnalysedRoute(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     path: str
     summary: str = ""
+    guard: str | None = None
 
     @property
     def name(self) -> str:
@@ -236,6 +241,7 @@ def _analyse(application: Application) -> Analysis:
                 visibility=function.visibility,
                 arguments=function.arguments.json,
                 returns=function.returns.json,
+                guard=None if function.guard is None else repr(function.guard),
             )
             for path, function in application.functions.items()
         },
@@ -289,4 +295,9 @@ def _analysed_provider(provider: OidcProvider | CustomJwt) -> AnalysedProvider:
 
 def _analysed(route: HttpRoute) -> AnalysedRoute:
     doc = "" if route.is_mount else inspect.getdoc(route.handler) or ""
-    return AnalysedRoute(method=route.method, path=route.path, summary=doc.partition("\n")[0])
+    return AnalysedRoute(
+        method=route.method,
+        path=route.path,
+        summary=doc.partition("\n")[0],
+        guard=None if route.guard is None else repr(route.guard),
+    )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from hashlib import sha256
 from itertools import islice
-from typing import Any, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
 
 import msgspec
 
@@ -30,6 +30,7 @@ from camber.engine.transaction import Scan, Transaction
 from camber.errors import DeveloperError
 from camber.functions.conditions import SelectedKeys, select
 from camber.functions.pagination import Page, PageStatus, PaginationOpts, PaginationState
+from camber.functions.row_rules import RowRules, hides_all
 from camber.functions.system_documents import SYSTEM_DOCUMENTS
 from camber.occ.cursors import Cursor, CursorCipher, InvalidCursor
 from camber.occ.interval import Interval, Order
@@ -61,6 +62,8 @@ class DatabaseAccess(msgspec.Struct, frozen=True, kw_only=True):
     #: Where documents are kept that a result may hand on.
     stored: StoredDocuments
     pagination: PaginationState = msgspec.field(default_factory=PaginationState)
+    #: Which rows may be read and written; all if there are no rules.
+    rules: RowRules | None = None
 
     def entry(self, name: str) -> TableEntry | None:
         """Return a table of the component; one that is not there is recorded as absent."""
@@ -78,6 +81,11 @@ class DatabaseAccess(msgspec.Struct, frozen=True, kw_only=True):
         if table in system_tables.READABLE:
             packed = _without_owner(packed)
         return declared.decode_document(packed, self.names)
+
+    def unsaved(self, table: str, fields: dict[str, Value]) -> Any:
+        """Return a document that has not been inserted: it has neither id nor creation time."""
+        declared = self.declared(table)
+        return dict(fields) if declared is None else declared.decode_unsaved(fields, self.names)
 
     def documents(self, table: str, packed: list[bytes]) -> list[Any]:
         """Return stored documents as user code sees them, to be handed on as they are."""
@@ -99,6 +107,16 @@ class DatabaseReader:
     def system(self) -> SystemReader:
         """Return the reader of `_storage` and `_scheduled_functions`."""
         return SystemReader(self._access)
+
+    @property
+    def unrestricted(self) -> DatabaseReader:
+        """Return the same without row rules, for code that decides by itself who sees what."""
+        return DatabaseReader(msgspec.structs.replace(self._access, rules=None))
+
+    @property
+    def changes(self) -> int:
+        """Return a number that differs from what it was if something has been written since."""
+        return self._access.transaction.changes
 
     @overload
     def get(self, id: Id[D], /) -> D | None: ...
@@ -138,7 +156,7 @@ class DatabaseReader:
         return text if entry is not None and number == entry.number else None
 
     def _query(self, name: str) -> Query[Any]:
-        return Query(self._access, name)
+        return Query(self._access, name).restricted()
 
     def _get(self, id_: object) -> Any:
         entry = self._entry_of(id_, "get")
@@ -146,10 +164,13 @@ class DatabaseReader:
             return None
         assert isinstance(id_, str)
         packed = self._access.transaction.get(id_)
-        if packed is None:
-            return None
-        (document,) = self._access.documents(entry.own_name, [packed])
-        return document
+        return None if packed is None else self._got(entry.own_name, packed)
+
+    def _got(self, table: str, packed: bytes) -> Any:
+        """Return a document that was got, or None if it may not be read."""
+        (document,) = self._access.documents(table, [packed])
+        rules = self._access.rules
+        return document if rules is None or rules.may_read(table, document) else None
 
     def _entry_of(self, id_: object, operation: str) -> TableEntry | None:
         """Return the table of an id; None if it is of no table here."""
@@ -208,8 +229,13 @@ class SystemReader(DatabaseReader):
         )
         raise DeveloperError(msg, code="SystemTableError")
 
+    @property
+    def unrestricted(self) -> SystemReader:
+        """Return the same without row rules."""
+        return SystemReader(msgspec.structs.replace(self._access, rules=None))
+
     def _query(self, name: str) -> Query[Any]:
-        return _SystemQuery(self._access, name)
+        return _SystemQuery(self._access, name).restricted()
 
     def _get(self, id_: object) -> Any:
         entry = self._entry_of(id_, "get")
@@ -220,12 +246,16 @@ class SystemReader(DatabaseReader):
         owner = cast("dict[str, Any]", unpack(packed)).get(system_tables.COMPONENT_FIELD, "")
         if owner != self._access.component:
             return None
-        (document,) = self._access.documents(entry.own_name, [packed])
-        return document
+        return self._got(entry.own_name, packed)
 
 
 class DatabaseWriter(DatabaseReader):
     """Reads and writes documents; `ctx.db` of a mutation."""
+
+    @property
+    def unrestricted(self) -> DatabaseWriter:
+        """Return the same without row rules, for code that decides by itself who may do what."""
+        return DatabaseWriter(msgspec.structs.replace(self._access, rules=None))
 
     @overload
     def insert(self, document: D, /) -> Id[D]: ...
@@ -238,6 +268,7 @@ class DatabaseWriter(DatabaseReader):
 
         Raises:
             SchemaEnforcementError: it does not fit its table.
+            AccessDenied: its rules do not allow it.
         """
         if isinstance(document, Table):
             if fields is not None:
@@ -253,6 +284,8 @@ class DatabaseWriter(DatabaseReader):
         _refuse_system_fields(value, {}, "insert")
         checked = self._encode(name, value, "insert")
         access = self._access
+        if access.rules is not None:
+            access.rules.check_insert(name, lambda: access.unsaved(name, checked))
         entry = access.entry(name)
         if entry is not None:
             self._check_unique(entry, checked, None)
@@ -265,8 +298,10 @@ class DatabaseWriter(DatabaseReader):
         writes nothing.
 
         Raises:
-            DeveloperError: there is no such document (code NonexistentDocument).
+            DeveloperError: there is no such document, or none that may be read (code
+                NonexistentDocument).
             SchemaEnforcementError: the result would not fit its table.
+            AccessDenied: the rules do not allow it.
         """
         entry, current = self._existing(id, "patch")
         declared = self._access.declared(entry.own_name)
@@ -284,7 +319,7 @@ class DatabaseWriter(DatabaseReader):
         removed = {name for name, value in given.items() if value is UNSET}
         kept = {k: v for k, v in _own_fields(current).items() if k not in removed}
         encoded = {k: v for k, v in encoded.items() if k not in removed}
-        self._replace(entry, id, {**kept, **encoded})
+        self._replace(entry, current, {**kept, **encoded})
 
     def replace(self, id: str, document: Table | Mapping[str, Any], /) -> None:
         """Give a document a new body; its id and creation time stay.
@@ -293,6 +328,7 @@ class DatabaseWriter(DatabaseReader):
             DeveloperError: there is no such document (code NonexistentDocument), or `document`
                 is of another table (code InvalidTable).
             SchemaEnforcementError: it does not fit its table.
+            AccessDenied: the rules do not allow it.
         """
         entry, current = self._existing(id, "replace")
         if isinstance(document, Table) and _name_of(document) != entry.own_name:
@@ -305,19 +341,36 @@ class DatabaseWriter(DatabaseReader):
         value: Any = document
         if not isinstance(document, Table):
             value = {k: v for k, v in document.items() if k not in _SYSTEM_FIELDS}
-        self._replace(entry, id, self._encode(entry.own_name, value, "replace"))
+        self._replace(entry, current, self._encode(entry.own_name, value, "replace"))
 
     def delete(self, id: str, /) -> None:
         """Remove a document.
 
         Raises:
             DeveloperError: there is no such document (code NonexistentDocument).
+            AccessDenied: the rules do not allow it.
         """
-        self._existing(id, "delete")
-        self._access.transaction.delete(id)
+        entry, current = self._existing(id, "delete")
+        access = self._access
+        if access.rules is not None:
+            access.rules.check_delete(
+                entry.own_name, lambda: access.document(entry.own_name, pack(current))
+            )
+        access.transaction.delete(id)
 
-    def _replace(self, entry: TableEntry, id_: str, fields: dict[str, Value]) -> None:
+    def _replace(
+        self, entry: TableEntry, current: dict[str, Value], fields: dict[str, Value]
+    ) -> None:
+        id_ = cast("str", current[ID_FIELD])
         _check_nesting(fields, entry.own_name)
+        access = self._access
+        if access.rules is not None:
+            kept = {name: current[name] for name in _SYSTEM_FIELDS}
+            access.rules.check_update(
+                entry.own_name,
+                lambda: access.document(entry.own_name, pack(current)),
+                lambda: access.document(entry.own_name, pack({**fields, **kept})),
+            )
         self._check_unique(entry, fields, id_)
         self._access.transaction.replace(id_, fields)
 
@@ -328,10 +381,15 @@ class DatabaseWriter(DatabaseReader):
             raise DeveloperError(msg, code="InvalidArgument")
         assert isinstance(id_, str)
         packed = self._access.transaction.get(id_)
-        if packed is None:
+        if packed is None or not self._may_read(entry.own_name, packed):
+            # The same for both: nobody learns that there is a row that they may not read.
             msg = f"cannot {operation} {id_}: table {entry.own_name!r} has no such document"
             raise DeveloperError(msg, code="NonexistentDocument")
         return entry, cast("dict[str, Value]", unpack(packed))
+
+    def _may_read(self, table: str, packed: bytes) -> bool:
+        rules = self._access.rules
+        return rules is None or rules.may_read(table, self._access.document(table, packed))
 
     def _encode(self, table: str, value: Any, operation: str) -> dict[str, Value]:
         declared = self._access.declared(table)
@@ -368,9 +426,12 @@ class DatabaseWriter(DatabaseReader):
             for row in rows:
                 id_ = cast("dict[str, Any]", unpack(row.packed))[ID_FIELD]
                 if id_ != own_id:
+                    # Which one is for those to know who may read it.
+                    may_read = self._may_read(entry.own_name, row.packed)
+                    shown = f"document {id_}" if may_read else "another document"
                     msg = (
-                        f"index {entry.name}.{index.name} is unique, and document {id_} has the "
-                        f"same {', '.join(index.fields)} already"
+                        f"index {entry.name}.{index.name} is unique, and {shown} has the same "
+                        f"{', '.join(index.fields)} already"
                     )
                     raise DeveloperError(msg, code="UniqueIndexViolation")
 
@@ -392,6 +453,8 @@ class Query(Generic[Doc]):
         self._filters: list[Callable[[Doc], Any]] = []
         self._has_index = False
         self._used = False
+        self._is_ruled = False
+        self._hides_all = False
 
     def with_index(
         self,
@@ -516,6 +579,16 @@ class Query(Generic[Doc]):
 
     # The reading itself.
 
+    def restricted(self) -> Query[Doc]:
+        """Return it with the rule of its table for reads, before all other filters."""
+        rules = self._access.rules
+        rule = None if rules is None else rules.reading(self._table)
+        if rule is not None:
+            self._filters.append(rule)
+            self._is_ruled = True
+            self._hides_all = rule is hides_all
+        return self
+
     def _chained(self, method: str) -> Query[Doc]:
         """Return a query to go on with; this one is used up."""
         self._use(method)
@@ -523,6 +596,7 @@ class Query(Generic[Doc]):
         query._index, query._index_table = self._index, self._index_table
         query._conditions, query._order = self._conditions, self._order
         query._filters, query._has_index = list(self._filters), self._has_index
+        query._is_ruled, query._hides_all = self._is_ruled, self._hides_all
         return query
 
     def _use(self, method: str) -> None:
@@ -614,6 +688,8 @@ class Query(Generic[Doc]):
             return list(islice(filter(self.accepts, self._each(scan)), most))
 
     def _scan(self, source: _Source, interval: Interval, **expected: int) -> Scan:
+        if self._hides_all:
+            interval = _NOTHING
         return self._access.transaction.scan(
             source.table,
             source.index,
@@ -627,6 +703,11 @@ class Query(Generic[Doc]):
     def has_filters(self) -> bool:
         """Return whether documents may be left out."""
         return bool(self._filters)
+
+    @property
+    def is_ruled(self) -> bool:
+        """Return whether a rule is asked of each row, which may read more."""
+        return self._is_ruled
 
     def accepts(self, document: Doc) -> bool:
         """Return whether all filters accept a document."""
@@ -683,6 +764,7 @@ class _Source(msgspec.Struct, frozen=True):
         return Interval(position, None)
 
 
+_NOTHING: Final = Interval(b"", b"")
 _NO_TABLE = sha256(b"a query of a table that does not exist").digest()[:16]
 
 
@@ -695,7 +777,8 @@ class _Paginator:
         self._opts = opts
         self._access = query._access  # noqa: SLF001  # one mechanism in two classes
         self._fingerprint = _NO_TABLE if source is None else source.fingerprint
-        self._rows_max = min(opts.maximum_rows_read or limits.documents_read_max, _ROWS_MAX)
+        most = limits.page_ruled_rows_max if query.is_ruled else _ROWS_MAX
+        self._rows_max = min(opts.maximum_rows_read or most, most)
         self._bytes_max = min(opts.maximum_bytes_read or limits.bytes_read_max, _BYTES_MAX)
 
     def page(self) -> Page[Any]:
@@ -749,11 +832,18 @@ class _Paginator:
         return self._result(items, keys, continued, self._status(items, keys, bytes_read, stopped))
 
     def _must_stop(self, end: Cursor | None, rows: int, bytes_before: int) -> bool:
-        usage = self._access.transaction.usage
+        transaction = self._access.transaction
+        usage = transaction.usage
+        share = 1
+        if self._query.is_ruled:
+            # What rules read counts too, and that of the next row may be as much again.
+            share = 2
+            if transaction.reads.interval_count >= limits.read_intervals_max // share:
+                return True
         # The largest document still has to fit: reading beyond a limit would fail the function.
-        if usage.documents_read >= limits.documents_read_max:
+        if usage.documents_read >= limits.documents_read_max // share:
             return True
-        if usage.bytes_read > limits.bytes_read_max - 2 * limits.document_bytes_max:
+        if usage.bytes_read > limits.bytes_read_max // share - 2 * limits.document_bytes_max:
             return True
         if end is not None:
             return False

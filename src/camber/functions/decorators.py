@@ -1,7 +1,7 @@
 """The decorators that make functions of an application callable by clients.
 
-Each works bare, or with the name under which clients know the function:
-`@query(name="getRateLimit")`.
+Each works bare, or with the name under which clients know the function,
+`@query(name="getRateLimit")`, and with who may call it, `@query(allow=signed_in)`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from camber.functions.contexts import ActionCtx, MutationCtx, QueryCtx, SyncActionCtx
 from camber.functions.definition import DefinitionError, Function, FunctionKind, Visibility
+from camber.functions.predicates import Allow, guard_of
 from camber.values.paths import is_identifier
 
 P = ParamSpec("P")
@@ -26,7 +27,7 @@ class QueryDecorator(Protocol):
 
     @overload
     def __call__(
-        self, /, *, name: str
+        self, /, *, name: str | None = None, allow: Allow | None = None
     ) -> Callable[[Callable[Concatenate[QueryCtx, P], R]], Function[P, R]]: ...
 
 
@@ -38,7 +39,7 @@ class MutationDecorator(Protocol):
 
     @overload
     def __call__(
-        self, /, *, name: str
+        self, /, *, name: str | None = None, allow: Allow | None = None
     ) -> Callable[[Callable[Concatenate[MutationCtx, P], R]], Function[P, R]]: ...
 
 
@@ -55,12 +56,55 @@ class ActionDecorator(Protocol):
 
     @overload
     def __call__(
+        self, /, *, name: str | None = None, allow: Allow | None = None
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Function[P, R]]: ...
+
+
+class InternalQueryDecorator(Protocol):
+    """Registers an internal query, which takes no guard."""
+
+    @overload
+    def __call__(self, handler: Callable[Concatenate[QueryCtx, P], R], /) -> Function[P, R]: ...
+
+    @overload
+    def __call__(
+        self, /, *, name: str
+    ) -> Callable[[Callable[Concatenate[QueryCtx, P], R]], Function[P, R]]: ...
+
+
+class InternalMutationDecorator(Protocol):
+    """Registers an internal mutation, which takes no guard."""
+
+    @overload
+    def __call__(self, handler: Callable[Concatenate[MutationCtx, P], R], /) -> Function[P, R]: ...
+
+    @overload
+    def __call__(
+        self, /, *, name: str
+    ) -> Callable[[Callable[Concatenate[MutationCtx, P], R]], Function[P, R]]: ...
+
+
+class InternalActionDecorator(Protocol):
+    """Registers an internal action, which takes no guard."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[Concatenate[SyncActionCtx, P], R], /
+    ) -> Function[P, R]: ...
+
+    @overload
+    def __call__(self, handler: Callable[Concatenate[ActionCtx, P], R], /) -> Function[P, R]: ...
+
+    @overload
+    def __call__(
         self, /, *, name: str
     ) -> Callable[[Callable[Concatenate[Any, P], R]], Function[P, R]]: ...
 
 
 def _decorator(kind: FunctionKind, visibility: Visibility) -> Any:
-    def register(handler: Callable[..., Any], name: str | None) -> Function[Any, Any]:
+    def register(
+        handler: Callable[..., Any], name: str | None, allow: Allow | None
+    ) -> Function[Any, Any]:
         if isinstance(handler, Function):
             msg = f"{handler!r} is registered twice: use one decorator"
             raise DefinitionError(msg)
@@ -77,12 +121,25 @@ def _decorator(kind: FunctionKind, visibility: Visibility) -> Any:
         if name is not None and not is_identifier(name):
             msg = f"{name!r} cannot name a function: letters, digits and '_', at most 64"
             raise DefinitionError(msg)
-        return Function(handler, kind=kind, visibility=visibility, name=name)
+        if allow is not None and visibility is Visibility.INTERNAL:
+            msg = (
+                f"{handler.__module__}.{handler.__name__} is internal and has `allow=`. A guard is asked "
+                "of those who call from outside, and they cannot call it: leave it out, or make it public"
+            )
+            raise DefinitionError(msg)
+        guard = None if allow is None else guard_of(allow)
+        return Function(handler, kind=kind, visibility=visibility, name=name, guard=guard)
 
-    def decorator(handler: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+    def decorator(
+        handler: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        allow: Allow | None = None,
+    ) -> Any:
         if handler is None:
-            return lambda wrapped: register(wrapped, name)
-        return register(handler, name)
+            return lambda wrapped: register(wrapped, name, allow)
+        return register(handler, name, allow)
 
     decorator.__doc__ = f"Register a {visibility.value} {kind.value}."
     return decorator
@@ -91,6 +148,8 @@ def _decorator(kind: FunctionKind, visibility: Visibility) -> Any:
 query: QueryDecorator = _decorator(FunctionKind.QUERY, Visibility.PUBLIC)
 mutation: MutationDecorator = _decorator(FunctionKind.MUTATION, Visibility.PUBLIC)
 action: ActionDecorator = _decorator(FunctionKind.ACTION, Visibility.PUBLIC)
-internal_query: QueryDecorator = _decorator(FunctionKind.QUERY, Visibility.INTERNAL)
-internal_mutation: MutationDecorator = _decorator(FunctionKind.MUTATION, Visibility.INTERNAL)
-internal_action: ActionDecorator = _decorator(FunctionKind.ACTION, Visibility.INTERNAL)
+internal_query: InternalQueryDecorator = _decorator(FunctionKind.QUERY, Visibility.INTERNAL)
+internal_mutation: InternalMutationDecorator = _decorator(
+    FunctionKind.MUTATION, Visibility.INTERNAL
+)
+internal_action: InternalActionDecorator = _decorator(FunctionKind.ACTION, Visibility.INTERNAL)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from camber.errors import CamberError
+from camber.functions.predicates import Guard
 from camber.schema.arguments import ArgumentsPlan
 from camber.schema.compiler import Compiler
 from camber.schema.plan import AnyPlan, Plan
@@ -54,8 +55,11 @@ class Function(Generic[P, R_co]):
         kind: FunctionKind,
         visibility: Visibility,
         name: str | None,
+        guard: Guard | None = None,
     ) -> None:
         self.handler = handler
+        #: Who may call it from outside; everybody if it is None.
+        self.guard = guard
         self.kind = kind
         self.visibility = visibility
         self.name = name or handler.__name__
@@ -105,6 +109,23 @@ class Function(Generic[P, R_co]):
             self._returns = compiler.compile(hints["return"], f"{where}, the result")
         else:
             self._returns = AnyPlan()
+        if self.guard is not None:
+            self._check_guard(self.guard, where)
+
+    def _check_guard(self, guard: Guard, where: str) -> None:
+        known = {f.attribute for f in self.arguments.fields}
+        unknown = [name for name in guard.parameters if name not in known]
+        if unknown:
+            msg = (
+                f"{where}: guard {guard!r} looks at argument {unknown[0]!r}, which the function does not "
+                "have. The parameters of a guard are named like those of the functions that it guards"
+            )
+            raise DefinitionError(msg)
+
+    def guard_arguments(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the guard may look at: the arguments of a call, with their defaults."""
+        defaults = {f.attribute: f.default for f in self.arguments.fields if not f.required}
+        return {**defaults, **keywords}
 
     @property
     def arguments(self) -> ArgumentsPlan:

@@ -28,6 +28,7 @@ from camber.engine.transaction import Transaction
 from camber.errors import DeveloperError
 from camber.files.capabilities import Capabilities, UploadTicket
 from camber.functions import file_requests as requests
+from camber.functions.database import DatabaseAccess, DatabaseReader
 from camber.functions.file_requests import FileAnswer, FileRequest
 from camber.functions.system_documents import SYSTEM_DOCUMENTS, StoredFile
 from camber.schema.annotations import Id
@@ -50,10 +51,12 @@ class FileAccess(msgspec.Struct, frozen=True, kw_only=True):
     origin: Callable[[], str]
     #: Called when a result depends on the clock.
     observe_time: Callable[[], object]
+    #: What the rules of `_storage` are asked with, where there may be some.
+    ruled: DatabaseAccess | None = None
 
     def url(self, file: str, expires_s: float | None) -> str | None:
         """Return a file's URL, or None if there is no such file."""
-        entry = file_ledger.stored_entry(self.transaction, checked_id(file), self.component)
+        entry = self._entry(file)
         if entry is None:
             return None
         if expires_s is None:
@@ -74,21 +77,30 @@ class FileAccess(msgspec.Struct, frozen=True, kw_only=True):
 
     def packed_metadata(self, file: str) -> bytes | None:
         """Return the packed document of a file, or None if there is no such file."""
-        if file_ledger.stored_entry(self.transaction, checked_id(file), self.component) is None:
-            return None
-        return self.transaction.get(file)
+        return None if self._entry(file) is None else self.transaction.get(file)
 
     def delete(self, file: str) -> None:
         """Delete a file.
 
         Raises:
             DeveloperError: there is no such file (StorageIdNotFound).
+            AccessDenied: the rules of `_storage` do not allow it.
         """
-        entry = file_ledger.stored_entry(self.transaction, checked_id(file), self.component)
+        entry = self._entry(file)
         if entry is None:
             msg = f"there is no file {file}: it was deleted, or never uploaded"
             raise DeveloperError(msg, code="StorageIdNotFound")
+        if self.ruled is not None and self.ruled.rules is not None:
+            everything = DatabaseReader(self.ruled).unrestricted.system
+            self.ruled.rules.check_delete(system_tables.STORAGE, lambda: everything.get(file))
         file_ledger.leaving(self.transaction, entry)
+
+    def _entry(self, file: str) -> Any:
+        """Return what is kept of a file that may be read, or None if there is none such."""
+        entry = file_ledger.stored_entry(self.transaction, checked_id(file), self.component)
+        if entry is None or self.ruled is None:
+            return entry
+        return None if DatabaseReader(self.ruled).system.get(file) is None else entry
 
 
 class StorageReader:

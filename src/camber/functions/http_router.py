@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from camber.errors import CamberError
+from camber.functions.predicates import Allow, Guard, guard_of, refuse_arguments
 from camber.functions.routing import ANY_METHOD, has_parameters, is_prefix, shape_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class HttpRoute:
     method: str
     path: str
     handler: Callable[..., Any]
+    #: Who may send requests to it; everybody if it is None.
+    guard: Guard | None = None
 
     @property
     def is_mount(self) -> bool:
@@ -70,9 +73,17 @@ class HttpRouter:
         return tuple(self._routes.values())
 
     def route(
-        self, path: str | None = None, /, *, method: str, prefix: str | None = None
+        self,
+        path: str | None = None,
+        /,
+        *,
+        method: str,
+        prefix: str | None = None,
+        allow: Allow | None = None,
     ) -> Callable[[H], H]:
         """Register an HTTP action for a method of a path, or of all paths that begin with `prefix`.
+
+        With `allow`, whom that guard does not let in gets 401 or 403, and no code of it runs.
 
         A path may have parameters, each a part of its own: `/users/{id}`. They are in
         `request.path_params`. A prefix begins and ends with `/`.
@@ -94,36 +105,48 @@ class HttpRouter:
                     f"{route_name(method, declared)}: {name} is not an `async def`. HTTP actions "
                     "are; work that blocks goes to `await asyncio.to_thread(...)`"
                 )
-            self._add(HttpRoute(method=method, path=declared, handler=handler))
+            self._add(HttpRoute(method=method, path=declared, handler=handler, guard=_guard(allow)))
             return handler
 
         return register
 
-    def get(self, path: str | None = None, /, *, prefix: str | None = None) -> Callable[[H], H]:
+    def get(
+        self, path: str | None = None, /, *, prefix: str | None = None, allow: Allow | None = None
+    ) -> Callable[[H], H]:
         """Register an HTTP action for GET (and HEAD)."""
-        return self.route(path, method="GET", prefix=prefix)
+        return self.route(path, method="GET", prefix=prefix, allow=allow)
 
-    def post(self, path: str | None = None, /, *, prefix: str | None = None) -> Callable[[H], H]:
+    def post(
+        self, path: str | None = None, /, *, prefix: str | None = None, allow: Allow | None = None
+    ) -> Callable[[H], H]:
         """Register an HTTP action for POST."""
-        return self.route(path, method="POST", prefix=prefix)
+        return self.route(path, method="POST", prefix=prefix, allow=allow)
 
-    def put(self, path: str | None = None, /, *, prefix: str | None = None) -> Callable[[H], H]:
+    def put(
+        self, path: str | None = None, /, *, prefix: str | None = None, allow: Allow | None = None
+    ) -> Callable[[H], H]:
         """Register an HTTP action for PUT."""
-        return self.route(path, method="PUT", prefix=prefix)
+        return self.route(path, method="PUT", prefix=prefix, allow=allow)
 
-    def patch(self, path: str | None = None, /, *, prefix: str | None = None) -> Callable[[H], H]:
+    def patch(
+        self, path: str | None = None, /, *, prefix: str | None = None, allow: Allow | None = None
+    ) -> Callable[[H], H]:
         """Register an HTTP action for PATCH."""
-        return self.route(path, method="PATCH", prefix=prefix)
+        return self.route(path, method="PATCH", prefix=prefix, allow=allow)
 
-    def delete(self, path: str | None = None, /, *, prefix: str | None = None) -> Callable[[H], H]:
+    def delete(
+        self, path: str | None = None, /, *, prefix: str | None = None, allow: Allow | None = None
+    ) -> Callable[[H], H]:
         """Register an HTTP action for DELETE."""
-        return self.route(path, method="DELETE", prefix=prefix)
+        return self.route(path, method="DELETE", prefix=prefix, allow=allow)
 
-    def options(self, path: str | None = None, /, *, prefix: str | None = None) -> Callable[[H], H]:
+    def options(
+        self, path: str | None = None, /, *, prefix: str | None = None, allow: Allow | None = None
+    ) -> Callable[[H], H]:
         """Register an HTTP action for OPTIONS; nothing else answers what browsers ask first."""
-        return self.route(path, method="OPTIONS", prefix=prefix)
+        return self.route(path, method="OPTIONS", prefix=prefix, allow=allow)
 
-    def mount(self, path: str, application: ASGIApp, /) -> None:
+    def mount(self, path: str, application: ASGIApp, /, *, allow: Allow | None = None) -> None:
         """Serve an ASGI application at a path and below it, where no route is more particular.
 
         It runs as an action does; `camber.current()` is its context.
@@ -137,13 +160,23 @@ class HttpRouter:
         declared = "/*" if not base else f"{_checked(base, 'a mount')}/*"
         if has_parameters(declared):
             raise RouteError(f"the path of a mount has no parameters: {path!r}")
-        self._add(HttpRoute(method=ANY_METHOD, path=declared, handler=application))
+        self._add(
+            HttpRoute(method=ANY_METHOD, path=declared, handler=application, guard=_guard(allow))
+        )
 
     def _add(self, route: HttpRoute) -> None:
         other = self._routes.setdefault((route.method, shape_of(route.path)), route)
         if other is not route:
             same = "" if other.path == route.path else f", as {other.path}"
             raise RouteError(f"{route.name} has been declared already{same}")
+
+
+def _guard(allow: Allow | None) -> Guard | None:
+    if allow is None:
+        return None
+    guard = guard_of(allow)
+    refuse_arguments(guard, "an HTTP route")
+    return guard
 
 
 def _path(path: str | None, prefix: str | None) -> str:

@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from camber import limits
 from camber.engine.variables import CLOUD_URL, SITE_URL
 from camber.errors import CamberError, DeveloperError
+from camber.functions.access import Access
 from camber.functions.components import App, Component, ComponentError, DeclaredVariable, Mount
 from camber.functions.crons import Crons, ResolvedCron
 from camber.functions.declarations import CustomJwt, OidcProvider
@@ -38,6 +39,7 @@ from camber.functions.importing import (
     relative,
     reporting,
 )
+from camber.functions.row_rules import DeclaredRules
 from camber.schema.compiler import AnnotationError, Compiler
 from camber.schema.table import DeclaredTable, Table, resolve_tables
 from camber.values.paths import child_component
@@ -84,6 +86,8 @@ class Application:
     #: What a component has for variables.
     env: Mapping[str, Bound] = field(default_factory=dict)
     mounts: Mapping[str, Application] = field(default_factory=dict)
+    #: Who may do what with the rows of its tables; None where all functions may do all.
+    rules: DeclaredRules | None = None
 
     @cached_property
     def components(self) -> Mapping[str, Application]:
@@ -362,7 +366,37 @@ class _Loading:
             http=_attribute(modules.get("http"), HttpRouter),
             crons=_crons(modules.get("crons"), functions, root),
             providers=_providers(modules.get("auth_config"), root),
+            rules=self._rules(package, modules, tables),
         )
+
+    def _rules(
+        self,
+        package: _Package,
+        modules: Mapping[str, ModuleType],
+        tables: Mapping[str, DeclaredTable],
+    ) -> DeclaredRules | None:
+        """Return the rules that the module `access` of a package declares.
+
+        Rules that nobody would ask are worse than none: they are refused.
+        """
+        access = _attribute(modules.get("access"), Access)
+        for name, module in sorted(sys.modules.items()):
+            if not is_in(name, package.name) or self._owner(name) != package.name:
+                continue
+            for value in vars(module).values():
+                if isinstance(value, Access) and value is not access:
+                    reason = (
+                        "row rules are declared by one Access, an attribute of the module `access`: "
+                        "this one would never be asked"
+                    )
+                    raise LoadError(relative(Path(str(module.__file__)), self._root), reason)
+        if access is None:
+            return None
+        try:
+            return access.resolve(tables)
+        except CamberError as error:
+            file = modules["access"].__file__
+            raise LoadError(relative(Path(str(file)), self._root), str(error)) from error
 
     def _owner(self, module: str) -> str | None:
         """Return the innermost of the loaded packages that a module is in."""

@@ -10,7 +10,14 @@ from typing import Any, Protocol, TypeVar, cast
 
 from camber import limits
 from camber.engine.catalog import TableNumbers, tables_of
-from camber.errors import ActionLost, AppError, DeveloperError, FunctionError, RequestError
+from camber.errors import (
+    AccessDenied,
+    ActionLost,
+    AppError,
+    DeveloperError,
+    FunctionError,
+    RequestError,
+)
 from camber.functions.calls import Callee
 from camber.functions.contexts import ActionCtx, Auth, SyncActionCtx
 from camber.functions.current import Contexts, running
@@ -92,6 +99,21 @@ class Completed(Protocol):
         """Return the log lines."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a call was not let in by a guard: the guard denied it, or has failed."""
+
+    denied: AccessDenied | None = None
+    failure: Failure | None = None
+
+    def told(self, texts: FailureTexts, call: FunctionCall) -> Failure:
+        """Return what the caller is told."""
+        if self.failure is not None:
+            return self.failure
+        assert self.denied is not None
+        return texts.thrown(self.denied, call.request_id)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ActionRunner:
     """Runs actions on whatever event loop it is awaited on."""
@@ -125,6 +147,10 @@ class ActionRunner:
         try:
             with capturing(log):
                 async with time_limit:
+                    if function.guard is not None and call.asks_guard:
+                        refused = await self.refusal(call, call.path)
+                        if refused is not None:
+                            return self._result(None, refused.told(self.texts, call), log)
                     result = await self._invoke(
                         application, function, keywords, call, log, ask_files
                     )
@@ -145,6 +171,23 @@ class ActionRunner:
             return self._result(packed, None, log)
         except DeveloperError as error:
             return self._result(None, self.texts.refused(error, call.request_id), log)
+
+    async def refusal(self, call: FunctionCall, path: str) -> Refusal | None:
+        """Ask the guard of an action, or of the route at `path`; return why it refuses, if it does.
+
+        It is asked as a query is run: in a transaction of its own, on the newest snapshot.
+        """
+        try:
+            answer = await self.runner.run(call.to_guard(path), FunctionKind.QUERY)
+        except RequestError as error:
+            return Refusal(failure=self.texts.refused(error, call.request_id))
+        if answer.failure is not None:
+            return Refusal(failure=answer.failure)
+        assert answer.value is not None
+        code = unpack(answer.value)
+        if code is None:
+            return None
+        return Refusal(denied=AccessDenied.of(str(code)))
 
     def names(self, component: str) -> TableNames:
         """Return the tables that a component has now."""

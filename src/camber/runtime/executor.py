@@ -12,12 +12,13 @@ from enum import Enum
 from typing import Protocol, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from camber.engine.committer import Ahead
 from camber.engine.transaction import FinishedTransaction
 from camber.functions.definition import FunctionKind
 from camber.functions.logs import LogLine
-from camber.identity.identity import Identity
+from camber.identity.identity import Admin, Identity
 from camber.measures import Gauge
 from camber.occ.read_set import ReadSet
 from camber.runtime.http_requests import Exchange, HttpRequest
@@ -35,6 +36,8 @@ class Caller(Enum):
     ADMIN = "admin"
     #: A function of the application itself, or the server.
     APPLICATION = "application"
+    #: An action or HTTP action, before it begins: not to be run, only whether its caller may.
+    GUARD = "guard"
 
 
 class Origin(Enum):
@@ -93,6 +96,20 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     def runs_job(self) -> bool:
         """Return whether it is what was scheduled, and not called by that."""
         return self.job is not None and self.origin in _JOBS
+
+    @property
+    def asks_guard(self) -> bool:
+        """Return whether the guard of the function is asked: of users and whoever acts as one.
+
+        An admin that acts as nobody may do all, and what a function calls is its own affair.
+        """
+        if self.caller is Caller.ADMIN:
+            return isinstance(self.identity, Admin) and self.identity.acting_as is not None
+        return self.caller is Caller.CLIENT or self.origin is Origin.TESTER
+
+    def to_guard(self, path: str) -> FunctionCall:
+        """Return the call that asks the guard of an action or route, by its own path."""
+        return replace(self, path=path, caller=Caller.GUARD, origin=Origin.ACTION)
 
 
 _JOBS = frozenset({Origin.SCHEDULER, Origin.CRON})

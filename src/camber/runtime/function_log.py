@@ -407,6 +407,11 @@ class Execution:
             self._span.set_attribute("camber.repeated", value=True)
             self._span.end()
 
+    def let_in(self) -> None:
+        """Note that a guard has let a caller in: what it guards is logged, and this is not."""
+        if self._span is not None:
+            self._span.end()
+
     def progress(self, line: LogLine) -> None:
         """Note a line of an action; those of one turn of the loop are one entry."""
         if not self._buffer:

@@ -12,6 +12,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from camber import limits
 from camber.errors import ActionLost, DeveloperError
 from camber.functions.current import running
@@ -25,6 +27,8 @@ from camber.runtime.executor import FunctionCall, Progress
 from camber.runtime.http_requests import HttpRequest, Message
 from camber.runtime.lifespans import Lifespans
 from camber.runtime.results import Failure, HttpResult
+from camber.values.packed import pack
+from camber.values.wire import encode_json
 
 #: The server says for itself how long its connections live and how bodies are cut.
 _CONNECTION_HEADERS: Final = frozenset(
@@ -41,6 +45,17 @@ _AS_SERVERS: Final = "2.3"
 #: A WebSocket whose time is up: the client connects again (RFC 6455, its registry).
 _RESTART: Final = 1012
 _FAILED: Final = 1011
+
+
+#: What whom a guard does not let in is answered, and how a WebSocket of theirs is closed.
+_STATUSES: Final = {"Unauthenticated": 401, "Forbidden": 403}
+_POLICY: Final = 1008
+
+
+class _GuardFailed(Exception):  # carries a failure to where it is told
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.headline)
+        self.failure = failure
 
 
 class ResponseError(DeveloperError):
@@ -85,6 +100,8 @@ class HttpRunner:
                 async with time_limit:
                     await self._serve(application, request, call, answer, log, ask_files)
             answer.check_complete()
+        except _GuardFailed as failed:
+            failure = failed.failure
         except asyncio.CancelledError:
             reason = "the server is ending" if is_being_cancelled() else "it cancelled itself"
             lost = ActionLost(
@@ -114,6 +131,8 @@ class HttpRunner:
         route = _route_of(application, call.component, request.route)
         contexts = self.actions.contexts(application, call, log, ask_files)
         scope = request.scope(_AS_SERVERS if route.is_mount else _BOTH_WAYS)
+        if route.guard is not None and not await self._may(call, route, answer, request):
+            return
         with running(contexts):
             if route.is_mount:
                 scope["root_path"] += request.prefix + route.path.removesuffix("/*")
@@ -137,6 +156,30 @@ class HttpRunner:
                     await answer.stream(response(scope, answer.receive, answer.send))
                 finally:
                     await _close(getattr(response, "body_iterator", None))
+
+    async def _may(
+        self, call: FunctionCall, route: HttpRoute, answer: _Answer, request: HttpRequest
+    ) -> bool:
+        """Return whether the guard of a route lets a request in; if not, it has been answered."""
+        refused = await self.actions.refusal(replace(call, arguments=pack({})), route.name)
+        if refused is None:
+            return True
+        if refused.denied is None:
+            assert refused.failure is not None
+            raise _GuardFailed(refused.failure)
+        if request.is_socket:
+            # Before it is accepted, that is a refusal with status 403.
+            await answer.send({"type": "websocket.close", "code": _POLICY, "reason": ""})
+            return False
+        body = encode_json(refused.denied.data)
+        status = _STATUSES[refused.denied.code]
+        headers = [(b"content-type", b"application/json")]
+        if status == 401:
+            # Which has to say how to sign in (RFC 9110 15.5.2).
+            headers.append((b"www-authenticate", b"Bearer"))
+        await answer.send({"type": "http.response.start", "status": status, "headers": headers})
+        await answer.send({"type": "http.response.body", "body": body})
+        return False
 
     def start_lifespans(self, application: Application) -> None:
         """Begin to start what is mounted, so that the first request need not wait for it."""

@@ -23,8 +23,10 @@ from camber.functions.calls import MountedFunction
 from camber.functions.components import not_mounted
 from camber.functions.database import Query
 from camber.functions.definition import Function, FunctionKind, Visibility
+from camber.functions.http_router import HttpRoute
 from camber.functions.loading import Application
 from camber.functions.metadata import FunctionMetadata, RequestMetadata
+from camber.functions.predicates import Guard
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.failures import FailureTexts
 from camber.runtime.handles import Handles, NamedFunction
@@ -139,6 +141,39 @@ def admitted(
             "most for one call. Send less, or store a file"
         )
         raise ArgumentValidationError(msg)
+    return function
+
+
+def guarded(
+    application: Application, call: FunctionCall
+) -> tuple[Function[..., Any], Guard | None]:
+    """Return what stands for an action or a route whose guard is asked, and the guard.
+
+    Raises:
+        FunctionNotFound: the release that serves now has none such.
+    """
+    declared = application.in_component(call.component)
+    function = None if declared is None else declared.functions.get(call.path)
+    if function is not None:
+        return function, function.guard
+    if declared is not None and declared.http is not None:
+        for route in declared.http.routes:
+            if route.name == call.path:
+                return _stand_in(declared, route), route.guard
+    msg = f"'{call.path}' is not there any more: another release serves now"
+    raise FunctionNotFound(msg)
+
+
+def _nothing(ctx: Any) -> None:
+    """Stand where a function is asked for and there is none."""
+
+
+def _stand_in(component: Application, route: HttpRoute) -> Function[..., Any]:
+    function: Function[..., Any] = Function(
+        _nothing, kind=FunctionKind.QUERY, visibility=Visibility.INTERNAL, name=None
+    )
+    function.resolve(component.compiler)
+    function.path = route.name
     return function
 
 

@@ -14,7 +14,7 @@ from camber.engine.engine import Engine
 from camber.functions.definition import FunctionKind
 from camber.measures import Gauge
 from camber.runtime.actions import FunctionRunner
-from camber.runtime.executor import Executor, FunctionCall, SessionRequest
+from camber.runtime.executor import Caller, Executor, FunctionCall, SessionRequest
 from camber.runtime.function_log import FunctionLog
 from camber.runtime.http_requests import Exchange, HttpRequest
 from camber.runtime.mutations import Mutations
@@ -24,6 +24,7 @@ from camber.runtime.release import Routes
 from camber.runtime.results import ActionResult, Failure, HttpResult, MutationResult, QueryResult
 from camber.runtime.scheduling import carry_out, is_scheduling
 from camber.tracing import Tracing
+from camber.values.packed import pack
 from camber.values.timestamp import Timestamp
 
 
@@ -126,6 +127,8 @@ class Runtime:
         """Run a function as `kind` and return what came out."""
         if is_scheduling(call):
             return Done(value=await carry_out(self._engine, call), failure=None, log_lines=())
+        if call.caller is Caller.GUARD:
+            return await self._ask_guard(call)
         match kind:
             case FunctionKind.QUERY:
                 result = await self.query(call)
@@ -142,6 +145,24 @@ class Runtime:
                 raise AssertionError("nobody calls an HTTP action by name")
             case _:
                 assert_never(kind)
+
+    async def _ask_guard(self, call: FunctionCall) -> Done:
+        """Ask the guard of an action or route, on the newest snapshot; None says that it lets in.
+
+        It is logged where it does not: otherwise the action itself will be.
+        """
+        execution = self.log.begin(call, FunctionKind.QUERY)
+        try:
+            executed = await self.executor.query(execution.call, self.newest_ts)
+        except Exception as error:
+            execution.raised(error)
+            raise
+        result = executed.result
+        if result.failure is None and result.packed == pack(None):
+            execution.let_in()
+        else:
+            execution.ended(executed.run, result.failure, 0)
+        return Done(value=result.packed, failure=result.failure, log_lines=result.log_lines)
 
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none."""

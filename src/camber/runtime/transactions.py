@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,12 +19,14 @@ from camber.engine.component_data import components_with_data
 from camber.engine.transaction import Transaction
 from camber.engine.variables import CLOUD_URL, Variables
 from camber.errors import (
+    AccessDenied,
     AppError,
     ArgumentValidationError,
     CamberError,
     DeveloperError,
     FunctionError,
     FunctionNotFound,
+    IdentityUnverified,
     InjectedError,
     Interrupted,
     OutOfMemory,
@@ -48,6 +50,8 @@ from camber.functions.metadata import (
     TransactionMetrics,
 )
 from camber.functions.pagination import PaginationState
+from camber.functions.predicates import Guard
+from camber.functions.row_rules import RowRules
 from camber.host import Host
 from camber.identity.identity import Identity, UserIdentity, user_of
 from camber.occ.cursors import CursorCipher
@@ -69,6 +73,7 @@ from camber.runtime.invocation import (
     encoded_arguments,
     encoded_result,
     function_metadata,
+    guarded,
     not_admitted,
     request_metadata,
     resolve,
@@ -216,7 +221,11 @@ class TransactionRunner:
         # A transaction has one moment, and its lines are of that.
         log = Log(lambda: transaction.now_ns)
         try:
-            function = admitted(application, call, kind)
+            if call.caller is Caller.GUARD:
+                function, guard = guarded(application, call)
+            else:
+                function = admitted(application, call, kind)
+                guard = function.guard if call.asks_guard else None
             scope = execution.scope(call.component)
             # Defaults of arguments are user code too.
             with execution.conditions:
@@ -225,7 +234,15 @@ class TransactionRunner:
             return _Outcome(log, execution, failure=not_admitted(self.texts, error, call))
         try:
             with execution.conditions:
-                value = execution.invoke(scope, function, keywords, log, pagination, depth=0)
+                denied = None
+                if guard is not None:
+                    denied = execution.denial(scope, guard, function, keywords, log)
+                if call.caller is Caller.GUARD:
+                    value = pack(None if denied is None else denied.code)
+                elif denied is not None:
+                    raise denied
+                else:
+                    value = execution.invoke(scope, function, keywords, log, pagination, depth=0)
             # The last reads may have gone beyond a limit.
             transaction.check_limits()
             for warning in transaction.warnings():
@@ -398,6 +415,35 @@ class _Execution:
         except DeveloperError as error:
             raise _Refused(error) from None
 
+    def denial(
+        self,
+        scope: _Scope,
+        guard: Guard,
+        function: Function[..., Any],
+        keywords: dict[str, Any],
+        log: Log,
+    ) -> AccessDenied | None:
+        """Return why a guard does not let the caller in, or None if it does."""
+        asked: list[UserIdentity | None] = []
+
+        def user() -> UserIdentity | None:
+            asked.append(self._user())
+            return asked[-1]
+
+        context = self._reading(scope, function, log, PaginationState(), 0, user)
+        try:
+            with capturing(log):
+                if guard.holds(context, function.guard_arguments(keywords)):
+                    return None
+        except IdentityUnverified:
+            return AccessDenied.unauthenticated()
+        except RequestError as error:
+            if self.is_system(error):
+                self.system_error = self.system_error or error
+            raise
+        log.warn(f"{self.call.path} was refused by its guard: {guard!r}")
+        return AccessDenied.unauthenticated() if None in asked else AccessDenied.forbidden()
+
     def beside(self, transaction: Transaction) -> _Execution:
         """Return an execution of the same in another transaction."""
         return dataclasses.replace(self, transaction=transaction, _scopes={})
@@ -420,24 +466,17 @@ class _Execution:
         depth: int,
     ) -> QueryCtx:
         component = scope.component
-        access = DatabaseAccess(
-            transaction=self.transaction,
-            tables=component.tables,
-            component=component.component,
-            names=scope.names,
-            cursors=self.cursors,
-            stored=scope.stored,
-            pagination=pagination,
-        )
+        rules = None
+        if component.rules is not None:
+            # Before what they are asked about is read there is nothing to make.
+            make = partial(self._reading, scope, function, log, pagination, depth, self._user)
+            rules = RowRules(component.rules, make)
+        access = self._access(scope, pagination, rules)
         calls = _NestedCalls(self, component, function, log, pagination, depth)
         # Held by the context alone: what refers to itself is only found by a collection.
         auth = Auth(self._user) if not component.component else Auth(component.no_identity)
-        env = Environment(
-            self._variable
-            if not component.component
-            else lambda name: component.variable(name, self._variable)
-        )
-        files = partial(self._files, component.component)
+        env = self._environment(component)
+        files = partial(self._files, access)
         if function.kind is FunctionKind.QUERY:
             return QueryCtx(
                 db=DatabaseReader(access), auth=auth, env=env, log=log, calls=calls, files=files
@@ -455,13 +494,57 @@ class _Execution:
             schedules=schedules,
         )
 
-    def _files(self, component: str) -> FileAccess:
+    def _reading(
+        self,
+        scope: _Scope,
+        function: Function[..., Any],
+        log: Log,
+        pagination: PaginationState,
+        depth: int,
+        user: Callable[[], UserIdentity | None],
+    ) -> QueryCtx:
+        """Return what guards and row rules are asked with: it reads all, and writes nothing."""
+        component = scope.component
+        access = self._access(scope, pagination, None)
+        return QueryCtx(
+            db=DatabaseReader(access),
+            auth=Auth(component.no_identity if component.component else user),
+            env=self._environment(component),
+            log=log,
+            calls=_NestedCalls(self, component, function, log, pagination, depth),
+            files=partial(self._files, access),
+        )
+
+    def _access(
+        self, scope: _Scope, pagination: PaginationState, rules: RowRules | None
+    ) -> DatabaseAccess:
+        component = scope.component
+        return DatabaseAccess(
+            transaction=self.transaction,
+            tables=component.tables,
+            component=component.component,
+            names=scope.names,
+            cursors=self.cursors,
+            stored=scope.stored,
+            pagination=pagination,
+            rules=rules,
+        )
+
+    def _environment(self, component: Application) -> Environment:
+        return Environment(
+            self._variable
+            if not component.component
+            else lambda name: component.variable(name, self._variable)
+        )
+
+    def _files(self, access: DatabaseAccess) -> FileAccess:
         return FileAccess(
             transaction=self.transaction,
             capabilities=self.capabilities,
-            component=component,
+            component=access.component,
             origin=self._origin,
             observe_time=self.conditions.now_ns,
+            ruled=access if access.rules is not None else None,
         )
 
     def _origin(self) -> str:

@@ -252,6 +252,10 @@ class DeclaredTable:
         found["_camber_creation_time"] = float(cast("float", document["_creationTime"]))
         return self._make(found)
 
+    def decode_unsaved(self, fields: Mapping[str, Value], names: TableNames) -> Table:
+        """Return the document of fields that are not stored: it has no system fields."""
+        return self._make(self.plan.decode_fields(dict(fields), names))
+
     def decode_documents(
         self, packed: list[bytes], names: TableNames, stored: StoredDocuments
     ) -> list[Table]:

@@ -6,10 +6,10 @@ import asyncio
 import base64
 import itertools
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import httpx
 
@@ -18,25 +18,29 @@ from camber.deployment.deployment import Deployment
 from camber.deployment.project import Project, load_project
 from camber.deployment.settings import MEMORY, DeploymentSettings, Scheduling, TestHooks
 from camber.engine.catalog import TableNumbers, tables_of
-from camber.errors import AppError, FunctionError, RequestError
+from camber.errors import AccessDenied, AppError, DeveloperError, FunctionError, RequestError
 from camber.functions.calls import Callee
+from camber.functions.contexts import MutationCtx, QueryCtx
 from camber.functions.definition import FunctionKind
 from camber.functions.loading import Application, Freshness, load_application
 from camber.functions.system_documents import StoredFile
 from camber.identity.identity import Anonymous, Identity, User, UserIdentity, user_of
-from camber.runtime.executor import Caller, FunctionCall
+from camber.runtime.executor import Caller, FunctionCall, Origin
 from camber.runtime.invocation import Resolved, encoded_arguments, resolve
 from camber.runtime.release import InProcessRelease
 from camber.runtime.results import Failure, QueryResult
 from camber.schema.annotations import Id
+from camber.schema.table import Table
 from camber.server.application import api_application, site_application
 from camber.testing.clock import ControlledHost
+from camber.testing.probes import Probe, Probes
 from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
 from camber.values.wire import encode_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
+D = TypeVar("D", bound=Table)
 
 
 class TestApp:
@@ -123,6 +127,57 @@ class TestApp:
         app._identity = User(UserIdentity(**known, claims=custom))
         return app
 
+    def with_user(self, user: Id[Any], session: Id[Any] | None = None, /, **claims: Any) -> TestApp:
+        """Return the same application for a user of its own tables, signed in as sign-in does it.
+
+        The subject is `"<user>|<session>"`, and the issuer this deployment.
+        """
+        subject = str(user) if session is None else f"{user}|{session}"
+        claims.setdefault("issuer", self._core.deployment.settings.site_url)
+        return self.with_identity(subject=subject, **claims)
+
+    @overload
+    def visible(self, table: type[D], /) -> list[D]: ...
+
+    @overload
+    def visible(self, table: str, /) -> list[Any]: ...
+
+    def visible(self, table: Any, /) -> list[Any]:
+        """Return the rows of a table that functions can read for this identity, oldest first."""
+
+        def ask(ctx: QueryCtx) -> list[Any]:
+            declared = getattr(table, "__camber__", None)
+            name = table if declared is None else declared.name
+            reader = ctx.db.system if str(name).startswith("_") else ctx.db
+            return reader.query(table).collect()
+
+        return cast("list[Any]", self._probe(FunctionKind.QUERY, *self._core.probes.reading(ask)))
+
+    def may_insert(
+        self, document: Table | type[Table] | str, fields: Mapping[str, Any] | None = None, /
+    ) -> bool:
+        """Return whether functions may insert a row for this identity. Nothing is inserted.
+
+        Raises:
+            SchemaEnforcementError: it does not fit its table.
+        """
+        insert: Any = (document,) if fields is None else (document, fields)
+        return self._may(lambda ctx: ctx.db.insert(*insert))
+
+    def may_patch(
+        self, id: str, fields: Mapping[str, Any] | None = None, /, **changes: Any
+    ) -> bool:
+        """Return whether functions may change a row so. What cannot be read may not be changed."""
+        return self._may(lambda ctx: ctx.db.patch(id, fields, **changes))
+
+    def may_replace(self, id: str, document: Table | Mapping[str, Any], /) -> bool:
+        """Return whether functions may give a row this body."""
+        return self._may(lambda ctx: ctx.db.replace(id, document))
+
+    def may_delete(self, id: str, /) -> bool:
+        """Return whether functions may delete a row."""
+        return self._may(lambda ctx: ctx.db.delete(id))
+
     def upload(
         self, url: str, data: bytes, *, content_type: str | None = None, sha256: str | None = None
     ) -> Id[StoredFile]:
@@ -184,6 +239,22 @@ class TestApp:
         """Close it."""
         self.close()
 
+    def _may(self, write: Callable[[MutationCtx], Any]) -> bool:
+        try:
+            self._probe(FunctionKind.MUTATION, *self._core.probes.writing(write))
+        except AccessDenied:
+            return False
+        except DeveloperError as error:
+            if error.code != "NonexistentDocument":
+                raise
+            return False
+        return True
+
+    def _probe(self, kind: FunctionKind, path: str, name: str, probe: Probe) -> Any:
+        _, call = self._core.call(path, (), {"probe": name}, self._identity)
+        self._core.wait(self._core.deployment.runtime.run(call, kind))
+        return probe.result()
+
     def _run(
         self,
         kind: FunctionKind,
@@ -220,7 +291,10 @@ class _Core:
             environment=dict(environment),
         )
         try:
-            self.application = load_application(project.root, project.functions, Freshness.SHARED)
+            self.probes = Probes()
+            self.application = self.probes.beside(
+                load_application(project.root, project.functions, Freshness.SHARED)
+            )
             self.deployment = self.wait(self._open(settings, self.application))
         except BaseException:
             self._end()
@@ -281,6 +355,7 @@ class _Core:
             arguments=encoded_arguments(function, args, kwargs, self._tables(component)),
             identity=identity,
             caller=Caller.APPLICATION,
+            origin=Origin.TESTER,
             request_id=self.deployment.runtime.new_request_id(),
         )
         return resolved, call

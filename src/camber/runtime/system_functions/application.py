@@ -14,21 +14,34 @@ from camber.values.wire import encode_json
 
 @system_query("_system/cli/modules:apiSpec", Operation.VIEW_DATA)
 def api_spec(call: SystemCall) -> list[dict[str, Any]]:
-    """Every function of the application with its validators, then its HTTP routes."""
-    functions = [
+    """Every function of the application with its validators, then its HTTP routes.
+
+    What has a guard has it as its author has written it, under `allow`.
+    """
+    functions: list[dict[str, Any]] = [
         {
             "identifier": FunctionPath.parse(key).canonical,
             "functionType": function.kind.value.capitalize(),
             "visibility": {"kind": function.visibility.value},
             "args": function.arguments,
             "returns": function.returns,
+            **_allow(function.guard),
         }
         for key, function in sorted(_declared(call).functions.items())
     ]
     return functions + [
-        {"functionType": "HttpAction", "method": route.method, "path": route.path}
+        {
+            "functionType": "HttpAction",
+            "method": route.method,
+            "path": route.path,
+            **_allow(route.guard),
+        }
         for route in _declared(call).routes or ()
     ]
+
+
+def _allow(guard: str | None) -> dict[str, str]:
+    return {} if guard is None else {"allow": guard}
 
 
 @system_query("_system/frontend/components:list", Operation.VIEW_DATA)

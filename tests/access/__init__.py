@@ -1,0 +1,1 @@
+"""Guards, row rules and roles."""
