@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -208,9 +209,9 @@ steps = st.one_of(
 class Model:
     """All rows, in the order in which they were made, and who may do what with them."""
 
-    policies: dict
-    members: set = field(default_factory=set)
-    rows: list = field(default_factory=list)
+    policies: dict[str, Any]
+    members: set[tuple[str, str]] = field(default_factory=set)
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
     def may(self, operation, who, row):
         return self._is(self.policies[operation], who, row)
@@ -251,7 +252,8 @@ class Model:
                 return numbers[:most]
             case "filter":
                 return [number for number in numbers if number % 2 == 0][:most]
-        return numbers
+            case _:
+                return numbers
 
 
 class World:
