@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from camber.functions.loading import LoadError
 from camber.testing import TestApp
 from tests.components.test_components import write_component
 from tests.functions.projects import write_project
@@ -90,3 +91,67 @@ def test_tests_fetch_from_components_too(project):
     with TestApp(project) as app:
         assert app.fetch("/stock/items/a", method="POST").json()[0] == ["a"]
         assert app.fetch("/spare/items/b", method="POST").json()[0] == ["b"]
+
+
+_NESTED = """
+    from camber import App, Component
+    app = App()
+    stock = app.use(Component("stock", path="{package}"), http_prefix="{prefix}")
+"""
+_AROUND = """
+    from camber import ActionCtx, HttpRouter, Request, Response
+
+    http = HttpRouter()
+
+    async def around(scope, receive, send):
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"around"})
+
+    http.mount("/outer", around)
+"""
+
+
+def around_project(tmp_path, *, prefix, more=""):
+    root = tmp_path / "project"
+    package = f"stock_{tmp_path.name.replace('-', '_')}"
+    write_component(root, package)
+    (root / package / "http.py").write_text(_HTTP)
+    app = _NESTED.format(package=package, prefix=prefix) + more.format(package=package)
+    return write_project(root, app=app, http=_AROUND)
+
+
+@pytest.mark.parametrize("prefix", ["/outer/stock", "/outer"])
+def test_a_component_is_reached_below_what_the_application_has_mounted(tmp_path, prefix):
+    with TestApp(around_project(tmp_path, prefix=prefix)) as app:
+        assert app.fetch(f"{prefix}/items/a", method="POST").json()[0] == ["a"]
+        assert app.fetch(f"{prefix}/below/x").text.endswith(prefix)
+        assert app.fetch(f"{prefix}/mounted/x").text == f"{prefix}/mounted"
+        for path in ("/outer", "/outer/x", f"{prefix}/items", f"{prefix}/belo"):
+            assert app.fetch(path).text == "around"
+
+
+def test_two_applications_mounted_at_one_path_are_refused(tmp_path):
+    root = around_project(tmp_path, prefix="/outer")
+    (http,) = root.glob("stock_*/http.py")
+    http.write_text(_HTTP.replace('"/mounted"', '"/"'))
+    with pytest.raises(LoadError, match=r"mounted at '/outer' by component 'stock' would never"):
+        TestApp(root)
+
+
+def test_two_components_with_one_route_are_refused(tmp_path):
+    root = around_project(tmp_path, prefix="/outer", more=_OTHER)
+    (http,) = root.glob("stock_*/http.py")
+    http.write_text(_HTTP + '\n@http.post("/below/items/{x}")\n' + _TAKES)
+    with pytest.raises(LoadError, match="by component 'other' would never be reached") as refused:
+        TestApp(root)
+    assert "POST at '/outer/below/items/{name}'" in str(refused.value)
+
+
+_OTHER = """\
+    inner = app.use(Component("stock", path="{package}"), name="other", http_prefix="/outer/below")
+"""
+_TAKES = """
+async def takes(ctx: ActionCtx, request: Request) -> Response:
+    return Response("taken")
+"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -27,7 +27,7 @@ from camber.functions.crons import Crons, ResolvedCron
 from camber.functions.declarations import CustomJwt, OidcProvider
 from camber.functions.definition import Function
 from camber.functions.determinism.doors import adopt, prepare
-from camber.functions.http_router import HttpRouter
+from camber.functions.http_router import HttpRoute, HttpRouter
 from camber.functions.importing import LoadError as LoadError
 from camber.functions.importing import (
     component_folders,
@@ -39,6 +39,7 @@ from camber.functions.importing import (
     relative,
     reporting,
 )
+from camber.functions.routing import shape_of
 from camber.functions.row_rules import DeclaredRules
 from camber.schema.compiler import AnnotationError, Compiler
 from camber.schema.table import DeclaredTable, Table, resolve_tables
@@ -215,6 +216,37 @@ def _import_tops(root: Path, tops: set[str], stale: Mapping[str, Path]) -> None:
                 import_package(root / top, top)
 
 
+def _check_reachable(application: Application) -> None:
+    """Refuse routes of components that others answer for.
+
+    Where paths differ the more particular one answers. The application may answer for a component's
+    route with one of its own; two components, or two mounted applications, at one path are a mistake.
+    """
+    first: dict[tuple[str, str], tuple[Application, HttpRoute]] = {}
+    for path, route, owner in _served(application, ""):
+        other, others = first.setdefault((route.method, shape_of(path)), (owner, route))
+        if other is owner or not (other.component or route.is_mount):
+            continue
+        what = "what is mounted" if route.is_mount else f"the route {route.method}"
+        at = path.removesuffix("/*") if route.is_mount else path
+        msg = (
+            f"{what} at {at!r} by component {owner.component!r} would never be reached: "
+            f"{f'component {other.component!r}' if other.component else 'the application'} has "
+            f"{'mounted another there' if others.is_mount else 'one there too'}. Give one of them "
+            "another http_prefix, or another path"
+        )
+        raise ComponentError(msg)
+
+
+def _served(application: Application, prefix: str) -> Iterator[tuple[str, HttpRoute, Application]]:
+    """Yield what is served of an application and its components, and where."""
+    for route in () if application.http is None else application.http.routes:
+        yield prefix + route.path, route, application
+    for mount in application.mounts.values():
+        if mount.http_prefix is not None:
+            yield from _served(mount, prefix + mount.http_prefix)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Package:
     """The package of an application or a component: its modules by wire name."""
@@ -292,7 +324,12 @@ class _Loading:
                 "set for the deployment"
             )
             raise LoadError(main.place(self._root), reason)
-        return self._mount(main, self._declare(main), ())
+        mounted = self._mount(main, self._declare(main), ())
+        try:
+            _check_reachable(mounted)
+        except ComponentError as error:
+            raise LoadError(main.place(self._root), str(error)) from error
+        return mounted
 
     def _mount(
         self, package: _Package, mounted_in: Application, chain: tuple[str, ...]
