@@ -14,9 +14,10 @@ from camber.deployment.deployment import Deployment
 from camber.deployment.project import load_project
 from camber.deployment.settings import DeploymentSettings
 from camber.engine import system_tables
+from camber.engine.writing import write
 from camber.occ.interval import ALL, Order
 from camber.server.application import api_application
-from camber.transfer.jobs import find, newest_first, transact
+from camber.transfer.jobs import find, newest_first
 from camber.values.packed import unpack
 from tests.servers import KITCHEN
 
@@ -50,7 +51,7 @@ async def insert(deployment, table, *documents):
     def change(transaction):
         return [transaction.insert(table, fields) for fields in documents]
 
-    return await transact(deployment.engine, "test", change)
+    return await write(deployment.engine, "test", change)
 
 
 def latest(deployment):

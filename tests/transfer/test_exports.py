@@ -10,7 +10,7 @@ import pytest
 
 from camber.deployment.maintenance import Maintenance
 from camber.deployment.settings import MEMORY
-from camber.transfer.jobs import transact
+from camber.engine.writing import write
 from camber.values.value import Int64
 from tests.transfer.harness import (
     contents,
@@ -27,6 +27,15 @@ from tests.transfer.harness import (
 pytestmark = pytest.mark.anyio
 
 
+async def test_of_two_exports_asked_for_at_once_one_is_begun(tmp_path):
+    """Whoever loses waits for what is on its way: it is the loop that brings it there."""
+    async with serving(tmp_path) as (_, client):
+        answers = await asyncio.gather(*(client.post("/api/export/request/zip") for _ in range(2)))
+        assert sorted(each.status_code for each in answers) == [200, 400]
+        (refused,) = [each for each in answers if each.status_code == 400]
+        assert refused.json()["code"] == "ExportInProgress"
+
+
 @pytest.mark.parametrize("store", [None, MEMORY])
 async def test_the_layout_of_a_snapshot(tmp_path, store):
     async with serving(tmp_path, store=store) as (deployment, client):
@@ -37,7 +46,7 @@ async def test_the_layout_of_a_snapshot(tmp_path, store):
             {"name": "Bob", "age": -0.0, "photo": b"\x00\xff"},
         )
         await insert(deployment, "empty", {"x": 1})
-        await transact(deployment.engine, "test", lambda t: t.delete(ids_of(t, "empty")[0]))
+        await write(deployment.engine, "test", lambda t: t.delete(ids_of(t, "empty")[0]))
         job, response = await exported(deployment, client, "?includeStorage=true")
         files = contents(response)
         assert set(files) == {
@@ -89,7 +98,7 @@ async def test_an_export_shows_one_moment_while_commits_go_on_and_history_is_tri
                     transaction.insert("pairs", {"n": n})
                     transaction.insert(f"later{n}", {"n": n})
 
-                await transact(engine, "writing", change)
+                await write(engine, "writing", change)
                 await forgetful.round()
 
         task = asyncio.ensure_future(writing())

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from camber.deployment.maintenance import Maintenance
 from camber.deployment.settings import MEMORY
 from camber.engine.committer import CommitConflict
+from camber.engine.writing import write
 from camber.occ.interval import ALL, Order
-from camber.transfer.jobs import transact
 from camber.values.ids import encode_id
 from camber.values.packed import pack, unpack
 from camber.values.value import Int64, check
@@ -331,7 +331,7 @@ def test_exports_and_imports_are_inverse(first, second):
             await insert(deployment, "first", *first)
             await insert(deployment, "second", *second)
             await insert(deployment, "empty", {"x": 1})
-            await transact(
+            await write(
                 deployment.engine,
                 "test",
                 lambda t: t.delete(*documents_of(deployment, "empty")),
@@ -342,7 +342,7 @@ def test_exports_and_imports_are_inverse(first, second):
             if second:
                 # In the way of the numbers, but empty.
                 ids = await insert(deployment, "second", {"x": 1})
-                await transact(deployment.engine, "test", lambda t: t.delete(ids[0]))
+                await write(deployment.engine, "test", lambda t: t.delete(ids[0]))
             state, _ = await imported(deployment, client, response.content, format="zip")
             assert state["state"] == "completed", state
             assert await everything(deployment, client) == there

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from camber.deployment.maintenance import Maintenance
 from camber.deployment.settings import MEMORY
-from camber.transfer.jobs import transact
+from camber.engine.writing import write
 from camber.values.ids import encode_id
 from camber.values.value import Int64
 from camber.values.wire import Format, encode_format
@@ -118,9 +118,7 @@ def test_whoever_follows_has_in_the_end_what_is_there(operations):
                 elif kind == "follow":
                     await follower.step()
                 else:
-                    await transact(
-                        deployment.engine, "test", partial(change, what=what, delete=how)
-                    )
+                    await write(deployment.engine, "test", partial(change, what=what, delete=how))
             await follower.catch_up()
             follower.documents = {t: d for t, d in follower.documents.items() if d}
             assert follower.documents == there_is(deployment)
@@ -172,7 +170,7 @@ async def test_a_listing_is_of_one_moment_and_in_order(tmp_path, monkeypatch):
             rows += page["values"]
             assert len(page["values"]) <= 3
             # Commits go on.
-            await transact(deployment.engine, "test", lambda t: t.replace(ids[-1], {"n": 9}))
+            await write(deployment.engine, "test", lambda t: t.replace(ids[-1], {"n": 9}))
             await insert(deployment, "a", {"n": 9})
             if not page["hasMore"]:
                 break
@@ -224,7 +222,7 @@ async def test_schemas_and_columns(tmp_path):
         await deployment.push()
         await insert(deployment, "loose", {"n": 1, "i": Int64(1)}, {"n": "x"})
         await insert(deployment, "empty", {"n": 1})
-        await transact(
+        await write(
             deployment.engine, "test", lambda t: t.delete(*documents_of(deployment, "empty"))
         )
         schemas = (await client.get("/api/json_schemas?deltaSchema=true&format=json")).json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -35,6 +36,13 @@ async def send(client, tables, *messages):
         "messages": [{"tableName": name, "data": data} for name, data in messages],
     }
     return await client.post(f"{STREAM}/import_airbyte_records", json=body)
+
+
+async def test_two_that_write_at_once_wait_for_each_other(tmp_path):
+    async with serving(tmp_path, store=MEMORY) as (deployment, client):
+        sent = [send(client, {"people": [["id"]]}, ("people", {"id": n})) for n in range(4)]
+        assert [each.status_code for each in await asyncio.gather(*sent)] == [200] * 4
+        assert plain(deployment, "people") == [{"id": n} for n in range(4)]
 
 
 async def test_airbyte_records_are_added_or_find_their_document(tmp_path):

@@ -8,9 +8,9 @@ from contextlib import closing
 from camber import limits
 from camber.engine import scheduled, system_tables
 from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD
-from camber.engine.committer import CommitConflict
 from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
+from camber.engine.writing import write
 from camber.occ.interval import Interval, Order
 from camber.releases.indexes import remove_dropped
 from camber.values.keys import encode_key
@@ -18,6 +18,7 @@ from camber.values.packed import unpack
 
 _log = logging.getLogger("camber.maintenance")
 
+_SOURCE = "maintenance"
 #: Between two rounds.
 _PAUSE_S = 10.0
 #: Commits whose history goes at once: the writer is busy for that long.
@@ -70,31 +71,24 @@ class Maintenance:
         """Delete some scheduled functions that ended long ago; return whether there may be more."""
         before_ms = self._engine.host.now_ns() / 1e6 - limits.scheduled_kept_s * 1e3
         most = limits.scheduled_forgotten
-        with closing(self._engine.begin("maintenance")) as transaction:
-            count = scheduled.forget_finished(transaction, before_ms=before_ms, most=most)
-            finished = transaction.finish()
-        try:
-            await self._engine.committer.commit(finished)
-        except CommitConflict:
-            # Somebody has touched one of them: the next round comes.
-            return False
-        return count == most
+        forgotten = await write(
+            self._engine,
+            _SOURCE,
+            lambda tx: scheduled.forget_finished(tx, before_ms=before_ms, most=most),
+        )
+        return forgotten == most
 
     async def _forget_session_requests(self) -> bool:
         """Delete some records that are too old; return whether there may be more."""
         oldest_ms = self._engine.host.now_ns() / 1e6 - limits.session_request_retention_s * 1e3
-        with closing(self._engine.begin("maintenance")) as transaction:
+
+        def forget(transaction: Transaction) -> int:
             ids = _records_before(transaction, oldest_ms)
             for id_ in ids:
                 transaction.delete(id_)
-            finished = transaction.finish()
-        if not ids:
-            return False
-        try:
-            await self._engine.committer.commit(finished)
-        except CommitConflict:
-            return True
-        return len(ids) == _RECORDS
+            return len(ids)
+
+        return await write(self._engine, _SOURCE, forget) == _RECORDS
 
 
 def _records_before(transaction: Transaction, oldest_ms: float) -> list[str]:

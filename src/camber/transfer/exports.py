@@ -15,9 +15,10 @@ from camber.engine import system_tables
 from camber.engine.catalog import ID_FIELD, Catalog, TableEntry
 from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
+from camber.engine.writing import write
 from camber.errors import BadRequest, CamberError, ErrorKind, OutOfRetention, RequestError
 from camber.runtime.files import Files
-from camber.transfer.jobs import Job, find, newest_first, transact, update
+from camber.transfer.jobs import Job, find, newest_first, update
 from camber.transfer.snapshot_writer import SnapshotWriter, is_within
 from camber.values.ids import InvalidId, decode_id
 from camber.values.value import Int64
@@ -53,7 +54,7 @@ class Exports:
                     kept.add(str(job["zip_object_key"]))
             return kept
 
-        kept = await transact(self._engine, _SOURCE, change)
+        kept = await write(self._engine, _SOURCE, change)
         if self._folder.is_dir():
             for path in self._folder.iterdir():
                 if path.name not in kept:
@@ -92,7 +93,7 @@ class Exports:
                 },
             )
 
-        id_ = await transact(self._engine, _SOURCE, change)
+        id_ = await write(self._engine, _SOURCE, change)
         self._task = self._engine.host.spawn(f"export {id_}", self._run(id_))
         return id_
 
@@ -122,7 +123,7 @@ class Exports:
             )
             return True
 
-        if await transact(self._engine, _SOURCE, change):
+        if await write(self._engine, _SOURCE, change):
             (self._folder / _file_name(id_)).unlink(missing_ok=True)
 
     async def set_expiration(self, id_: str, expiration_ns: int) -> None:
@@ -138,7 +139,7 @@ class Exports:
             if job is not None:
                 update(transaction, job, {"expiration_ts": Int64(expiration_ns)})
 
-        await transact(self._engine, _SOURCE, change)
+        await write(self._engine, _SOURCE, change)
 
     def file(self, name: str) -> tuple[Path, int]:
         """Return the file of an export and its timestamp; `name` is its id or that timestamp.
@@ -168,7 +169,7 @@ class Exports:
                     keys.append(str(job.get("zip_object_key", "")))
             return [key for key in keys if key]
 
-        for key in await transact(self._engine, _SOURCE, change):
+        for key in await write(self._engine, _SOURCE, change):
             (self._folder / key).unlink(missing_ok=True)
 
     # Reading the documents.
@@ -269,7 +270,7 @@ class Exports:
             assert job is not None
             return update(transaction, job, changes)
 
-        return await transact(self._engine, _SOURCE, change)
+        return await write(self._engine, _SOURCE, change)
 
     def _failed(self, reason: str) -> Job:
         return {

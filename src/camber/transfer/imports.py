@@ -19,6 +19,7 @@ from camber.engine import system_tables
 from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, full_name
 from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
+from camber.engine.writing import write
 from camber.errors import BadRequest, CamberError, ErrorKind, RequestError
 from camber.host import Host
 from camber.releases.releases import Releases
@@ -31,7 +32,7 @@ from camber.transfer.importing import (
     documents_there,
     survey,
 )
-from camber.transfer.jobs import Job, find, newest_first, transact, update
+from camber.transfer.jobs import Job, find, newest_first, update
 from camber.transfer.sources import (
     ImportFormat,
     ImportRefused,
@@ -133,7 +134,7 @@ class Imports:
                 if _state(job) in _UNFINISHED:
                     update(transaction, job, _failed("the server ended during the import"))
 
-        await transact(self._engine, SOURCE, change)
+        await write(self._engine, SOURCE, change)
         await self._worker.run(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def close(self) -> None:
@@ -200,7 +201,7 @@ class Imports:
                 raise BadRequest(msg, code="ImportNotWaiting")
             update(transaction, job, _in_progress("Importing"))
 
-        await transact(self._engine, SOURCE, change)
+        await write(self._engine, SOURCE, change)
         ready = self._ready.pop(id_)
 
         async def run() -> None:
@@ -246,7 +247,7 @@ class Imports:
                     late.append(str(job[ID_FIELD]))
             return late
 
-        for id_ in await transact(self._engine, SOURCE, change):
+        for id_ in await write(self._engine, SOURCE, change):
             await self._end(id_, _failed("nobody confirmed it in time"))
 
     # The steps of one.
@@ -263,7 +264,7 @@ class Imports:
             "checkpoints": [],
             "requestor": {"type": "snapshotImport"},
         }
-        return await transact(
+        return await write(
             self._engine, SOURCE, lambda t: t.insert(system_tables.IMPORTS, document)
         )
 
@@ -348,7 +349,7 @@ class Imports:
 
     async def set_state(self, id_: str, changes: Job) -> None:
         """Give an import's document other fields."""
-        await transact(self._engine, SOURCE, lambda t: update(t, self._find(t, id_), changes))
+        await write(self._engine, SOURCE, lambda t: update(t, self._find(t, id_), changes))
 
     async def _end(self, id_: str, changes: Job) -> bool:
         """Give an unfinished import its last state and remove its file; False if it had ended."""
@@ -360,7 +361,7 @@ class Imports:
             update(transaction, job, changes)
             return True
 
-        ended = await transact(self._engine, SOURCE, change)
+        ended = await write(self._engine, SOURCE, change)
         if ended:
             self._ready.pop(id_, None)
         await self._remove_file(id_)

@@ -1,40 +1,22 @@
 """Exports and imports are documents: how these are found and changed.
 
-Each change is a transaction of its own, so subscribers see every state.
+Each change is a transaction of its own (`engine.writing`), so subscribers see every state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from typing import TypeVar
 
 from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD
-from camber.engine.committer import CommitConflict
-from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
 from camber.occ.interval import ALL, Order
 from camber.values.ids import InvalidId, decode_id
 from camber.values.packed import unpack
 from camber.values.value import Value
 
-R = TypeVar("R")
-
 #: One export or import, system fields included.
 Job = dict[str, Value]
-
-
-async def transact(engine: Engine, source: str, change: Callable[[Transaction], R]) -> R:
-    """Run `change` in a transaction and commit it; run it again while others get in between."""
-    while True:
-        with closing(engine.begin(source)) as transaction:
-            result = change(transaction)
-            finished = transaction.finish()
-        try:
-            await engine.committer.commit(finished)
-        except CommitConflict:
-            continue
-        return result
 
 
 def newest_first(transaction: Transaction, table_name: str) -> Iterator[Job]:

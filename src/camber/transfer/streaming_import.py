@@ -157,9 +157,10 @@ class StreamingImport:
                     await _check(release, names[number], documents, numbers)
             try:
                 await self._engine.committer.commit(finished)
-            except CommitConflict:
-                continue
-            return result
+            except CommitConflict as conflict:
+                await self._engine.committer.published(conflict.ts)
+            else:
+                return result
 
     def _serving(self, transaction: Transaction) -> LoadedRelease | None:
         try:
