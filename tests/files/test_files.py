@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import httpx
@@ -16,13 +17,20 @@ from camber import FunctionError
 from camber.deployment.deployment import Deployment
 from camber.deployment.settings import MEMORY, DeploymentSettings
 from camber.engine import file_ledger
-from camber.errors import RequestError
+from camber.engine.file_ledger import BlobState
+from camber.engine.writing import write
+from camber.errors import RequestError, StorageFailed
 from camber.files.capabilities import UploadTicket
+from camber.functions.file_requests import BeginStore, StorePiece
+from camber.runtime.action_files import ActionFiles
+from camber.runtime.files import Expected
 from camber.server.application import api_application
 from camber.testing import TestApp
 from tests.files.buckets import bucket_server
 from tests.files.serving import PHOTOS, eventually, upload
 from tests.servers import Server
+
+SOURCE = "test"
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +200,116 @@ async def test_only_so_many_files_are_on_their_way_at_once(serving, monkeypatch)
     goes_on.set()
     assert (await first).status_code == 200
     assert (await client.post(new_url(deployment), content=b"third")).status_code == 200
+
+
+async def until(holds):
+    while not holds():  # noqa: ASYNC110  # nobody tells a test
+        await asyncio.sleep(0.01)
+
+
+def _states(deployment):
+    with closing(deployment.engine.begin("test")) as transaction:
+        return {
+            state: [each.key for each in file_ledger.entries_in(transaction, state)]
+            for state in BlobState
+            if file_ledger.entries_in(transaction, state)
+        }
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("asked", ["finish", "write"])
+async def test_an_upload_that_is_abandoned_meanwhile_is_a_file_or_nothing(
+    serving, monkeypatch, asked
+):
+    """Whenever that is: when an action's time is up, or at the end of the server."""
+    monkeypatch.setattr("camber.limits.file_piece_bytes", 4)
+    deployment, _ = serving
+    files, outcomes = deployment.files, set()
+    for turns in range(40):
+        arrival = await files.arrive_from_action("", Expected())
+        await arrival.write(b"content")
+        asking = arrival.finish() if asked == "finish" else arrival.write(b"more of it")
+        going_on = asyncio.ensure_future(asking)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        file = await arrival.abandon()
+        await asyncio.wait([going_on])
+        told: Any = going_on.exception() or going_on.result()
+        if isinstance(told, RequestError):
+            assert (told.code, file) == ("UploadAbandoned", None)
+        states = _states(deployment)
+        if file is None and not isinstance(told, str):
+            assert (states, files._blobs.keys) == ({}, set())
+        else:
+            outcomes.add("a file")
+            assert file in {told, None}
+            (key,) = states.pop(BlobState.STORED)
+            assert (states, files._blobs.keys) == ({}, {key})
+            await write(deployment.engine, SOURCE, partial(_delete, file=told))
+            await until(lambda: not files._blobs.keys and not _states(deployment))
+        outcomes.add("nothing" if file is None else "told so")
+        with pytest.raises(RequestError, match="ended before"):
+            await arrival.write(b"late")
+        assert files.arriving_bytes == 0
+        assert [thread.users for thread in files._threads._threads] == [0, 0, 0, 0]
+    assert "nothing" in outcomes
+
+
+def _delete(transaction, file):
+    entry = file_ledger.stored_entry(transaction, file, "")
+    assert entry is not None
+    file_ledger.leaving(transaction, entry)
+
+
+@pytest.mark.anyio
+async def test_an_action_whose_files_cannot_be_cleared_up_keeps_none_open(serving, monkeypatch):
+    deployment, _ = serving
+    files = deployment.files
+    session = ActionFiles(
+        engine=deployment.engine, files=files, variables=deployment.variables
+    ).session()
+    for _ in range(3):
+        opened: Any = await session.ask(BeginStore(component="", content_type=None, sha256=None))
+        await session.ask(StorePiece(transfer=opened.transfer, data=b"x"))
+
+    async def refuse(entry):
+        raise StorageFailed("the disk is what it is")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(files, "give_up", refuse)
+        await session.close()
+    assert not files._arrivals
+    assert files.arriving_bytes == 0
+    # What is left is found.
+    files._stirred.set()
+    await until(lambda: not files._blobs.keys and not _states(deployment))
+
+
+@pytest.mark.anyio
+async def test_content_that_cannot_be_removed_keeps_no_other_from_being_removed(
+    serving, monkeypatch
+):
+    deployment, client = serving
+    files = deployment.files
+    ids = [
+        (await client.post(new_url(deployment), content=b"content")).json()["storageId"]
+        for _ in range(3)
+    ]
+    stuck = files.find_by_id(ids[0]).key
+    remove = files._blobs.remove
+
+    def refuse(key):
+        if key == stuck:
+            raise StorageFailed("not permitted")
+        remove(key)
+
+    monkeypatch.setattr("camber.runtime.files._AGAIN_S", 0.0)
+    with monkeypatch.context() as failing:
+        failing.setattr(files._blobs, "remove", refuse)
+        for id in ids:
+            await write(deployment.engine, SOURCE, partial(_delete, file=id))
+        await until(lambda: files._blobs.keys == {stuck})
+    await until(lambda: not files._blobs.keys and not _states(deployment))
 
 
 @pytest.mark.anyio

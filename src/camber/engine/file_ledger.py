@@ -19,6 +19,7 @@ from typing import cast
 from camber.engine import system_tables
 from camber.engine.catalog import ID_FIELD, TableEntry
 from camber.engine.transaction import Transaction
+from camber.errors import ErrorKind, RequestError
 from camber.occ.interval import Interval, Order
 from camber.storage.store import Snapshot
 from camber.values.ids import decode_id, encode_id
@@ -181,7 +182,14 @@ def stored(
     *,
     creation_time: float | None = None,
 ) -> None:
-    """Make a file of a blob that has been written whole."""
+    """Make a file of a blob that has been written whole.
+
+    Raises:
+        RequestError: it has been given up meanwhile (code UploadAbandoned).
+    """
+    current = entry_of(transaction, entry.internal)
+    if current is None or current.key != entry.key or current.state is not BlobState.ARRIVING:
+        raise abandoned()
     fields: dict[str, Value] = {"sha256": facts.sha256, "size": float(facts.size)}
     if facts.content_type is not None:
         fields["contentType"] = facts.content_type
@@ -190,6 +198,12 @@ def stored(
     transaction.insert(system_tables.STORAGE, fields, id=entry.file, creation_time=creation_time)
     entry = replace(entry, state=BlobState.STORED, was_stored=True, size=facts.size)
     _put(transaction, entry)
+
+
+def abandoned() -> RequestError:
+    """Return what is told of a blob that is to be no file any more."""
+    msg = "the upload was ended before all of it was there; send it again"
+    return RequestError(msg, code="UploadAbandoned", kind=ErrorKind.CONFLICT)
 
 
 def leaving(transaction: Transaction, entry: LedgerEntry) -> None:

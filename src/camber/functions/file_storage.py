@@ -474,9 +474,8 @@ def digest_of(sha256: str) -> bytes:
         DeveloperError: it is none.
     """
     try:
-        if len(sha256) == 2 * _SHA256_BYTES:
-            return bytes.fromhex(sha256)
-        digest = base64.b64decode(sha256, validate=True)
+        is_hex = len(sha256) == 2 * _SHA256_BYTES
+        digest = bytes.fromhex(sha256) if is_hex else base64.b64decode(sha256, validate=True)
     except (ValueError, binascii.Error):
         digest = b""
     if len(digest) != _SHA256_BYTES:

@@ -6,6 +6,7 @@ What an action has begun, to store or to read, has a number; whatever ends the a
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from typing import Protocol, TypeAlias, assert_never
@@ -21,6 +22,8 @@ from camber.functions import file_requests as requests
 from camber.functions.file_requests import FileAnswer, FileRequest
 from camber.functions.file_storage import FileAccess
 from camber.runtime.files import Arrival, Expected, Files, Reading
+
+_log = logging.getLogger("camber.files")
 
 _SOURCE = "ctx.storage"
 
@@ -85,7 +88,11 @@ class _Session:
     async def close(self) -> None:
         self._is_closed = True
         for number in list(self._open):
-            await self._end(number)
+            try:
+                await self._end(number)
+            except RequestError as error:
+                # The ledger has it: what is left is removed later.
+                _log.warning("a file that an action has left open is not cleared up yet: %s", error)
 
     async def _answer(self, request: FileRequest) -> FileAnswer:
         match request:

@@ -180,7 +180,7 @@ class Files:
         """End what arrives, and the threads."""
         self._unhear()
         for arrival in list(self._arrivals):
-            await arrival.abandon()
+            self.abandon_soon(arrival)
         await asyncio.gather(*self._abandoning, return_exceptions=True)
         if self._removing is not None:
             self._removing.cancel()
@@ -446,19 +446,27 @@ class Files:
             await self.give_up(entry)
         if broken:
             return True
+        removed: list[LedgerEntry] = []
+        failure: StorageFailed | None = None
         with self._threads.pick() as thread:
             for entry in gone:
-                await thread.run(self._blobs.remove, entry.key)
-        if not gone and not over:
-            return False
+                try:
+                    await thread.run(self._blobs.remove, entry.key)
+                # It keeps no other from being removed.
+                except StorageFailed as error:
+                    failure = error
+                else:
+                    removed.append(entry)
 
         def change(transaction: Transaction) -> None:
-            for entry in (*gone, *over):
+            for entry in (*removed, *over):
                 file_ledger.removed(transaction, entry, now_ms)
 
         await write(self._engine, _SOURCE, change)
-        self._there -= sum(entry.size for entry in gone)
-        return True
+        self._there -= sum(entry.size for entry in removed)
+        if failure is not None:
+            raise failure
+        return bool(removed or over)
 
     def _bytes_there(self) -> int:
         with closing(self._engine.begin(_SOURCE)) as transaction:
@@ -466,7 +474,10 @@ class Files:
 
 
 class Arrival:
-    """A file on its way in. Ended by `finish` or by `abandon`; used by one task at a time."""
+    """A file on its way in. Ended by `finish` or by `abandon`; used by one task at a time.
+
+    But for `abandon`, which may come at any time: whatever runs then fails, unless the file is there.
+    """
 
     def __init__(
         self, files: Files, entry: LedgerEntry, expected: Expected, thread: _Thread
@@ -495,6 +506,7 @@ class Arrival:
         Raises:
             RequestError: they are too many, or there is no room for them.
         """
+        self._check_going_on()
         self._files.check_size(self.size + len(data))
         self._files.check_room(len(data))
         self.size += len(data)
@@ -508,8 +520,8 @@ class Arrival:
         """Make a file of what has come, and return its id.
 
         Raises:
-            RequestError: it is not what was expected (Sha256Mismatch, BodyIncomplete), or cannot be
-                stored. It still has to be abandoned.
+            RequestError: it is not what was expected (Sha256Mismatch, BodyIncomplete), cannot be
+                stored, or was abandoned (UploadAbandoned). It still has to be abandoned.
         """
         await self._files.store(self._entry, await self._whole())
         self._end()
@@ -540,6 +552,7 @@ class Arrival:
                 "was expected: it was damaged on its way, or another file was sent"
             )
             raise BadRequest(msg, code="Sha256Mismatch")
+        self._check_going_on()
         assert self._writer is not None
         await self._thread.run(self._writer.finish)
         return FileFacts(sha256=_base64(digest), size=self.size, content_type=expected.content_type)
@@ -565,6 +578,7 @@ class Arrival:
         return None
 
     async def _flush(self) -> None:
+        self._check_going_on()
         data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
         self._waiting, self._waiting_bytes = [], 0
         await self._thread.run(self._put, data)
@@ -580,10 +594,16 @@ class Arrival:
             self._writer.abandon()
             self._files.remove_blob(self._entry)
 
+    def _check_going_on(self) -> None:
+        """Raise if it has been abandoned meanwhile: what was there of it is being removed."""
+        if self._has_ended:
+            raise file_ledger.abandoned()
+
     def _end(self) -> None:
-        self._has_ended = True
-        self._thread.let_go()
-        self._files.arrived(self)
+        if not self._has_ended:
+            self._has_ended = True
+            self._thread.let_go()
+            self._files.arrived(self)
 
 
 class Reading:
