@@ -12,6 +12,7 @@ import pytest
 
 from camber.cli.function_output import _Text
 from camber.cli.log_entries import LogEntry
+from camber.cli.server import _summary
 from camber.engine import system_tables
 from camber.engine.scheduled import Lane, find_job, move_job
 from camber.functions.loading import load_application
@@ -76,11 +77,14 @@ class Project:
 
     def push(self, declared):
         """Push other cron jobs; return how they differ."""
+        return self.report(declared).crons
+
+    def report(self, declared):
+        """Push other cron jobs; return what came of it."""
         (folder,) = [each for each in self.root.iterdir() if (each / "crons.py").exists()]
         (folder / "crons.py").write_text(textwrap.dedent(CRONS) + declared)
         release = InProcessRelease(load_application(self.root, folder.name))
-        report = self.app._core.wait(self.deployment.push_release(release))
-        return report.crons
+        return self.app._core.wait(self.deployment.push_release(release))
 
     def write_code(self, before, after):
         """Push code in which something is written otherwise."""
@@ -307,6 +311,40 @@ def test_a_push_adds_changes_and_removes(project):
     assert sorted(it.push("").removed) == ["args", "changed", "new", "same"]
     it.app.advance(days=1)
     assert it.due() == {}
+
+
+def test_whoever_pushes_is_told_how_cron_jobs_differ(project):
+    it = project("crons.interval('changed', tick, hours=2)\ncrons.hourly('gone', tick)")
+    report = it.report(
+        "crons.interval('changed', tick, hours=1)\n"
+        "crons.hourly('one', tick)\ncrons.hourly('other', tick)"
+    )
+    assert _summary(report).endswith(
+        "; new cron jobs: one, other; changed cron jobs: changed; removed cron jobs: gone"
+    )
+
+
+def test_a_push_leaves_a_cron_that_is_tried_again_as_it_is(project):
+    it = project("crons.interval('a', tick, hours=1)")
+    engine = it.deployment.engine
+
+    def put_off(transaction):
+        (row,) = rows(transaction, system_tables.JOBS)
+        job = find_job(transaction, row["of"])
+        assert job is not None
+        move_job(transaction, job, Lane.MUTATION, job.due + 5000, 3)
+
+    it.app._core.wait(write(engine, put_off))
+    (before,) = read(engine, lambda tx: rows(tx, system_tables.JOBS))
+    assert before["due"] - before["planned"] == 5000
+    it.push("crons.interval('a', tick, hours=1)")
+    assert read(engine, lambda tx: rows(tx, system_tables.JOBS)) == [before]
+    it.push("crons.interval('a', acts, hours=1)")
+    (after,) = read(engine, lambda tx: rows(tx, system_tables.JOBS))
+    assert after == {**before, "path": "code:acts", "lane": Lane.ACTION.value}
+    it.app.advance(minutes=1)
+    # The next one is counted from when this one was to run.
+    assert it.due()["a"] == "01-01 01:00:00"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -407,6 +408,46 @@ def test_as_many_run_at_once_as_there_is_room_for(machine):
             assert await machine.states() == ["success"] * 20
 
     run(go())
+
+
+@pytest.mark.parametrize("path", ["looks", "hidden"])
+def test_what_is_no_mutation_has_no_more_room_where_mutations_wait(machine, path):
+    """A query, and a mutation that a push has made an action of."""
+    sleeping = "import asyncio\nfrom camber import *\n@action\n" + (
+        "async def hidden(ctx: ActionCtx) -> None:\n    await asyncio.sleep(0.2)\n"
+    )
+    at_first = "from camber import *\n@mutation\ndef hidden(ctx: MutationCtx) -> None: ...\n"
+
+    async def go():
+        async with machine.running(Scheduling.ON):
+            await machine.push(become=at_first)
+            name = "plan:looks" if path == "looks" else "become:hidden"
+            for _ in range(30):
+                await machine.call("mutation", "call_later", path=name, delay=0.5, args={})
+            await machine.push(become=sleeping)
+            most = 0
+            runtime = machine.deployment.runtime
+            run_query, run_action = runtime.query, runtime.action
+
+            async def counted(run, call):
+                nonlocal most
+                most = max(most, len(machine.scheduler._running))
+                await asyncio.sleep(0.01)
+                return await run(call)
+
+            runtime.query = partial(counted, run_query)
+            runtime.action = partial(counted, run_action)
+            machine.host.move_to(machine.host.now_ns() + 10**9)
+            machine.scheduler._wake.set()
+            await until(lambda: _jobs(machine), [])
+            runtime.query, runtime.action = run_query, run_action
+            assert 0 < most <= limits.scheduled_mutations_concurrent_max
+
+    run(go())
+
+
+async def _jobs(machine):
+    return machine.jobs()
 
 
 def test_actions_that_hang_keep_no_mutation_from_its_time(machine):

@@ -213,7 +213,11 @@ async def _push(deployment: Deployment, project: Project, console: Console) -> N
 def _summary(report: PushReport) -> str:
     count = len(report.analysis.functions)
     parts = [f"Pushed {count} function{'' if count == 1 else 's'}"]
+    crons = report.crons
     for what, names in (
+        ("new cron jobs", () if crons is None else crons.added),
+        ("changed cron jobs", () if crons is None else crons.changed),
+        ("removed cron jobs", () if crons is None else crons.removed),
         ("new tables", report.tables_created),
         ("built indexes", report.indexes_built),
         ("staged indexes", report.indexes_staged),

@@ -220,8 +220,8 @@ def schedule(
 ) -> str:
     """Schedule a function of a component and return the id of its document.
 
-    `owner` is the component that does so, which alone sees the document; `parent` is the scheduled function that does so: once that is cancelled, what it schedules comes
-    into being cancelled.
+    `owner` is the component that does so, which alone sees the document; `parent` is the scheduled
+    function that does so: once that is cancelled, what it schedules comes into being cancelled.
 
     Raises:
         DeveloperError: the transaction schedules too much.
@@ -367,9 +367,10 @@ def start(transaction: Transaction, job: Job) -> bytes | None:
 def begun(transaction: Transaction, job: Job) -> bytes | None:
     """Return the packed arguments of a job if it is noted that it has begun, else None."""
     current = find_job(transaction, job.of)
-    if current is None or current.lane is not Lane.RUNNING:
+    document = _scheduled(transaction, job.of)
+    if current is None or current.lane is not Lane.RUNNING or document is None:
         return None
-    return _arguments(_document(transaction, job.of))
+    return _arguments(document)
 
 
 def postpone(transaction: Transaction, job: Job, lane: Lane, due_ms: float) -> bool:
@@ -384,8 +385,8 @@ def postpone(transaction: Transaction, job: Job, lane: Lane, due_ms: float) -> b
     if current.lane is Lane.COMMITTED:
         return True
     if not job.is_cron:
-        document = _document(transaction, job.of)
-        if _kind(document) in _FINAL:
+        document = _scheduled(transaction, job.of)
+        if document is None or _kind(document) in _FINAL:
             transaction.delete(job.id)
             return False
         fields = _fields(document)

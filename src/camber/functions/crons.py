@@ -314,10 +314,14 @@ def _check_expression(name: str, expression: object) -> None:
 def _check_timezone(name: str, timezone: object) -> None:
     from zoneinfo import ZoneInfo
 
-    try:
-        assert isinstance(timezone, str)
-        ZoneInfo(timezone)
-    # It raises what it meets: a name may lead to a folder, or out of where zones are kept.
-    except (OSError, ValueError, LookupError, AssertionError) as error:
-        msg = f"cron job {name!r}: {timezone!r} is no time zone; use a name such as 'Europe/Paris'"
-        raise CronError(msg) from error
+    reason: Exception | None = None
+    if isinstance(timezone, str):
+        try:
+            ZoneInfo(timezone)
+        # It raises what it meets: a name may lead to a folder, or out of where zones are kept.
+        except (OSError, ValueError, LookupError) as error:
+            reason = error
+        else:
+            return
+    msg = f"cron job {name!r}: {timezone!r} is no time zone; use a name such as 'Europe/Paris'"
+    raise CronError(msg) from reason

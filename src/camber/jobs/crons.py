@@ -14,10 +14,11 @@ from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from camber import limits
 from camber.engine import system_tables
-from camber.engine.scheduled import Job, Lane, find_job, job_id, put_job
+from camber.engine.scheduled import Job, Lane, find_job, job_id, move_job, put_job
 from camber.engine.transaction import Transaction
 from camber.functions.analysis import AnalysedCron, Analysis
 from camber.jobs.occurrences import changed, first, following
@@ -80,11 +81,11 @@ def declare(transaction: Transaction, analysis: Analysis, now_ms: float) -> Cron
             transaction.replace(id_, {**fields, "runs": known["runs"]})
             altered.append(cron.name)
         job = find_job(transaction, id_)
-        if job is None:
+        if job is None or (job.lane in _WAITING and not is_same_schedule):
             _arm(transaction, cron, lane, changed(cron.schedule, now_ms))
-        elif job.lane in _WAITING:
-            due_ms = job.due if is_same_schedule else changed(cron.schedule, now_ms)
-            _arm(transaction, cron, lane, due_ms)
+        elif job.lane in _WAITING and (job.lane, job.path) != (lane, cron.path):
+            # One that is tried again keeps its times, too.
+            move_job(transaction, replace(job, path=cron.path), lane, job.due, job.attempt)
     for id_ in stored:
         transaction.delete(id_)
         if transaction.get(job_id(id_)) is not None:

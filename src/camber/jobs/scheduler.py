@@ -210,7 +210,7 @@ class Scheduler:
                     return None
                 self.lateness_s.observe(late_s)
                 if kind in {FunctionKind.MUTATION, Unknown.NO_FUNCTION}:
-                    self._spawn(job, lane, self._mutate(job))
+                    self._spawn(job, self._mutate(job))
                 else:
                     actions.append(job)
         if actions:
@@ -307,9 +307,10 @@ class Scheduler:
     def _taken(self, lane: Lane) -> int:
         return sum(each.lane is lane for each in self._running.values())
 
-    def _spawn(self, job: Job, lane: Lane, running: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, job: Job, running: Coroutine[Any, Any, None]) -> None:
         task = self._host.spawn(f"scheduled {job.path}", running)
-        self._running[job.of] = _Running(lane, task)
+        # It has its place in the lane in which it waited, whatever its function has become since.
+        self._running[job.of] = _Running(job.lane, task)
         task.add_done_callback(lambda task: self._gone(job, task))
 
     def _gone(self, job: Job, task: asyncio.Task[None]) -> None:
@@ -363,7 +364,7 @@ class Scheduler:
             raise
         for job, arguments in zip(jobs, started, strict=True):
             if arguments is not None:
-                self._spawn(job, Lane.ACTION, self._act(job, arguments))
+                self._spawn(job, self._act(job, arguments))
 
     async def _look_again(self) -> None:
         """Run the actions of which it was not known whether they have begun, if they have."""
@@ -373,7 +374,7 @@ class Scheduler:
             begun = [scheduled.begun(transaction, job) for job in jobs]
         for job, arguments in zip(jobs, begun, strict=True):
             if arguments is not None:
-                self._spawn(job, Lane.ACTION, self._act(job, arguments))
+                self._spawn(job, self._act(job, arguments))
 
     async def _act(self, job: Job, arguments: bytes) -> None:
         """Run an action, or a query, to its end."""
