@@ -129,7 +129,7 @@ def test_a_key_that_is_not_the_servers_is_told_in_a_line(project, kitchen, words
         (["deploy", "nowhere", *AWAY], "nowhere has no pyproject.toml"),
         (["keys", "root"], "instance_secret"),
         (["import", "nowhere.zip", *AWAY], "nowhere.zip"),
-        (["run", "a:b", "{"], "the arguments are not JSON"),
+        (["run", "a:b", "{", *AWAY], "the arguments are not JSON"),
         (["env", "set", "--from-file", "nowhere", *AWAY], "nowhere"),
         (["init", "."], "is not empty"),
     ],

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from camber.cli.client import CallFailed, Client, target_of
+from camber.cli.client import CallFailed, Client
 from camber.cli.completion import table_names
 from camber.cli.console import Console
-from camber.cli.options import AdminKey, ComponentPath, Directory, Url
+from camber.cli.options import ComponentPath, on_deployment
 from camber.cli.printing import moment, print_json, print_table, without_points
-from camber.cli.reporting import reporting
 
 #: Documents asked for at once.
 _PAGE = 1000
@@ -37,7 +35,10 @@ class Order(Enum):
     DESC = "desc"
 
 
+@on_deployment
 def data(
+    client: Client,
+    console: Console,
     table: Annotated[
         str | None,
         typer.Argument(
@@ -54,18 +55,12 @@ def data(
         Format, typer.Option("--format", help="A table, a JSON array, or a JSON line for each.")
     ] = Format.PRETTY,
     component: ComponentPath = "",
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """Show the tables, or the documents of one."""
-    console = Console()
-    with reporting(console):
-        client = Client(target_of(directory, url, admin_key))
-        if table is None:
-            _show_tables(client, component, form, console)
-        else:
-            _show_documents(client, component, table, limit, order, form, console)
+    if table is None:
+        _show_tables(client, component, form, console)
+    else:
+        _show_documents(client, component, table, limit, order, form, console)
 
 
 def _show_tables(client: Client, component: str, form: Format, console: Console) -> None:

@@ -10,12 +10,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from camber.cli.client import CallFailed, Client, target_of
+from camber.cli.client import CallFailed, Client
 from camber.cli.console import Console
 from camber.cli.dotenv import NotDotenv, format_dotenv, parse_dotenv
-from camber.cli.options import AdminKey, Directory, Url
+from camber.cli.options import on_deployment
 from camber.cli.printing import print_json
-from camber.cli.reporting import reporting
 
 app = typer.Typer(help="Show and set deployment variables.", no_args_is_help=True)
 
@@ -29,57 +28,55 @@ _NAMED = 8
 
 
 @app.command("list")
+@on_deployment
 def list_(
+    client: Client,
+    console: Console,
     names_only: Annotated[  # noqa: FBT002
         bool, typer.Option("--names-only", help="Leave out the values.")
     ] = False,
     as_json: Annotated[  # noqa: FBT002
         bool, typer.Option("--json", help="Print an object of names and values.")
     ] = False,
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """Print all variables, as a .env file."""
-    console = Console()
-    with reporting(console):
-        found = Client(target_of(directory, url, admin_key)).query("_system/camber/variables")
-        values = {each["name"]: each["value"] for each in found["variables"]}
-        if as_json:
-            print_json(list(values) if names_only else values)
-        else:
-            for name, value in values.items():
-                console.say(name if names_only else _line(name, value, console))
-        if found["unreadable"]:
-            msg = (
-                f"cannot be read, since the instance secret is another than when they were set: "
-                f"{', '.join(found['unreadable'])}. Restore that secret, or set them again"
-            )
-            raise CallFailed(msg)
-        if not values and not as_json:
-            console.complain("No variables are set")
+    found = client.query("_system/camber/variables")
+    values = {each["name"]: each["value"] for each in found["variables"]}
+    if as_json:
+        print_json(list(values) if names_only else values)
+    else:
+        for name, value in values.items():
+            console.say(name if names_only else _line(name, value, console))
+    if found["unreadable"]:
+        msg = (
+            f"cannot be read, since the instance secret is another than when they were set: "
+            f"{', '.join(found['unreadable'])}. Restore that secret, or set them again"
+        )
+        raise CallFailed(msg)
+    if not values and not as_json:
+        console.complain("No variables are set")
 
 
 @app.command()
+@on_deployment
 def get(
+    client: Client,
+    console: Console,
     name: Annotated[str, typer.Argument(help="The variable's name.")],
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """Print the value of a variable."""
-    console = Console()
-    with reporting(console):
-        client = Client(target_of(directory, url, admin_key))
-        found = client.query("_system/cli/queryEnvironmentVariables:get", name=name)
-        if found is None:
-            msg = f"there is no variable {name!r}; `camber env list --names-only` names them"
-            raise CallFailed(msg)
-        console.say(found["value"])
+    found = client.query("_system/cli/queryEnvironmentVariables:get", name=name)
+    if found is None:
+        msg = f"there is no variable {name!r}; `camber env list --names-only` names them"
+        raise CallFailed(msg)
+    console.say(found["value"])
 
 
 @app.command("set")
+@on_deployment
 def set_(
+    client: Client,
+    console: Console,
     name: Annotated[str | None, typer.Argument(help="The variable's name.")] = None,
     value: Annotated[
         str | None, typer.Argument(help="Its value; without one it is read from stdin.")
@@ -91,42 +88,33 @@ def set_(
     force: Annotated[  # noqa: FBT002
         bool, typer.Option("--force", help="Let a .env file overwrite values that differ.")
     ] = False,
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """Set a variable, or those of a .env file: all of them or none."""
-    console = Console()
-    with reporting(console):
-        client = Client(target_of(directory, url, admin_key))
-        if name is None:
-            wanted = _read_dotenv(from_file, console)
-            _set_all(client, wanted, console, overwrite=force)
-            return
-        if value is not None and from_file is not None:
-            msg = "give the value, or --from-file; not both"
-            raise CallFailed(msg)
-        if value is None and "=" in name and from_file is None:
-            name, _, value = name.partition("=")
-        if value is None:
-            value = _read_value(name, from_file)
-        _update(client, {name: value})
-        console.say(f"Set {name}")
+    if name is None:
+        wanted = _read_dotenv(from_file, console)
+        _set_all(client, wanted, console, overwrite=force)
+        return
+    if value is not None and from_file is not None:
+        msg = "give the value, or --from-file; not both"
+        raise CallFailed(msg)
+    if value is None and "=" in name and from_file is None:
+        name, _, value = name.partition("=")
+    if value is None:
+        value = _read_value(name, from_file)
+    _update(client, {name: value})
+    console.say(f"Set {name}")
 
 
 @app.command()
+@on_deployment
 def remove(
+    client: Client,
+    console: Console,
     names: Annotated[list[str], typer.Argument(help="The variables' names.")],
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """Remove variables; those that are not there are removed already."""
-    console = Console()
-    with reporting(console):
-        client = Client(target_of(directory, url, admin_key))
-        _update(client, dict.fromkeys(names))
-        console.say(f"Removed {', '.join(names)}")
+    _update(client, dict.fromkeys(names))
+    console.say(f"Removed {', '.join(names)}")
 
 
 def _set_all(

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 
 import typer
 
-from camber.cli.client import CallFailed, Client, target_of
+from camber.cli.client import CallFailed, Client
 from camber.cli.console import Console
-from camber.cli.options import AdminKey, Directory, Url
+from camber.cli.options import on_deployment
 from camber.cli.printing import moment, print_json, print_table
 from camber.cli.reporting import reporting
 from camber.deployment.instance import existing_instance
@@ -30,7 +30,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
+@on_deployment
 def create(
+    client: Client,
+    console: Console,
     name: Annotated[str, typer.Option("--name", help="What the key is for, such as ci.")],
     scope: Annotated[
         list[str], typer.Option("--scope", help=f"What it allows; may be repeated: {_SCOPES}.")
@@ -39,74 +42,63 @@ def create(
         str | None, typer.Option("--expires", help="How long it is valid: 90d, 12h, 30m.")
     ] = None,
     as_json: AsJson = False,  # noqa: FBT002
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """Make a key and print it: this is the only time that it is shown."""
-    console = Console()
-    with reporting(console):
-        everything = [operation.value for operation in Operation]
-        body = {
-            "name": name,
-            "allows": everything if _EVERYTHING in scope else scope,
-            "lifetimeS": None if expires is None else _lifetime_s(expires),
-        }
-        client = Client(target_of(directory, url, admin_key))
-        made = client.post("/api/camber/keys", body)
-        if as_json:
-            print_json(made)
-            return
-        until = "does not expire" if made["expires"] is None else f"expires {_until(made)}"
-        console.complain(
-            f"Key {name!r} allows {', '.join(made['allows'])} and {until}. "
-            "Keep it: it is not shown again"
-        )
-        console.say(made["key"])
+    everything = [operation.value for operation in Operation]
+    body = {
+        "name": name,
+        "allows": everything if _EVERYTHING in scope else scope,
+        "lifetimeS": None if expires is None else _lifetime_s(expires),
+    }
+    made = client.post("/api/camber/keys", body)
+    if as_json:
+        print_json(made)
+        return
+    until = "does not expire" if made["expires"] is None else f"expires {_until(made)}"
+    console.complain(
+        f"Key {name!r} allows {', '.join(made['allows'])} and {until}. "
+        "Keep it: it is not shown again"
+    )
+    console.say(made["key"])
 
 
 @app.command("list")
+@on_deployment
 def list_(
+    client: Client,
+    console: Console,
     as_json: AsJson = False,  # noqa: FBT002
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """List the keys that were made and not revoked."""
-    console = Console()
-    with reporting(console):
-        keys = Client(target_of(directory, url, admin_key)).get("/api/camber/keys")["keys"]
-        if as_json:
-            print_json(keys)
-        elif not keys:
-            console.complain("No keys were made; the root key is always valid")
-        else:
-            rows = [
-                (
-                    key["name"],
-                    key["id"],
-                    ", ".join(key["allows"]),
-                    moment(key["created"]),
-                    _until(key),
-                )
-                for key in keys
-            ]
-            print_table(("name", "id", "allows", "created", "expires"), rows)
+    keys = client.get("/api/camber/keys")["keys"]
+    if as_json:
+        print_json(keys)
+    elif not keys:
+        console.complain("No keys were made; the root key is always valid")
+    else:
+        rows = [
+            (
+                key["name"],
+                key["id"],
+                ", ".join(key["allows"]),
+                moment(key["created"]),
+                _until(key),
+            )
+            for key in keys
+        ]
+        print_table(("name", "id", "allows", "created", "expires"), rows)
 
 
 @app.command()
+@on_deployment
 def revoke(
+    client: Client,
+    console: Console,
     key: Annotated[str, typer.Argument(help="The name or the id of a key.")],
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """End a key at once, for connections that are open too."""
-    console = Console()
-    with reporting(console):
-        client = Client(target_of(directory, url, admin_key))
-        revoked = client.post("/api/camber/keys/revoke", {"key": key})
-        console.say(f"Revoked {revoked['name']} ({revoked['id']})")
+    revoked = client.post("/api/camber/keys/revoke", {"key": key})
+    console.say(f"Revoked {revoked['name']} ({revoked['id']})")
 
 
 @app.command()

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from camber.cli.client import CallFailed, Client, target_of
+from camber.cli.client import CallFailed, Client
 from camber.cli.console import Console
 from camber.cli.log_entries import (
     LEVELS,
@@ -25,8 +24,7 @@ from camber.cli.log_entries import (
     shown_lines,
     shown_success,
 )
-from camber.cli.options import AdminKey, Directory, Url
-from camber.cli.reporting import reporting
+from camber.cli.options import on_deployment
 
 #: Pauses before a server that is gone is looked for again, in seconds; doubled each time.
 _PAUSE_S_MIN = 0.25
@@ -48,7 +46,10 @@ class LevelName(Enum):
     ERROR = "error"
 
 
+@on_deployment
 def logs(
+    client: Client,
+    console: Console,
     history: Annotated[
         int | None,
         typer.Option(
@@ -77,16 +78,12 @@ def logs(
     follow: Annotated[  # noqa: FBT002
         bool, typer.Option(help="Go on with what comes; else end with what there was.")
     ] = True,
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """Print what functions log and why they fail, as it happens.
 
     Answers from the query cache are printed with --success and --jsonl only.
     """
-    console = Console()
-    with reporting(console), _reader_may_leave():
+    with _reader_may_leave():
         wanted = Wanted(
             function=function,
             least=LEVELS.index(level.name),
@@ -96,16 +93,15 @@ def logs(
             success=success or jsonl,
         )
         print_entry = _print_json if jsonl else _text_printer(wanted)
-        with Client(target_of(directory, url, admin_key)) as client:
-            first, cursor = _ask(client, 0.0, hold="0")
-            kept = len(first) if history is None and not follow else history or 0
-            matching = [raw for raw in first if wanted.entry(raw)]
-            for raw in matching[len(matching) - kept :] if kept else []:
-                print_entry(raw)
-            if follow:
-                for raw in _following(client, cursor, console):
-                    if wanted.entry(raw):
-                        print_entry(raw)
+        first, cursor = _ask(client, 0.0, hold="0")
+        kept = len(first) if history is None and not follow else history or 0
+        matching = [raw for raw in first if wanted.entry(raw)]
+        for raw in matching[len(matching) - kept :] if kept else []:
+            print_entry(raw)
+        if follow:
+            for raw in _following(client, cursor, console):
+                if wanted.entry(raw):
+                    print_entry(raw)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,23 +6,24 @@ import difflib
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from camber.cli.client import CallFailed, Client, target_of
+from camber.cli.client import CallFailed, Client
 from camber.cli.completion import function_paths
 from camber.cli.console import Console
-from camber.cli.options import AdminKey, ComponentPath, Directory, Url
+from camber.cli.options import ComponentPath, on_deployment
 from camber.cli.printing import print_json
-from camber.cli.reporting import reporting
 
 #: Functions that are named beside one that is not there.
 _SUGGESTIONS = 12
 
 
+@on_deployment
 def run(
+    client: Client,
+    console: Console,
     function: Annotated[
         str,
         typer.Argument(
@@ -42,26 +43,20 @@ def run(
         typer.Option("--identity", help="The user to be: a JSON object of claims."),
     ] = None,
     component: ComponentPath = "",
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """Run a function of a running deployment, internal ones too, and print its result as JSON."""
-    console = Console()
-    with reporting(console):
-        args = _json_object(arguments, "the arguments are")
-        acting_as = None if identity is None else _identity(identity)
-        client = Client(target_of(directory, url, admin_key))
-        if watching:
-            _watch(client, function, args, acting_as, component, console)
-            return
-        try:
-            answer = client.run(function, args, acting_as=acting_as, component=component)
-        except CallFailed as error:
-            raise _with_suggestions(client, function, component, error) from error
-        for line in answer.log_lines:
-            console.complain(line)
-        print_json(answer.value)
+    args = _json_object(arguments, "the arguments are")
+    acting_as = None if identity is None else _identity(identity)
+    if watching:
+        _watch(client, function, args, acting_as, component, console)
+        return
+    try:
+        answer = client.run(function, args, acting_as=acting_as, component=component)
+    except CallFailed as error:
+        raise _with_suggestions(client, function, component, error) from error
+    for line in answer.log_lines:
+        console.complain(line)
+    print_json(answer.value)
 
 
 def _watch(

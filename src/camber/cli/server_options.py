@@ -14,6 +14,7 @@ import typer
 
 from camber import limits
 from camber.cli.console import LogFormat
+from camber.cli.options import declare
 from camber.deployment.project import UNNAMED, Project
 from camber.deployment.settings import (
     DeploymentSettings,
@@ -426,23 +427,11 @@ def with_options(command: Callable[[Options], None]) -> Callable[..., None]:
     """Return a command of one dataclass as one of its fields, which is what typer reads."""
     (parameter,) = inspect.signature(command, eval_str=True).parameters.values()
     options = parameter.annotation
-    annotations = get_type_hints(options, include_extras=True)
-    annotations["return"] = None
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
         command(options(**values))
 
-    run.__annotations__ = annotations
-    vars(run)["__signature__"] = inspect.Signature(
-        [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=annotations[field.name],
-            )
-            for field in fields(options)
-        ]
-    )
+    hints = get_type_hints(options, include_extras=True)
+    declare(run, {each.name: (hints[each.name], each.default) for each in fields(options)})
     return run

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from camber.cli.client import Client, target_of
+from camber.cli.client import Client
 from camber.cli.console import Console
-from camber.cli.options import AdminKey, Directory, Url
+from camber.cli.options import on_deployment
 from camber.cli.printing import moment, print_json, print_table
-from camber.cli.reporting import reporting
 
 
+@on_deployment
 def status(
+    client: Client,
+    console: Console,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """Say how a deployment is doing: its release, tables, indexes and clients."""
-    console = Console()
-    with reporting(console):
-        found = Client(target_of(directory, url, admin_key)).get("/api/camber/status")
-        if as_json:
-            print_json(found)
-            return
-        for name, value in _facts(found):
-            console.say(f"{name:<12}{value}")
-        if found["tables"]:
-            console.say("")
-            rows = [
-                (each["name"], str(each["documents"]), _indexes(each)) for each in found["tables"]
-            ]
-            print_table(("table", "documents", "indexes"), rows)
+    found = client.get("/api/camber/status")
+    if as_json:
+        print_json(found)
+        return
+    for name, value in _facts(found):
+        console.say(f"{name:<12}{value}")
+    if found["tables"]:
+        console.say("")
+        rows = [(each["name"], str(each["documents"]), _indexes(each)) for each in found["tables"]]
+        print_table(("table", "documents", "indexes"), rows)
 
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -18,10 +18,9 @@ from urllib.parse import urlencode
 import typer
 
 from camber import limits
-from camber.cli.client import CallFailed, Client, target_of
+from camber.cli.client import CallFailed, Client
 from camber.cli.console import Console
-from camber.cli.options import AdminKey, ComponentPath, Directory, Url
-from camber.cli.reporting import reporting
+from camber.cli.options import ComponentPath, on_deployment
 from camber.errors import CamberError
 from camber.values.wire import encode_json, from_wire
 
@@ -50,7 +49,10 @@ class FileFormat(Enum):
     ZIP = "zip"
 
 
+@on_deployment
 def export(
+    client: Client,
+    console: Console,
     place: Annotated[
         str,
         typer.Option(
@@ -68,26 +70,20 @@ def export(
         bool, typer.Option("--include-file-storage", help="Stored files too.")
     ] = False,
     component: ComponentPath = "",
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """Write the data of a deployment, as of one moment, to a file."""
-    console = Console()
-    with reporting(console):
-        path = Path(place)
-        wanted = _export_format(form, table, path)
-        if place.endswith("/"):
-            path.mkdir(parents=True, exist_ok=True)
-        client = Client(target_of(directory, url, admin_key))
-        _check_writable(path)
-        with _progress() as progress:
-            if table is None:
-                ts = _made_export(client, progress, component, include_storage)
-                written = _download(client, progress, ts, path)
-            else:
-                written = _write_table(client, progress, component, table, wanted, path)
-        console.say(f"Wrote {written}")
+    path = Path(place)
+    wanted = _export_format(form, table, path)
+    if place.endswith("/"):
+        path.mkdir(parents=True, exist_ok=True)
+    _check_writable(path)
+    with _progress() as progress:
+        if table is None:
+            ts = _made_export(client, progress, component, include_storage)
+            written = _download(client, progress, ts, path)
+        else:
+            written = _write_table(client, progress, component, table, wanted, path)
+    console.say(f"Wrote {written}")
 
 
 def _export_format(form: FileFormat | None, table: str | None, path: Path) -> FileFormat:
@@ -184,7 +180,10 @@ _FORMATS: Final = {
 }
 
 
+@on_deployment
 def import_(
+    client: Client,
+    console: Console,
     file: Annotated[Path, typer.Argument(help="A .zip, .csv, .jsonl or .json file.")],
     table: Annotated[
         str | None, typer.Option("--table", help="The table to import into; not for a ZIP.")
@@ -203,36 +202,30 @@ def import_(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,  # noqa: FBT002
     component: ComponentPath = "",
-    directory: Directory = Path(),
-    url: Url = None,
-    admin_key: AdminKey = None,
 ) -> None:
     """Import a file into a deployment: all of it at once, or nothing."""
-    console = Console()
-    with reporting(console):
-        asked = {"mode": _mode(append=append, replace=replace, replace_all=replace_all)}
-        asked["format"] = _FORMATS[form or _format_of(file)]
-        if table is not None:
-            asked["tableName"] = table
-        if component:
-            asked["componentPath"] = component
-        client = Client(target_of(directory, url, admin_key))
+    asked = {"mode": _mode(append=append, replace=replace, replace_all=replace_all)}
+    asked["format"] = _FORMATS[form or _format_of(file)]
+    if table is not None:
+        asked["tableName"] = table
+    if component:
+        asked["componentPath"] = component
+    with _progress() as progress:
+        import_id = _upload(client, progress, file, asked)
+    try:
         with _progress() as progress:
-            import_id = _upload(client, progress, file, asked)
-        try:
+            state = _waited(client, progress, import_id, "Parsing")
+        if state["state"] == "waiting_for_confirmation":
+            _confirm(state, yes=yes, console=console)
+            client.post("/api/perform_import", {"importId": import_id})
             with _progress() as progress:
-                state = _waited(client, progress, import_id, "Parsing")
-            if state["state"] == "waiting_for_confirmation":
-                _confirm(state, yes=yes, console=console)
-                client.post("/api/perform_import", {"importId": import_id})
-                with _progress() as progress:
-                    state = _waited(client, progress, import_id, "Importing")
-        except (KeyboardInterrupt, NotConfirmed):
-            client.post("/api/cancel_import", {"importId": import_id})
-            raise
-        if state["state"] == "failed":
-            raise TransferFailed(f"nothing was imported: {state['error_message']}")
-        console.say(f"Imported {integer(state['num_rows_written'])} documents")
+                state = _waited(client, progress, import_id, "Importing")
+    except (KeyboardInterrupt, NotConfirmed):
+        client.post("/api/cancel_import", {"importId": import_id})
+        raise
+    if state["state"] == "failed":
+        raise TransferFailed(f"nothing was imported: {state['error_message']}")
+    console.say(f"Imported {integer(state['num_rows_written'])} documents")
 
 
 class NotConfirmed(TransferFailed):
