@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tomllib
 
 import pytest
 
@@ -27,6 +28,18 @@ def test_every_module_file_and_link_exists(document):
         assert (REPOSITORY / path).exists(), f"{document.name} names {path}"
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (document.parent / link).exists(), f"{document.name} links to {link}"
+
+
+def test_the_picture_of_the_rooms_has_all_of_them():
+    picture = (
+        (REPOSITORY / "ARCHITECTURE.md").read_text().split("## The rooms")[1].split("\n## ")[0]
+    )
+    (drawn,) = [part for part in picture.split("\n\n") if part.startswith("    ")]
+    rooms = [line.strip().split("   ")[0] for line in drawn.splitlines()]
+    layers = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (contract,) = [each for each in layers["contracts"] if each["type"] == "layers"]
+    built = [re.sub(r" \| \(\w+\)|\(\w+\) \| ", "", layer) for layer in contract["layers"]]
+    assert [room.replace("*", "") for room in rooms] == built
 
 
 def test_decision_records_are_short():
