@@ -200,15 +200,24 @@ class Deployment:
             blobs=_open_blobs(settings),
             spare=spare,
         )
-        await deployment.pushes.open()
+        try:
+            await deployment._begin()
+        except BaseException:
+            await deployment.close()
+            raise
+        return deployment
+
+    async def _begin(self) -> None:
+        """Take up what the last process has left."""
+        settings = self.settings
+        await self.pushes.open()
         if settings.executors:
             await asyncio.to_thread(forget_copies, settings.data / _LOADED)
-        await deployment.files.open()
-        await deployment.transfers.open()
-        await deployment.change_variables(
+        await self.files.open()
+        await self.transfers.open()
+        await self.change_variables(
             VariableChange(name=name, value=value) for name, value in settings.environment.items()
         )
-        return deployment
 
     async def push(self, source: ReleaseSource | None = None) -> PushReport:
         """Load a release's sources and make it the serving one; by default the settings' folder.

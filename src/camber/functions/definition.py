@@ -138,8 +138,3 @@ class Function(Generic[P, R_co]):
         """Return what the function returns; any value if it does not say."""
         assert self._returns is not None, f"{self!r} is used before all modules have loaded"
         return self._returns
-
-    @property
-    def is_resolved(self) -> bool:
-        """Return whether the annotations have been compiled."""
-        return self._arguments is not None

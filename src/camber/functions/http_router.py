@@ -66,11 +66,16 @@ class HttpRouter:
 
     def __init__(self) -> None:
         self._routes: dict[tuple[str, str], HttpRoute] = {}
+        self._by_name: dict[str, HttpRoute] = {}
 
     @property
     def routes(self) -> tuple[HttpRoute, ...]:
         """Return all routes and mounts, in the order in which they were declared."""
         return tuple(self._routes.values())
+
+    def named(self, name: str) -> HttpRoute:
+        """Return the route of this name, which there is."""
+        return self._by_name[name]
 
     def route(
         self,
@@ -169,6 +174,7 @@ class HttpRouter:
         if other is not route:
             same = "" if other.path == route.path else f", as {other.path}"
             raise RouteError(f"{route.name} has been declared already{same}")
+        self._by_name[route.name] = route
 
 
 def _guard(allow: Allow | None) -> Guard | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -199,8 +200,8 @@ async def _close(pieces: object) -> None:
 def _route_of(application: Application, component: str, name: str) -> HttpRoute:
     declared = application.in_component(component)
     assert declared is not None, f"{component} has no route {name}"
-    routes = () if declared.http is None else declared.http.routes
-    return next(route for route in routes if route.name == name)
+    assert declared.http is not None, f"{component} has no routes"
+    return declared.http.named(name)
 
 
 def _is_of_leaving(error: BaseException) -> bool:
@@ -364,7 +365,9 @@ class _Answer:
         """Close a WebSocket that the application has left open."""
         if not self._is_complete and not self._end.is_gone:
             self._is_complete = True
-            await self._end.send({"type": "websocket.close", "code": code, "reason": ""})
+            # It may go while there is no room for this.
+            with suppress(ClientLeft):
+                await self._end.send({"type": "websocket.close", "code": code, "reason": ""})
 
 
 def _checked_headers(message: Message) -> list[tuple[bytes, bytes]]:

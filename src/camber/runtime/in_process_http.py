@@ -87,7 +87,7 @@ class InProcessHttp:
         tell = _calling(asyncio.get_running_loop(), end.received)
         _calling(server_loop, lambda _: server.begin(0, tell))(None)
         log: Callable[[LogLine], None] = _calling(server_loop, progress)
-        served = await self._serving(application)
+        served = self._serving(application)
         served.running += 1
         try:
             return await served.runner.run(call, request, application, end, log, ask_files)
@@ -95,14 +95,13 @@ class InProcessHttp:
             served.running -= 1
             await self._end_superseded()
 
-    async def _serving(self, application: Application) -> _Served:
+    def _serving(self, application: Application) -> _Served:
         for served in self._served:
             if served.application is application:
                 return served
         runner = HttpRunner(actions=self._actions, lifespans=Lifespans(self._host))
         served = _Served(application, runner)
         self._served.append(served)
-        await self._end_superseded()
         return served
 
     async def _end_superseded(self) -> None:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from camber import limits
 from camber.errors import BadRequest, ErrorKind, Overloaded, RequestError, TooLarge
-from camber.server.headers import header_of
+from camber.server.headers import header_of, length_of
 from camber.values.wire import decode_json
 
 
@@ -60,9 +60,8 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
         Overloaded: all bodies that are being read have more bytes than this process keeps for them.
         RequestError: the client has gone before the end of it.
     """
-    announced = header_of(request.scope, b"content-length")
     # Refused before it is sent.
-    if announced is not None and announced.isdecimal() and int(announced[:18]) > bytes_max:
+    if (length_of(request.scope) or 0) > bytes_max:
         raise _too_large(bytes_max)
     message = await request.receive()
     body: bytes = message.get("body", b"")

@@ -621,7 +621,6 @@ _MOMENT: Final[Schema] = {
     "exclusiveMaximum": 2**63,
     "description": "A timestamp in nanoseconds.",
 }
-_INCLUSION: Final[Schema] = {"enum": ["included", "excluded"]}
 _ROWS: Final = _list({"type": "object"})
 _LISTED: Final = _object(
     {"values": _ROWS, "snapshot": _COUNT, "cursor": _or_null(_TEXT), "hasMore": _FLAG}

@@ -39,6 +39,15 @@ def header_of(scope: Scope, name: bytes) -> str | None:
     return None
 
 
+def length_of(scope: Scope) -> int | None:
+    """Return how many bytes the body has as its head says, or None if that says nothing of it.
+
+    Of a number that is too long its beginning, which is too much for anybody.
+    """
+    said = header_of(scope, b"content-length")
+    return int(said[:18]) if said is not None and said.isdecimal() else None
+
+
 def untrusted_file_headers(media_type: str | None) -> dict[str, str]:
     """Return the headers with which a file is served that anybody may have made.
 

@@ -33,7 +33,7 @@ from camber.runtime.http_requests import Exchange, HttpRequest
 from camber.runtime.results import Failure, HttpResult
 from camber.server.draining import Drain
 from camber.server.errors import error_response, json_response
-from camber.server.headers import header_of
+from camber.server.headers import header_of, length_of
 from camber.values.packed import unpack
 from camber.values.wire import encode_json, encode_value
 
@@ -265,9 +265,7 @@ class _Request:
         self._is_whole = False
         self._hides_body = route.method != ANY_METHOD and scope["method"] in _ASKING
         self._size = 0
-        declared = header_of(scope, b"content-length") or ""
-        if declared.isdecimal():
-            self._check(int(declared))
+        self._check(length_of(scope) or 0)
 
     def is_refused(self) -> bool:
         """Return whether nothing more of it is taken in."""

@@ -22,7 +22,7 @@ from camber.host import Host
 from camber.runtime.files import Expected, Files, Reading, ServedFile
 from camber.server.byte_ranges import ByteRange, Unsatisfiable, asked_range
 from camber.server.errors import error_response, json_response
-from camber.server.headers import untrusted_file_headers
+from camber.server.headers import length_of, untrusted_file_headers
 from camber.values.ids import InvalidId, decode_id
 from camber.values.wire import encode_json
 
@@ -105,12 +105,8 @@ def _expected(request: Request) -> Expected:
     return Expected(
         content_type=request.headers.get("content-type") or None,
         sha256=_digest(request.headers.get("digest")),
-        size=_length(request.headers.get("content-length")),
+        size=length_of(request.scope),
     )
-
-
-def _length(header: str | None) -> int | None:
-    return int(header) if header is not None and header.isdigit() else None
 
 
 def _digest(header: str | None) -> bytes | None:
@@ -178,8 +174,7 @@ class _Body:
         A client that is still sending sees its connection break, and not the answer.
         """
         left = limits.upload_discarded_bytes
-        headers = self._request.headers
-        if (_length(headers.get("content-length")) or 0) > left or "expect" in headers:
+        if (length_of(self._request.scope) or 0) > left or "expect" in self._request.headers:
             # Whoever waits to be told to go on has not begun.
             return self._is_over
         self._patience_s = min(self._patience_s, limits.upload_discarded_s)
