@@ -105,3 +105,16 @@ def test_months_without_the_day_are_left_out():
 def test_a_clock_that_is_late_goes_on_in_the_future():
     found = following(cron("0 * * * *"), ms("2026-01-01T03:00"), ms("2026-01-01T07:20"))
     assert (found.due_ms, found.skipped) == (ms("2026-01-01T08:00"), 0)
+
+
+@pytest.mark.parametrize("minute", range(0, 60, 7))
+@pytest.mark.parametrize("at", [*range(1, 60, 9)])
+@pytest.mark.parametrize(
+    ("timezone", "day", "hour"),
+    [("Europe/Paris", "2026-10-25", 2), ("America/St_Johns", "2025-11-02", 1)],
+)
+def test_what_is_next_in_the_hour_that_comes_again_is_not_past(timezone, day, hour, minute, at):
+    """A server may be started, or a push be made, in the second of the two."""
+    now = ms(f"{day}T0{hour}:{at:02}", timezone, fold=1)
+    then = first(cron(f"{minute} {hour} * * *", timezone), now)
+    assert 0 < then - now < 26 * 3600e3

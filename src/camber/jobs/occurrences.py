@@ -53,5 +53,6 @@ def following(schedule: Mapping[str, Any], due_ms: float, now_ms: float) -> Occu
 def _next_by_clock(schedule: Mapping[str, Any], after_ms: float) -> float:
     zone = ZoneInfo(str(schedule["timezone"]))
     after = datetime.fromtimestamp(after_ms / 1e3, UTC).astimezone(zone)
-    found = next(CronSim(str(schedule["expression"]), after))
-    return found.timestamp() * 1e3
+    times = (found.timestamp() * 1e3 for found in CronSim(str(schedule["expression"]), after))
+    # In the hour that comes a second time, what is next by the clock may have been in the first.
+    return next(time_ms for time_ms in times if time_ms > after_ms)
