@@ -340,6 +340,8 @@ frames_unsent_max: Final = 2000
 queries_concurrent_max: Final = 20
 #: Messages of one connection that are taken in at one turn of the loop: others are served between.
 messages_per_turn: Final = 64
+#: Bytes of frames for one connection that are joined: copying more costs more than it saves.
+frames_joined_bytes_max: Final = 16 * 1024
 #: Watchers of one result that are told of the next one at one turn of the loop: about a millisecond
 #: of pushes, between which whoever writes is answered.
 watchers_told_per_turn: Final = 200

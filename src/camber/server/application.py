@@ -41,7 +41,7 @@ from camber.server.streaming_export_api import StreamingExportApi
 from camber.server.streaming_import_api import StreamingImportApi
 from camber.server.sync_socket import SyncSocket, SyncSockets
 from camber.server.transfer_api import TransferApi
-from camber.server.websocket_connection import EXTENSION
+from camber.server.websocket_connection import EXTENSION, LoopTurn
 
 
 def api_application(
@@ -115,6 +115,7 @@ async def _alive(request: Request) -> Response:
 class _Sockets:
     def __init__(self, deployment: Deployment, metrics: Metrics, drain: Drain) -> None:
         self._sockets = SyncSockets(deployment, metrics, drain)
+        self._turn = LoopTurn()
 
     async def versioned(self, websocket: WebSocket) -> None:
         """Serve an npm client, whose version stands in the path."""
@@ -143,7 +144,7 @@ class _Sockets:
         give_over = websocket.scope.get("extensions", {}).get(EXTENSION)
         if give_over is not None:
             # Under our own server nothing of this call is left: the connection calls the socket.
-            socket.connected(give_over(socket, host.monotonic(), network))
+            socket.connected(give_over(socket, self._turn, host.monotonic(), network))
             return
         connection = AsgiConnection(websocket, host)
         socket.connected(connection)

@@ -39,6 +39,10 @@ class AsgiConnection:
             self._unsent.append(frame)
             self._filled.set()
 
+    def write_soon(self, frame: bytes) -> None:
+        # The writer has its turn after this one.
+        self.write(frame)
+
     def close(self, code: int, reason: str) -> None:
         if self._close is None:
             self._close = code, reason

@@ -26,6 +26,9 @@ class Outlet(Protocol):
     def write(self, frame: bytes, /) -> None:
         """Write one text frame, made by `sync.frames.framed`. A closed connection ignores it."""
 
+    def write_soon(self, frame: bytes, /) -> None:
+        """Write one at the end of this turn of the loop, with what else is written until then."""
+
     def close(self, code: int, reason: str) -> None:
         """Close the connection after what was written; nothing is written any more."""
 

@@ -297,7 +297,7 @@ class SyncSocket:
         elif now_s - self._last_sent_s() >= limits.socket_ping_s and not self.outlet.is_full:
             self._quiet_since_s = now_s
             if not self._session.is_closed:
-                self.outlet.write(frames.PING)
+                self.outlet.write_soon(frames.PING)
         since_s = self._mutation_since_s
         if since_s is not None and now_s - since_s > limits.mutation_s_max:
             self._mutation_since_s = None
@@ -499,7 +499,7 @@ class SyncSocket:
 
     def _write(self, frame: bytes) -> None:
         outlet = self.outlet
-        outlet.write(frame)
+        outlet.write_soon(frame)
         self._is_quiet = False
         if outlet.is_full:
             # A client that sends and does not read must not fill our memory with answers.

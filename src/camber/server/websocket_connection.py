@@ -3,8 +3,9 @@
 uvicorn and `websockets` do the handshake. From then on a connection is this protocol and nothing
 else: no task, no queue, no scope, no timer, so that one which is idle takes little memory. A frame
 that many clients get is one `bytes`, header included, and is handed to each transport as it is.
-The transport lets them go at the end of a turn of the loop: an answer and the Transition after it in
-one system call, and those for many clients right after each other, which processors like.
+An answer leaves at the end of a turn of the loop, with the Transition after it in one system call and
+with those for others right after each other, which processors like. What one call writes to many
+goes to their transports at once.
 """
 
 from __future__ import annotations
@@ -39,6 +40,24 @@ _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0
 _WHOLE_TEXT: Final = _FIN | _TEXT
 _CONTROL_BYTES_MAX: Final = 125
 _PING_FRAME: Final = bytes((_FIN | _PING, 0))
+
+
+class LoopTurn:
+    """The connections with frames that leave at the end of this turn of the loop."""
+
+    def __init__(self) -> None:
+        self._connections: list[WebSocketConnection] = []
+
+    def add(self, connection: WebSocketConnection) -> None:
+        """Let `connection` flush when the turn ends."""
+        if not self._connections:
+            asyncio.get_running_loop().call_soon(self._end)
+        self._connections.append(connection)
+
+    def _end(self) -> None:
+        connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.flush()
 
 
 class MessageRate:
@@ -76,7 +95,7 @@ class WebSocketConnection(asyncio.Protocol):
     __slots__ = (
         "_closing_s", "_connections", "_full", "_heard_s", "_input", "_is_closing", "_is_heard",
         "_is_held", "_kind", "_message", "_message_bytes_max", "_pinged_s", "_place", "_rate",
-        "_receiver", "_transport", "_wanted", "is_full", "write",
+        "_receiver", "_transport", "_turn", "_unwritten", "_wanted", "is_full", "write",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +103,7 @@ class WebSocketConnection(asyncio.Protocol):
         transport: asyncio.Transport,
         receiver: Receiver,
         connections: set[Any],
+        turn: LoopTurn,
         now_s: float,
         network: NetworkLimits,
         place: Place,
@@ -98,7 +118,10 @@ class WebSocketConnection(asyncio.Protocol):
         #: The server's, whose end waits until it is empty.
         self._connections = connections
         connections.add(self)
-        #: To the transport without a step in between, until the connection ends.
+        self._turn = turn
+        #: Frames that leave at the end of the turn.
+        self._unwritten = b""
+        #: To the transport without a step in between, unless there are such frames.
         self.write: Callable[[bytes], None] = transport.write
         self.is_full = False
         self._input: bytes | bytearray = b""
@@ -115,22 +138,51 @@ class WebSocketConnection(asyncio.Protocol):
 
     # Out.
 
+    def write_soon(self, frame: bytes) -> None:
+        if self._is_closing:
+            return
+        unwritten = self._unwritten
+        if len(unwritten) + len(frame) > limits.frames_joined_bytes_max:
+            # To the transport, after what is unwritten.
+            self.write(frame)
+        elif unwritten:
+            self._unwritten = unwritten + frame
+        else:
+            self._unwritten = frame
+            self.write = self._write_after
+            self._turn.add(self)
+
+    def _write_after(self, frame: bytes) -> None:
+        self.flush()
+        self._transport.write(frame)
+
+    def flush(self) -> None:
+        """Let go what waits for the end of the turn."""
+        unwritten = self._unwritten
+        if unwritten:
+            self._unwritten = b""
+            self.write = self._transport.write
+            self._transport.write(unwritten)
+
     def close(self, code: int, reason: str) -> None:
         if not self._is_closing:
+            self.flush()
             self._end()
             self._transport.write(_control(_CLOSE, Close(code, reason).serialize()))
             # The client's own close frame is still to come, and is waited for: see `beat`.
             self.release()
 
     def _end(self) -> None:
-        """Write no frame any more."""
+        """Write no frame any more, nor what waits."""
         self._is_closing = True
+        self._unwritten = b""
         self.write = _ignore
 
     @property
     def held_bytes(self) -> int:
         """Return the bytes that are held for the client, or of what it has sent half."""
-        return self._transport.get_write_buffer_size() + len(self._input) + len(self._message)
+        transport = self._transport.get_write_buffer_size()
+        return transport + len(self._unwritten) + len(self._input) + len(self._message)
 
     def pause_writing(self) -> None:
         """Note that the transport holds more than it should: the client takes in too slowly."""
@@ -334,6 +386,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._fail(CloseCode.PROTOCOL_ERROR, "a malformed close frame")
             return
         if not self._is_closing:
+            self.flush()
             self._end()
             self._transport.write(_control(_CLOSE, payload))
         self._transport.close()
@@ -385,14 +438,14 @@ class Handshake(WebSocketsSansIOProtocol):
         return await super().receive()
 
     def give_over(
-        self, receiver: Receiver, now_s: float, network: NetworkLimits
+        self, receiver: Receiver, turn: LoopTurn, now_s: float, network: NetworkLimits
     ) -> WebSocketConnection:
         """Return the connection, whose messages `receiver` gets."""
         self.stop_keepalive()
         transport, self.transport = self.transport, _GIVEN_OVER
         self.connections.discard(self)
         connection = WebSocketConnection(
-            transport, receiver, self.connections, now_s, network, self.place
+            transport, receiver, self.connections, turn, now_s, network, self.place
         )
         transport.set_protocol(connection)
         if self.disconnected:
