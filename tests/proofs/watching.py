@@ -146,6 +146,9 @@ class Client:
         self.arrived(text_of_frame(frame).decode())
         self.is_full = self.is_full or len(self._frames) > _ROOM
 
+    def write_soon(self, frame: bytes) -> None:
+        self.write(frame)
+
     def close(self, code: int, reason: str) -> None:
         self._closed = f"{code} {reason}"
 

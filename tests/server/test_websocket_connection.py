@@ -16,7 +16,7 @@ from websockets.frames import Frame, Opcode
 from camber import limits
 from camber.deployment.settings import NetworkLimits
 from camber.server.gate import Gate, Place
-from camber.server.websocket_connection import WebSocketConnection
+from camber.server.websocket_connection import LoopTurn, WebSocketConnection
 from camber.sync.frames import framed, text_of
 
 TEXTS = st.text(max_size=300) | st.sampled_from(["x" * 125, "x" * 126, "é" * 40_000])
@@ -103,7 +103,7 @@ def connected(test, network=None):
             class Opening(asyncio.Protocol):
                 def connection_made(self, transport):
                     receiver.connection = WebSocketConnection(
-                        transport, receiver, connections, 0.0, network, place
+                        transport, receiver, connections, LoopTurn(), 0.0, network, place
                     )
                     transport.set_protocol(receiver.connection)
 
