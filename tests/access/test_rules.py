@@ -247,6 +247,13 @@ def test_undeclared_tables_have_rules_by_their_name(app, ann):
 def test_unrestricted_is_the_way_around(ann, ids):
     assert len(read(ann, "db.unrestricted.query(Note).collect()")) == 4
     assert read(ann, "db.unrestricted.get(given)", ids["s"])["text"] == "s"
+    assert read(ann, "ctx.unrestricted.db.get(given)", ids["s"])["text"] == "s"
+    assert read(ann, "(ctx.unrestricted.db.query(Note).count(), ctx.db.query(Note).count())") == [
+        4,
+        3,
+    ]
+    code = "ctx.unrestricted.db.patch(given, body='b1'); db.unrestricted.query(Note).count()"
+    assert ann.mutation("code:script", code=code, given=ids["b1"]) == 4
     code = "db.unrestricted.patch(given, body='b1'); db.unrestricted.query(Note).count()"
     assert ann.mutation("code:script", code=code, given=ids["b1"]) == 4
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from camber.functions.calls import ActionCalls, Callee, TransactionCalls
 from camber.functions.database import DatabaseReader, DatabaseWriter
@@ -69,6 +70,16 @@ class QueryCtx:
         self.log = log
         self._calls = calls
         self._files = files
+
+    @property
+    def unrestricted(self) -> Self:
+        """Return the same context, whose `db` asks no row rules: for helpers that take a context.
+
+        What it runs by `run_query` and the like is asked as ever.
+        """
+        other = copy.copy(self)
+        other.db = self.db.unrestricted
+        return other
 
     @property
     def storage(self) -> StorageReader:
