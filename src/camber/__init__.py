@@ -48,6 +48,7 @@ from camber.functions.decorators import (
     mutation,
     query,
 )
+from camber.functions.extensions import Extension
 from camber.functions.http_router import HttpRouter
 from camber.functions.pagination import Page, PaginationOpts
 from camber.functions.predicates import Guard, RowRule
@@ -85,6 +86,7 @@ __all__ = [
     "CustomJwt",
     "DeveloperError",
     "Env",
+    "Extension",
     "FunctionError",
     "FunctionHandle",
     "Guard",

@@ -27,6 +27,7 @@ from camber.functions.crons import Crons, ResolvedCron
 from camber.functions.declarations import CustomJwt, OidcProvider
 from camber.functions.definition import Function
 from camber.functions.determinism.doors import adopt, prepare
+from camber.functions.extensions import Extension
 from camber.functions.http_router import HttpRoute, HttpRouter
 from camber.functions.importing import LoadError as LoadError
 from camber.functions.importing import (
@@ -401,7 +402,7 @@ class _Loading:
             tables=tables,
             compiler=compiler,
             http=_attribute(modules.get("http"), HttpRouter),
-            crons=_crons(modules.get("crons"), functions, root),
+            crons=_crons(modules, functions, root),
             providers=_providers(modules.get("auth_config"), root),
             rules=self._rules(package, modules, tables),
         )
@@ -456,9 +457,18 @@ class _Loading:
                 if self._owner(declared.cls.__module__) not in {package.name, None}:
                     continue
                 other = found.setdefault(declared.name, declared)
-                if other is not declared:
+                if issubclass(other.cls, declared.cls):
+                    continue
+                # What extends a table takes its place.
+                if not issubclass(declared.cls, other.cls):
                     reason = f"table {declared.name!r} is declared by {other.where} too"
                     raise LoadError(declared.where, reason)
+                found[declared.name] = declared
+        for module in package.modules.values():
+            for extension in _extensions(module):
+                for table in extension.tables:
+                    # The application may have extended it.
+                    found.setdefault(table.__camber__.name, table.__camber__)
         return found
 
 
@@ -516,7 +526,20 @@ def _functions(module: ModuleType) -> list[Function[..., Any]]:
     for value in vars(module).values():
         if isinstance(value, Function) and value.module == module.__name__:
             found[id(value)] = value
-    return sorted(found.values(), key=lambda function: function.line)
+    declared = sorted(found.values(), key=lambda function: function.line)
+    return declared + [
+        function for extension in _extensions(module) for function in extension.functions
+    ]
+
+
+def _extensions(module: ModuleType) -> list[Extension]:
+    """Return what extends a module; one that it has imported extends another."""
+    found = {
+        id(value): value
+        for value in vars(module).values()
+        if isinstance(value, Extension) and value.module == module.__name__
+    }
+    return list(found.values())
 
 
 def _declared(value: object) -> DeclaredTable | None:
@@ -548,15 +571,22 @@ def _attribute(module: ModuleType | None, kind: type[T]) -> T | None:
 
 
 def _crons(
-    module: ModuleType | None, functions: Mapping[str, Function[..., Any]], root: Path
+    modules: Mapping[str, ModuleType], functions: Mapping[str, Function[..., Any]], root: Path
 ) -> tuple[ResolvedCron, ...]:
-    crons = _attribute(module, Crons)
-    if module is None or crons is None:
-        return ()
-    try:
-        return tuple(crons.resolve(functions))
-    except CamberError as error:
-        raise LoadError(relative(Path(str(module.__file__)), root), str(error)) from error
+    found: dict[str, ResolvedCron] = {}
+    for name, module in modules.items():
+        declared = [extension.crons for extension in _extensions(module)]
+        own = _attribute(module, Crons) if name == "crons" else None
+        for crons in declared if own is None else [own, *declared]:
+            place = relative(Path(str(module.__file__)), root)
+            try:
+                resolved = crons.resolve(functions)
+            except CamberError as error:
+                raise LoadError(place, str(error)) from error
+            for cron in resolved:
+                if found.setdefault(cron.name, cron) is not cron:
+                    raise LoadError(place, f"there are two cron jobs called {cron.name!r}")
+    return tuple(found.values())
 
 
 def _providers(module: ModuleType | None, root: Path) -> tuple[OidcProvider | CustomJwt, ...]:

@@ -104,12 +104,17 @@ class Index:
         staged: build it, but let nobody query it yet.
         unique: no two documents may have equal fields; those that lack one, or have None in it,
             are exempt.
+        name: what it is called, where that is not the attribute: Convex's applications may have an
+            index that is called like a field.
     """
 
-    def __init__(self, *fields: str, staged: bool = False, unique: bool = False) -> None:
+    def __init__(
+        self, *fields: str, staged: bool = False, unique: bool = False, name: str | None = None
+    ) -> None:
         self.fields = fields
         self.staged = staged
         self.unique = unique
+        self.given_name = name
         self.name = ""
         self.table = ""
 
@@ -488,7 +493,8 @@ class TableMeta(msgspec.StructMeta):
             del namespace[key]
         declared = {**{k: _copy(v) for k, v in inherited.items()}, **indexes}
         for key, index in declared.items():
-            index.name, index.table = key, table or ""
+            given = index.given_name if isinstance(index, Index) else None
+            index.name, index.table = given or key, table or ""
         namespace["__camber_indexes__"] = declared
         cls = super().__new__(
             mcls,
@@ -734,8 +740,15 @@ def _check_indexes(table: DeclaredTable, plan: ObjectPlan) -> None:
         msg = f"{table.where}: {count} indexes; a table may have {limits.indexes_per_table_max}"
         raise SchemaError(msg, code="TooManyIndexes")
     seen: dict[tuple[str, ...], str] = {}
+    names = {search.name for search in table.search_indexes}
+    names |= {vector.name for vector in table.vector_indexes}
     for index in table.indexes:
         where = f"{table.where}, index {index.name}"
+        if index.given_name is not None:
+            _check_given_name(index.given_name, where)
+        if index.name in names:
+            raise SchemaError(f"{where}: there are two of this name", code="IndexNamesNotUnique")
+        names.add(index.name)
         _check_index_fields(index.fields, where)
         if index.fields in seen:
             msg = f"{where}: index {seen[index.fields]} has the same fields"
@@ -766,6 +779,13 @@ def _check_distinct(table: DeclaredTable, indexes: Mapping[str, object]) -> None
             if what == same:
                 msg = f"{table.where}, index {name}: index {other} is the same but for its name"
                 raise SchemaError(msg, code="IndexNotUnique")
+
+
+def _check_given_name(name: str, where: str) -> None:
+    if name in {"by_id", "by_creation_time"} or name.startswith("_"):
+        raise SchemaError(f"{where}: the name is reserved", code="IndexNameReserved")
+    if not is_identifier(name):
+        raise SchemaError(f"{where}: {name!r} cannot name an index", code="InvalidIndexName")
 
 
 def _check_index_fields(fields: tuple[str, ...], where: str) -> None:

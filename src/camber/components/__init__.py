@@ -1,0 +1,1 @@
+"""The library of components: what applications would otherwise write themselves, on the public API alone."""

@@ -1,0 +1,120 @@
+"""Codes: one-time texts that were sent to an address, or to a browser at the end of an OAuth flow."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from camber import MutationCtx
+from camber.components.auth.tables import AuthAccount, AuthVerificationCode
+
+#: Says whether parameters fit the account that a code is of.
+Authorize = Callable[[Mapping[str, Any], AuthAccount], bool]
+#: Codes of one hash that are looked through: short ones may meet.
+_ALIKE_MAX = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCode:
+    """A code that is about to be sent: what is kept of it."""
+
+    provider: str
+    hash: str
+    life_ms: float
+    verifier: str | None = None
+    email: str | None = None
+    phone: str | None = None
+
+
+def issue_code(ctx: MutationCtx, account: AuthAccount, code: NewCode) -> None:
+    """Keep a code for an account; one that it had before is good no more."""
+    for earlier in ctx.db.unrestricted.query("authVerificationCodes").with_index(
+        "accountId", accountId=account.id
+    ):
+        ctx.db.unrestricted.delete(earlier.id)
+    ctx.db.unrestricted.insert(
+        "authVerificationCodes",
+        {
+            "accountId": account.id,
+            "provider": code.provider,
+            "code": code.hash,
+            "expirationTime": time.time() * 1000 + code.life_ms,
+            "verifier": code.verifier,
+            "emailVerified": code.email,
+            "phoneVerified": code.phone,
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redeemed:
+    """A code that was accepted, and is gone: what it was of, and the addresses that it proves."""
+
+    account: AuthAccount
+    provider: str
+    email: str | None
+    phone: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentedCode:
+    """A code that somebody has; `provider` is None if it may be of any."""
+
+    hash: str
+    verifier: str | None
+    provider: str | None
+    params: Mapping[str, Any]
+
+
+def redeem_code(
+    ctx: MutationCtx, presented: PresentedCode, authorizing: Callable[[str], Authorize | None]
+) -> Redeemed | None:
+    """Take a code, or return None: it is gone only if it is accepted.
+
+    `authorizing` tells how a provider checks who presents its codes, None for one that there is
+    no more.
+    """
+    query = ctx.db.unrestricted.query("authVerificationCodes").with_index(
+        "code", code=presented.hash
+    )
+    for code in cast("list[AuthVerificationCode]", query.take(_ALIKE_MAX)):
+        account = _accepted(ctx, code, presented, authorizing)
+        if account is not None:
+            ctx.db.unrestricted.delete(code.id)
+            return Redeemed(
+                account=account,
+                provider=code.provider,
+                email=code.email_verified,
+                phone=code.phone_verified,
+            )
+    return None
+
+
+def _accepted(
+    ctx: MutationCtx,
+    code: AuthVerificationCode,
+    presented: PresentedCode,
+    authorizing: Callable[[str], Authorize | None],
+) -> AuthAccount | None:
+    if not _same(code.verifier, presented.verifier):
+        return None
+    if code.expiration_time < time.time() * 1000:
+        ctx.db.unrestricted.delete(code.id)
+        return None
+    account = cast("AuthAccount | None", ctx.db.unrestricted.get(code.account_id))
+    if account is None or (presented.provider or code.provider) != code.provider:
+        return None
+    authorize = authorizing(code.provider)
+    if authorize is None or not authorize(presented.params, account):
+        return None
+    return account
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    """Return whether both are there and equal, or neither is."""
+    if one is None or other is None:
+        return one is other
+    return hmac.compare_digest(one.encode(), other.encode())
