@@ -6,6 +6,7 @@ import base64
 import shutil
 import time
 from http.cookies import SimpleCookie
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
@@ -46,7 +47,7 @@ def app(provider):
 
 
 def _variables(provider):
-    found = {}
+    found: dict[str, str] = {}
     for name in ("OIDC", "POSTING", "GITHUB"):
         found |= {
             f"AUTH_{name}_ID": CLIENT,
@@ -173,7 +174,7 @@ def test_somebody_signs_in_by_github(tmp_path, provider, emails, verified):
     with opened(project, **_variables(provider)) as app:
         ada = Browser(app)
         assert ada.flow(provider, "github")
-        user = ada.calling.query("people:me")
+        user: Any = ada.calling.query("people:me")
         assert (user.name, user.email) == ("octocat", verified)
         assert bool(user.email_verification_time) is bool(verified)
         account = rows(app, "authAccounts")[0]
@@ -261,7 +262,7 @@ def _other_key(claims):
 
 
 def _unsigned(claims):
-    return jwt.encode(claims, None, algorithm="none", headers={"kid": "k1"})
+    return jwt.encode(claims, "", algorithm="none", headers={"kid": "k1"})
 
 
 def _by_public_key(provider):

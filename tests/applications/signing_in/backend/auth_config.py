@@ -1,3 +1,3 @@
-from camber import OidcProvider
+from camber import Env, OidcProvider
 
-providers = [OidcProvider(domain="http://127.0.0.1:3211", application_id="convex")]
+providers = [OidcProvider(domain=Env("CONVEX_SITE_URL"), application_id="convex")]
