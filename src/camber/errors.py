@@ -106,9 +106,17 @@ class RefusedCall(DeveloperError):
 
 
 class FunctionError(DeveloperError):
-    """A called function failed with something other than an `AppError`; carries its message."""
+    """A called function failed with something other than an `AppError`; carries its message.
+
+    `str(error)` is that message alone: it names the function and the error.
+    """
 
     code = "FunctionError"
+    #: Where it was raised, innermost first, if that was in a run of its own: for people.
+    frames: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.sentence
 
 
 class ActionLost(DeveloperError):
@@ -246,6 +254,9 @@ class AppError(Exception):
 
     `data` is any storable value; it reaches the client whole, in production too.
     """
+
+    #: Where it was raised, innermost first, if that was in a run of its own: for people.
+    frames: tuple[str, ...] = ()
 
     def __init__(self, data: Any) -> None:
         super().__init__(data)

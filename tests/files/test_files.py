@@ -19,7 +19,7 @@ from camber.deployment.settings import MEMORY, DeploymentSettings
 from camber.engine import file_ledger
 from camber.engine.file_ledger import BlobState
 from camber.engine.writing import write
-from camber.errors import RequestError, StorageFailed
+from camber.errors import DeveloperError, RequestError, StorageFailed
 from camber.files.capabilities import UploadTicket
 from camber.functions.file_requests import BeginStore, StorePiece
 from camber.runtime.action_files import ActionFiles
@@ -347,12 +347,16 @@ async def test_a_download_that_nobody_reads_is_broken_off(serving, monkeypatch):
 @pytest.mark.anyio
 async def test_a_component_has_files_of_its_own(serving):
     deployment, client = serving
-    theirs = (await client.post(new_url(deployment, "ledger"), content=b"x")).json()["storageId"]
+    arrival = await deployment.files.arrive_from_action("ledger", Expected())
+    await arrival.write(b"x")
+    theirs = await arrival.finish()
     with closing(deployment.engine.begin("test")) as transaction:
-        assert file_ledger.stored_entry(transaction, theirs, "") is None
+        with pytest.raises(DeveloperError, match="is a file of component 'ledger'"):
+            file_ledger.stored_entry(transaction, theirs, "")
         assert file_ledger.stored_entry(transaction, theirs, "ledger") is not None
     asked = {"path": "files:url", "args": {"id": theirs}}
-    assert (await client.post("/api/query", json=asked)).json()["value"] is None
+    answer = (await client.post("/api/query", json=asked)).json()
+    assert "is a file of component 'ledger'" in answer["errorMessage"]
 
 
 # A bucket.

@@ -188,7 +188,7 @@ def test_normalize_id(run):
         ("ctx.env['NOPE']", "KeyError.*NOPE"),
         ("ctx.run_query('code:nothing')", "FunctionNotFound"),
         ("ctx.run_query('code:script', code='1')", "InvalidFunctionCall"),
-        ("ctx.run_mutation('code:script', nope=1)", "FunctionError.*ArgumentValidationError"),
+        ("ctx.run_mutation('code:script', nope=1)", "Uncaught Error: code:script failed: Argument"),
     ],
 )
 def test_misuse_is_told(run, code, told):

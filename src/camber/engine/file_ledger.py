@@ -19,7 +19,7 @@ from typing import cast
 from camber.engine import system_tables
 from camber.engine.catalog import ID_FIELD, TableEntry
 from camber.engine.transaction import Transaction
-from camber.errors import ErrorKind, RequestError
+from camber.errors import DeveloperError, ErrorKind, RequestError
 from camber.occ.interval import Interval, Order
 from camber.storage.store import Snapshot
 from camber.values.ids import decode_id, encode_id
@@ -112,10 +112,22 @@ def entry_of(transaction: Transaction, internal: bytes) -> LedgerEntry | None:
 
 
 def stored_entry(transaction: Transaction, file: str, component: str) -> LedgerEntry | None:
-    """Return the entry of a file of a component, or None if there is no such file."""
+    """Return the entry of a file of a component, or None if there is no such file.
+
+    Raises:
+        DeveloperError: the file is another component's (code StorageIdOfAnotherComponent).
+    """
     entry = entry_of(transaction, decode_id(file).internal)
-    if entry is None or entry.state is not BlobState.STORED or entry.component != component:
+    if entry is None or entry.state is not BlobState.STORED:
         return None
+    if entry.component != component:
+        owner = f"component '{entry.component}'" if entry.component else "the application"
+        reader = f"component '{component}'" if component else "the application"
+        msg = (
+            f"{file} is a file of {owner}, and {reader} has files of its own: have {owner} offer a "
+            "function that does with it what is to be done"
+        )
+        raise DeveloperError(msg, code="StorageIdOfAnotherComponent")
     return entry
 
 

@@ -142,7 +142,15 @@ def reporting(root: Path, file: Path) -> Iterator[None]:
         if frames:
             place = f"{relative(Path(frames[-1].filename), root)}:{frames[-1].lineno}"
         reason = str(error) if isinstance(error, CamberError) else _described(error)
-        trace = "".join(traceback.format_list(frames))
+        # Where it lies now is a copy of the author's, more often than not.
+        reason = reason.replace(f"{root}/", "")
+        own = [
+            traceback.FrameSummary(
+                relative(Path(frame.filename), root), frame.lineno, frame.name, line=frame.line
+            )
+            for frame in frames
+        ]
+        trace = "".join(traceback.format_list(own))
         raise LoadError(place, reason, trace=trace) from error
 
 

@@ -83,8 +83,8 @@ class Application:
     #: Where the routes of a component are served, under those of what it is mounted in; nowhere
     #: if it is None.
     http_prefix: str | None = None
-    #: The same from the site's origin on: empty for the application itself.
-    site_path: str = ""
+    #: The same from the site's origin on: empty for the application itself, None for nowhere.
+    site_path: str | None = ""
     #: What a component has for variables.
     env: Mapping[str, Bound] = field(default_factory=dict)
     mounts: Mapping[str, Application] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class Application:
             return of_deployment(name)
         if name == SITE_URL:
             origin = of_deployment(name)
-            return None if origin is None else origin + self.site_path
+            return None if origin is None else origin + (self.site_path or "")
         bound = self.env.get(name)
         if bound is None or bound.variable is None:
             return None if bound is None else bound.text
@@ -294,7 +294,7 @@ class _Loading:
         if component.path is not None:
             folder = (self._root / component.path).resolve()
             if not folder.is_dir():
-                reason = f"{component!r}: there is no folder {component.path!r} in {self._root}"
+                reason = f"{component!r}: there is no folder {component.path!r} in the project"
                 raise LoadError(place, reason)
             if component.path not in self._folders:
                 reason = (
@@ -355,7 +355,7 @@ class _Loading:
                     self._declare(inner),
                     component=child_component(mounted_in.component, mount.name),
                     http_prefix=mount.http_prefix,
-                    site_path=mounted_in.site_path + (mount.http_prefix or ""),
+                    site_path=_site_path(mounted_in, mount),
                     env=_bound(mounted_in, mount, inner.app),
                 )
             except ComponentError as error:
@@ -470,6 +470,13 @@ class _Loading:
                     # The application may have extended it.
                     found.setdefault(table.__camber__.name, table.__camber__)
         return found
+
+
+def _site_path(mounted_in: Application, mount: Mount) -> str | None:
+    """Return where the routes of a mount are; without a prefix they are nowhere, and what is in it too."""
+    if mounted_in.site_path is None or mount.http_prefix is None:
+        return None
+    return mounted_in.site_path + mount.http_prefix
 
 
 def _bound(mounted_in: Application, mount: Mount, app: App | None) -> dict[str, Bound]:

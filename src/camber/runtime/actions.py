@@ -344,10 +344,14 @@ class _Calls:
             raise FunctionError(f"{resolved.display} failed: {error}") from error
         self.log.show(completed.log_lines)
         failure = completed.failure
-        if failure is not None and failure.data is not None:
-            raise AppError(unpack(failure.data))
         if failure is not None:
-            raise FunctionError(f"{resolved.display} failed: {failure.headline}")
+            failed: AppError | FunctionError
+            if failure.data is not None:
+                failed = AppError(unpack(failure.data))
+            else:
+                failed = FunctionError(f"{resolved.display} failed: {failure.headline}")
+            failed.frames = failure.frames
+            raise failed
         assert completed.value is not None
         # A document's id may be of a table that this very call has created.
         return function.returns.decode(unpack(completed.value), self.actions.names(component))

@@ -16,9 +16,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
-from camber.errors import AppError, CamberError, FunctionNotFound, Interrupted, InvalidFunctionCall
+from camber.errors import (
+    AppError,
+    CamberError,
+    FunctionError,
+    FunctionNotFound,
+    Interrupted,
+    InvalidFunctionCall,
+)
+from camber.functions.determinism.user_code import is_user_module
 from camber.functions.elsewhere import where_it_is
 from camber.runtime.results import Failure
 from camber.values.packed import pack
@@ -73,19 +82,31 @@ class FailureTexts:
         return Failure(message=message, data=data, headline=headline, frames=frames)
 
     def _frames(self, error: BaseException) -> list[str]:
-        return [
-            f"{place}:{frame.lineno} in {frame.name}"
-            for frame in reversed(traceback.extract_tb(error.__traceback__))
-            if (place := self._place(frame.filename)) is not None
+        elsewhere = error.frames if isinstance(error, AppError | FunctionError) else ()
+        here = [
+            f"{place}:{line} in {frame.f_code.co_name}"
+            for frame, line in traceback.walk_tb(error.__traceback__)
+            if (place := self._place(frame)) is not None
         ]
+        return [*elsewhere, *reversed(here)]
 
-    def _place(self, filename: str) -> str | None:
-        """Return the path of an application's file below its root; None for any other file."""
+    def _place(self, frame: FrameType) -> str | None:
+        """Return the path of an application's file below its root, or of an installed component's.
+
+        None for any other file.
+        """
+        filename = frame.f_code.co_filename
         if self.kept is not None and filename.startswith(f"{self.kept}/"):
             _, *below = Path(filename).relative_to(self.kept).parts
             return "/".join(below)
-        if self.root is not None and filename.startswith(str(self.root)):
+        if self.root is not None and filename.startswith(f"{self.root}/"):
             return Path(filename).relative_to(self.root).as_posix()
+        module = frame.f_globals.get("__name__")
+        if is_user_module(module):
+            # Installed: by the name under which it is imported, wherever that is on this machine.
+            assert isinstance(module, str)
+            parts = module.count(".") + (2 if Path(filename).name == "__init__.py" else 1)
+            return "/".join(Path(filename).parts[-parts:])
         return None
 
 

@@ -647,7 +647,9 @@ class _NestedCalls(msgspec.Struct, frozen=True):
                     scope, function, keywords, log, pagination, depth=self.depth + 1
                 )
         except Exception as error:
-            raise nested_error(error, resolved.display) from error
+            # With its frames, so that who is told of it is told where it was raised.
+            nested = nested_error(error, resolved.display).with_traceback(error.__traceback__)
+            raise nested from error
         finally:
             self.log.include(log)
         return function.returns.decode(unpack(value), scope.names)

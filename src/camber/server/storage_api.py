@@ -37,6 +37,7 @@ class StorageApi:
     """The files of one deployment over HTTP."""
 
     def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
         self._host = deployment.host
         self._files = deployment.files
 
@@ -63,6 +64,7 @@ class StorageApi:
         now_ms = self._host.now_ns() / 1e6
         token = request.query_params.get("token", "")
         ticket = self._files.capabilities.upload_ticket(token, now_ms)
+        self._check_mounted(ticket.component)
         arrival = await self._files.arrive(ticket, _expected(request))
         try:
             while piece := await body.piece():
@@ -76,6 +78,21 @@ class StorageApi:
         except BaseException:
             self._files.abandon_soon(arrival)
             raise
+
+    def _check_mounted(self, component: str) -> None:
+        """Do nothing if a component is mounted: what is mounted no more takes no files.
+
+        Raises:
+            BadRequest: it is not (code UnmountedComponent).
+        """
+        release = self._deployment.releases.newest
+        mounted = set[str]() if release is None else release.analysis.components.keys()
+        if component and component not in mounted:
+            msg = (
+                f"the upload URL is of component '{component}', which is not mounted any more. Where it "
+                "is mounted again, the URL is good for the rest of its time"
+            )
+            raise BadRequest(msg, code="UnmountedComponent")
 
     async def _serve(self, request: Request) -> Response:
         name = request.path_params["name"]
