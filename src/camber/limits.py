@@ -189,6 +189,17 @@ indexes_per_table_max: Final = 64
 #: Declared fields of one index.
 index_fields_max: Final = 16
 
+# Text search (semantics 7.1).
+
+#: UTF-8 bytes of a word that is indexed: longer ones are addresses and keys, and are left out.
+search_word_bytes_max: Final = 31
+#: Words of a search that are looked for: each costs a pass over the texts that have it.
+search_terms_max: Final = 16
+#: Filter fields that one search may compare.
+search_filters_max: Final = 8
+#: Documents that one search may give: a page has its own.
+search_results_max: Final = 1024
+
 #: Catalogs before the newest one that reads at older timestamps find; one more for each push that
 #: changes indexes, and for each new table.
 catalogs_kept: Final = 64

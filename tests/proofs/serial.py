@@ -275,14 +275,14 @@ def running(transaction: Transaction, attempt: Attempt) -> real.Running:
 async def set_up(engine: Engine) -> None:
     """Make the tables and indexes of the application, in one commit."""
     transaction = engine.begin("set up")
-    ids = iter(range(2**33 + 1000, 2**33 + 2000))
+    numbers = iter(range(2**33 + 1000, 2**33 + 2000))
     for name, indexes in INDEXES.items():
         table = transaction.create_table(name)
         for index, fields in indexes.items():
             declared = AnalysedIndex(
                 name=index, fields=tuple(fields), staged=False, unique=index in UNIQUE
             )
-            add_index(transaction, table, declared, IndexState.ENABLED, id=next(ids))
+            add_index(transaction, table, declared, IndexState.ENABLED, number=next(numbers))
     finished = transaction.finish()
     transaction.close()
     await engine.committer.commit(finished)

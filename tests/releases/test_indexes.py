@@ -17,7 +17,7 @@ from camber.engine.catalog import IndexState
 from camber.functions.analysis import AnalysedIndex
 from camber.host import RealHost
 from camber.occ.interval import ALL, Order
-from camber.releases.indexes import IndexBuilds, add_index, free_index_ids
+from camber.releases.indexes import IndexBuilds, add_index, free_index_numbers
 from tests.engine.harness import fields_of, write
 from tests.storage.stores import STORES
 
@@ -106,8 +106,8 @@ def test_an_index_leads_to_what_is_there(name, before, operations, start):
     async def begin(engine, host):
         def enter(tx):
             index = AnalysedIndex(name="by_n", fields=("n",))
-            id_ = next(free_index_ids(tx))
-            add_index(tx, tx.table("t"), index, IndexState.BACKFILLING, id=id_)
+            number = next(free_index_numbers(tx))
+            add_index(tx, tx.table("t"), index, IndexState.BACKFILLING, number=number)
 
         await write(engine, enter)
         table = engine.catalog.by_name("t")

@@ -288,7 +288,7 @@ def _dropped(catalog: Catalog, analysis: Analysis) -> Iterator[tuple[TableEntry,
             if index.name in _BUILT_IN:
                 continue
             want = wanted.get(index.name)
-            if want is None or want.fields != index.fields:
+            if want is None or (want.fields, want.tokenizer) != (index.fields, index.tokenizer):
                 yield table, index.name
 
 

@@ -12,6 +12,8 @@ from enum import Enum
 from typing import Protocol, cast
 
 from camber.occ.interval import IndexId
+from camber.search.texts import filter_digest, text_key
+from camber.search.tokens import text_words
 from camber.storage.index_ids import by_creation_time_index, by_id_index
 from camber.values.keys import encode_key, encode_part
 from camber.values.timestamp import Timestamp
@@ -57,6 +59,8 @@ class IndexEntry:
     unique: bool = False
     state: IndexState = IndexState.ENABLED
     since: Timestamp = 0
+    #: How a text index cuts words: its fields are the one that is searched, then its filter fields.
+    tokenizer: str | None = None
     #: The fields of every key, tie-breaks included.
     all_fields: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
@@ -65,19 +69,34 @@ class IndexEntry:
         ties = (ID_FIELD,) if is_built_in else (CREATION_TIME_FIELD, ID_FIELD)
         object.__setattr__(self, "all_fields", (*self.fields, *ties))
 
-    def key(self, document: dict[str, Value]) -> bytes:
-        """Return where `document` (system fields included) stands in this index."""
+    def key(self, document: dict[str, Value]) -> bytes | None:
+        """Return where `document` (system fields included) stands in this index.
+
+        None where it does not: in a text index, if what is searched is no string.
+        """
         id_key = encode_part(document[ID_FIELD])
         return self.key_before(document, encode_part(document[CREATION_TIME_FIELD]), id_key)
 
-    def key_before(self, document: dict[str, Value], time_key: bytes, id_key: bytes) -> bytes:
+    def key_before(
+        self, document: dict[str, Value], time_key: bytes, id_key: bytes
+    ) -> bytes | None:
         """Return the same, given the parts of the key that all indexes have at their end."""
+        if self.tokenizer is not None:
+            return self._text_key(document, time_key, id_key)
         if self.name == "by_id":
             return id_key
         if self.name == "by_creation_time":
             return time_key + id_key
         parts = [encode_part(_at_path(document, path)) for path in self.fields]
         return b"".join((*parts, time_key, id_key))
+
+    def _text_key(self, document: dict[str, Value], time_key: bytes, id_key: bytes) -> bytes | None:
+        assert self.tokenizer is not None
+        text = _at_path(document, self.fields[0])
+        if not isinstance(text, str):
+            return None
+        filters = [filter_digest(encode_part(_at_path(document, path))) for path in self.fields[1:]]
+        return text_key(time_key, filters, text_words(text, self.tokenizer), id_key)
 
     def unique_key(self, document: dict[str, Value]) -> bytes | None:
         """Return what must differ between documents of a unique index.
@@ -127,21 +146,28 @@ class TableEntry:
 
     #: Whether the table belongs to Camber.
     is_system: bool = field(init=False)
+    #: Whether documents may have no key in one of the maintained indexes.
+    has_texts: bool = field(init=False)
     #: The component it is a table of, and what it is called there.
     component: str = field(init=False)
     own_name: str = field(init=False)
 
     def __post_init__(self) -> None:
         component, _, own_name = self.name.rpartition("/")
+        has_texts = any(index.tokenizer is not None for index in self.maintained)
+        object.__setattr__(self, "has_texts", has_texts)
         object.__setattr__(self, "is_system", self.name.startswith("_"))
         object.__setattr__(self, "component", component)
         object.__setattr__(self, "own_name", own_name)
 
     def keys(self, document: dict[str, Value]) -> dict[IndexId, bytes]:
-        """Return where `document` (system fields included) stands in each maintained index."""
+        """Return where `document` (system fields included) stands in the maintained indexes."""
         id_key = encode_part(document[ID_FIELD])
         time_key = encode_part(document[CREATION_TIME_FIELD])
-        return {index.id: index.key_before(document, time_key, id_key) for index in self.maintained}
+        keys = {index.id: index.key_before(document, time_key, id_key) for index in self.maintained}
+        if not self.has_texts:
+            return cast("dict[IndexId, bytes]", keys)
+        return {index: key for index, key in keys.items() if key is not None}
 
 
 def table_entry(number: int, name: str, declared: Iterable[IndexEntry]) -> TableEntry:

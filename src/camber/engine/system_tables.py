@@ -119,7 +119,11 @@ def index_document(table: TableEntry, index: IndexEntry) -> dict[str, Value]:
     `since` becomes the commit's timestamp, but for a dropped index that nobody has ever read.
     """
     unread = index.state is IndexState.DROPPED and index.since == 0
+    kind: dict[str, Value] = {}
+    if index.tokenizer is not None:
+        kind["tokenizer"] = index.tokenizer
     return {
+        **kind,
         "since": Int64(0) if unread else COMMIT_TIMESTAMP,
         "table": table.number,
         "index": index.id,
@@ -133,8 +137,9 @@ def index_document(table: TableEntry, index: IndexEntry) -> dict[str, Value]:
 def index_entry(document: dict[str, Value]) -> IndexEntry:
     """Return the index that an `_indexes` document describes."""
     number, name, fields = document["index"], document["name"], document["fields"]
-    since = document["since"]
+    since, tokenizer = document["since"], document.get("tokenizer")
     assert isinstance(since, Int64)
+    assert tokenizer is None or isinstance(tokenizer, str)
     assert isinstance(number, int)
     assert isinstance(name, str)
     assert isinstance(fields, list)
@@ -145,6 +150,7 @@ def index_entry(document: dict[str, Value]) -> IndexEntry:
         unique=document["unique"] is True,
         state=IndexState(document["state"]),
         since=int(since),
+        tokenizer=tokenizer,
     )
 
 

@@ -1,7 +1,7 @@
 """One transaction: a snapshot, its own writes over it, and what it looked at.
 
-Everything a transaction reads goes through `get`, `scan`, `table` and `environment`, and only
-those record reads; everything it writes goes through `_put`. A transaction that has finished is
+Everything a transaction reads goes through `get`, `scan`, `search`, `table` and `environment`, and
+only those record reads; everything it writes goes through `_put`. A transaction that has finished is
 data: `finish` returns what the committer needs and nothing refers to the snapshot any more.
 """
 
@@ -26,9 +26,19 @@ from camber.engine.catalog import (
     TableEntry,
     table_entry,
 )
+from camber.engine.search_scan import SearchScan
 from camber.errors import DeveloperError, OutOfRetention
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.read_set import ReadSet
+from camber.search.ranking import (
+    Hit,
+    Statistics,
+    TextChange,
+    Window,
+    overlaid_hits,
+    overlaid_statistics,
+)
+from camber.search.texts import TextQuery
 from camber.storage.index_ids import by_id_index
 from camber.storage.store import DocumentChange, EntryChange, Row, Snapshot, StagedTable
 from camber.values.ids import decode_id, encode_id, new_internal_id
@@ -407,15 +417,18 @@ class Transaction:
         `rows` is how many the caller expects to take.
         """
         self._check_intervals()
+        self._check_age(table, index)
+        rows = max(1, min(rows, _SCAN_ROWS_MAX))
+        scan = Scan(self, table, index.id, interval, order, prefix=prefix, rows=rows)
+        self._open_scans[scan] = (index.id, prefix)
+        return scan
+
+    def _check_age(self, table: TableEntry, index: IndexEntry) -> None:
         if index.since > self.begin_ts:
             raise OutOfRetention(
                 f"index {table.name}.{index.name} was created after the asked timestamp "
                 f"{self.begin_ts}; ask for a newer one"
             )
-        rows = max(1, min(rows, _SCAN_ROWS_MAX))
-        scan = Scan(self, table, index.id, interval, order, prefix=prefix, rows=rows)
-        self._open_scans[scan] = (index.id, prefix)
-        return scan
 
     def _own_writes(self, index: IndexId) -> SortedDict[bytes, bytes | None] | None:
         """Return what was written over the entries of an index; None if nothing was."""
@@ -427,6 +440,63 @@ class Transaction:
             for pending in self._pending.values():
                 pending.lay_over(index, overlay)
         return overlay or None
+
+    # Searches: what is read is everything that matches, however much of it is taken.
+
+    def search(
+        self,
+        table: TableEntry,
+        index: IndexEntry,
+        query: TextQuery,
+        interval: Interval,
+        *,
+        rows: int = limits.search_results_max + 1,
+    ) -> SearchScan:
+        """Return the documents that a search finds, best first, within an interval of its keys.
+
+        `rows` is how many the caller expects to take.
+        """
+        self._check_intervals()
+        self._check_age(table, index)
+        self.reads.record_search(index.id, query)
+        rows = max(1, min(rows, limits.search_results_max + 1))
+        return SearchScan(self, table, index, query, interval, rows=rows)
+
+    def text_statistics(self, index: IndexEntry, query: TextQuery) -> Statistics:
+        """Return what scores of a recorded search are made of, own writes included."""
+        stored = self._snapshot.text_statistics(index.id, query)
+        return overlaid_statistics(stored, query, self._own_texts(index))
+
+    def text_hits(
+        self,
+        index: IndexEntry,
+        query: TextQuery,
+        statistics: Statistics,
+        window: Window,
+        limit: int,
+    ) -> list[Hit]:
+        """Return the first documents that a recorded search finds, own writes included."""
+        if query.is_empty:
+            return []
+        own = self._own_texts(index)
+        most = limit + len(own)
+        stored = self._snapshot.text_hits(index.id, query, statistics, window, most)
+        return overlaid_hits(stored, query, statistics, window, limit, own) if own else stored
+
+    def found(self, table: TableEntry, id: str) -> bytes | None:
+        """Return a document that a recorded search has found; None if it was deleted since."""
+        pending = self._pending.get(id)
+        packed = self._stored(table, id) if pending is None else pending.after
+        if packed is not None:
+            self._count_read(1, len(packed))
+        return packed
+
+    def _own_texts(self, index: IndexEntry) -> list[TextChange]:
+        return [
+            TextChange(each.before_keys.get(index.id), each.after_keys.get(index.id))
+            for each in self._pending.values()
+            if index.id in each.before_keys or index.id in each.after_keys
+        ]
 
     def depend_on(self, table: TableEntry) -> None:
         """Record a whole table as read, without reading it."""

@@ -20,6 +20,7 @@ from camber.functions.definition import FunctionKind, Visibility
 from camber.functions.http_router import HttpRoute, route_name
 from camber.functions.loading import Application
 from camber.schema.storable import describe
+from camber.schema.table import DeclaredTable, Index, SearchIndex
 
 
 class AnalysedFunction(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,8 @@ class AnalysedFunction(msgspec.Struct, frozen=True, kw_only=True):
 class AnalysedIndex(msgspec.Struct, frozen=True, kw_only=True):
     """A declared index; `fields` are wire paths without the tie-breaks.
 
+    Those of a search index, which has a `tokenizer`, are what is searched and its filter fields.
+
     `defaulted` are those of its fields that have a default: a document stored without one is
     read with it and indexed as missing.
     """
@@ -48,6 +51,7 @@ class AnalysedIndex(msgspec.Struct, frozen=True, kw_only=True):
     unique: bool = False
     staged: bool = False
     defaulted: tuple[str, ...] = ()
+    tokenizer: str | None = None
 
 
 class AnalysedTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,20 +255,7 @@ def _analyse(application: Application) -> Analysis:
                 validator=table.json,
                 storable=describe(table.plan),
                 strict=table.strict,
-                indexes=tuple(
-                    AnalysedIndex(
-                        name=index.name,
-                        fields=tuple(index.fields),
-                        unique=index.unique,
-                        staged=index.staged,
-                        defaulted=tuple(
-                            f.name
-                            for f in table.plan.fields
-                            if f.has_default and f.name in index.fields
-                        ),
-                    )
-                    for index in table.indexes
-                ),
+                indexes=tuple(_analysed_index(table, index) for index in table.keyed_indexes),
             )
             for name, table in application.tables.items()
         },
@@ -290,6 +281,19 @@ def _analysed_provider(provider: OidcProvider | CustomJwt) -> AnalysedProvider:
         kind="oidc" if isinstance(provider, OidcProvider) else "customJwt",
         texts={name: value for name, value in given.items() if isinstance(value, str)},
         variables={name: value.name for name, value in given.items() if isinstance(value, Env)},
+    )
+
+
+def _analysed_index(table: DeclaredTable, index: Index | SearchIndex) -> AnalysedIndex:
+    return AnalysedIndex(
+        name=index.name,
+        fields=tuple(index.fields),
+        unique=index.unique if isinstance(index, Index) else False,
+        staged=index.staged,
+        defaulted=tuple(
+            f.name for f in table.plan.fields if f.has_default and f.name in index.fields
+        ),
+        tokenizer=index.tokenizer if isinstance(index, SearchIndex) else None,
     )
 
 

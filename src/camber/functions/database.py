@@ -26,16 +26,19 @@ from camber.engine.catalog import (
     TableNumbers,
     full_name,
 )
+from camber.engine.search_scan import SearchScan
 from camber.engine.transaction import Scan, Transaction
 from camber.errors import DeveloperError
 from camber.functions.conditions import SelectedKeys, select
 from camber.functions.pagination import Page, PageStatus, PaginationOpts, PaginationState
 from camber.functions.row_rules import RowRules, hides_all
+from camber.functions.searching import checked_text, text_query
 from camber.functions.system_documents import SYSTEM_DOCUMENTS
 from camber.occ.cursors import Cursor, CursorCipher, InvalidCursor
-from camber.occ.interval import Interval, Order
+from camber.occ.interval import ALL, Interval, Order
 from camber.schema.annotations import Id
 from camber.schema.table import DeclaredTable, Index, SearchIndex, StoredDocuments, Table
+from camber.search.texts import TextQuery
 from camber.storage.store import Row
 from camber.values.ids import InvalidId, decode_id
 from camber.values.packed import pack, unpack
@@ -439,7 +442,7 @@ class DatabaseWriter(DatabaseReader):
 class Query(Generic[Doc]):
     """A query being built. Each method may be used once, in this order.
 
-    with_index, order, filter (any number), then first, unique, take, collect, paginate, count or
+    with_index or with_search_index, order, filter (any number), then first, unique, take, collect, paginate, count or
     iteration. Documents are read as they are consumed, and only those are depended on.
     """
 
@@ -452,6 +455,8 @@ class Query(Generic[Doc]):
         self._order: Order | None = None
         self._filters: list[Callable[[Doc], Any]] = []
         self._has_index = False
+        #: What is searched for, if it is a search.
+        self._search: str | None = None
         self._used = False
         self._is_ruled = False
         self._hides_all = False
@@ -477,8 +482,7 @@ class Query(Generic[Doc]):
             msg = "with_index() may be called once, before order() and filter()"
             raise DeveloperError(msg, code="InvalidQuery")
         if isinstance(index, SearchIndex):
-            msg = f"{index.name} is a search index: use with_search_index()"
-            raise DeveloperError(msg, code="IndexNotFoundError")
+            raise _is_search_index(f"{index.table}.{index.name}")
         query._has_index = True  # noqa: SLF001
         query._index = index if isinstance(index, str) else index.name  # noqa: SLF001
         if isinstance(index, Index):
@@ -487,16 +491,40 @@ class Query(Generic[Doc]):
         return query
 
     def with_search_index(
-        self, index: SearchIndex | str, search: str, /, **equalities: Any
+        self,
+        index: SearchIndex | str,
+        search: str,
+        equalities: Mapping[str, Any] | None = None,
+        /,
+        **more_equalities: Any,
     ) -> Query[Doc]:
-        """Search a text index: not built yet."""
-        del index, search, equalities
-        msg = "with_search_index: text search is not built yet"
-        raise NotImplementedError(msg)
+        """Read the documents that have one of the words of `search`, best first.
+
+        The last word may be the beginning of one. Equalities are on filter fields of the index;
+        dotted names go into the mapping, and `UNSET` is equal to a missing field. At most 1,024
+        documents are given, and 1,024 in each page.
+
+        Raises:
+            DeveloperError: the index has no such filter field, or there are too many.
+        """
+        query = self._chained("with_search_index")
+        if query._has_index:  # noqa: SLF001
+            msg = "with_search_index() may be called once, before filter(), and not after with_index()"
+            raise DeveloperError(msg, code="InvalidQuery")
+        query._has_index = True  # noqa: SLF001
+        query._search = checked_text(search)  # noqa: SLF001
+        query._index = index if isinstance(index, str) else index.name  # noqa: SLF001
+        if not isinstance(index, str):
+            query._index_table = index.table  # noqa: SLF001
+        query._conditions = {**(equalities or {}), **more_equalities}  # noqa: SLF001
+        return query
 
     def order(self, order: Literal["asc", "desc"]) -> Query[Doc]:
         """Read in this direction; once, ascending by default."""
         query = self._chained("order")
+        if query._search is not None:  # noqa: SLF001
+            msg = "a search is in the order of relevance: order() cannot change it"
+            raise DeveloperError(msg, code="InvalidQuery")
         if query._order is not None:  # noqa: SLF001
             msg = "order() may be called once"
             raise DeveloperError(msg, code="InvalidQuery")
@@ -597,6 +625,7 @@ class Query(Generic[Doc]):
         query._conditions, query._order = self._conditions, self._order
         query._filters, query._has_index = list(self._filters), self._has_index
         query._is_ruled, query._hides_all = self._is_ruled, self._hides_all
+        query._search = self._search
         return query
 
     def _use(self, method: str) -> None:
@@ -624,12 +653,12 @@ class Query(Generic[Doc]):
             except InvalidValue as error:
                 raise InvalidValue((path, *error.path), error.value, error.reason) from None
 
-        keys = select(
-            index,
-            self._paths(index, declared),
-            shown=f"index {entry.name}.{index.name}",
-            encode=encode,
-        )
+        paths = self._paths(index, declared)
+        shown = f"index {entry.name}.{index.name}"
+        if self._search is not None:
+            text = text_query(index, self._search, paths, shown=shown, encode=encode)
+            return _Source(entry, index, _ALL_KEYS, Order.ASC, text)
+        keys = select(index, paths, shown=shown, encode=encode)
         return _Source(entry, index, keys, self._order or Order.ASC)
 
     def _find_index(self, entry: TableEntry) -> IndexEntry:
@@ -646,6 +675,11 @@ class Query(Generic[Doc]):
                 f"table {self._table!r} has no index {self._index_table}.{self._index}; "
                 f"it has {names}"
             )
+            raise DeveloperError(msg, code="IndexNotFoundError")
+        if (index.tokenizer is None) is not (self._search is None):
+            if self._search is None:
+                raise _is_search_index(f"{self._table}.{self._index}")
+            msg = f"{self._table}.{self._index} is no search index: use with_index()"
             raise DeveloperError(msg, code="IndexNotFoundError")
         if index.state is not IndexState.ENABLED:
             msg = (
@@ -671,7 +705,7 @@ class Query(Generic[Doc]):
         with closing(self._scan(source, source.keys.interval)) as scan:
             yield from filter(self.accepts, self._each(scan))
 
-    def _each(self, scan: Scan) -> Iterator[Doc]:
+    def _each(self, scan: Scan | SearchScan) -> Iterator[Doc]:
         return (self._access.document(self._table, row.packed) for row in scan)
 
     def _read(self, most: int | None) -> list[Doc]:
@@ -687,9 +721,13 @@ class Query(Generic[Doc]):
             # A step at a time: what comes after the last of them is not read.
             return list(islice(filter(self.accepts, self._each(scan)), most))
 
-    def _scan(self, source: _Source, interval: Interval, **expected: int) -> Scan:
+    def _scan(self, source: _Source, interval: Interval, **expected: int) -> Scan | SearchScan:
         if self._hides_all:
             interval = _NOTHING
+        if source.text is not None:
+            return self._access.transaction.search(
+                source.table, source.index, source.text, interval, **expected
+            )
         return self._access.transaction.scan(
             source.table,
             source.index,
@@ -737,11 +775,13 @@ class _Source(msgspec.Struct, frozen=True):
     index: IndexEntry
     keys: SelectedKeys
     order: Order
+    #: What is searched for; the keys are those of `camber.engine.search_scan` then.
+    text: TextQuery | None = None
 
     @property
     def fingerprint(self) -> bytes:
         """Return what tells this query from others, for its cursors."""
-        parts = (
+        parts: tuple[Any, ...] = (
             self.table.name,
             self.index.name,
             self.index.fields,
@@ -749,6 +789,8 @@ class _Source(msgspec.Struct, frozen=True):
             self.keys.interval.end,
             self.order.value,
         )
+        if self.text is not None:
+            parts = (*parts, self.index.tokenizer, self.text)
         return sha256(msgspec.msgpack.encode(parts)).digest()[:16]
 
     def after(self, position: bytes) -> Interval:
@@ -765,6 +807,7 @@ class _Source(msgspec.Struct, frozen=True):
 
 
 _NOTHING: Final = Interval(b"", b"")
+_ALL_KEYS = SelectedKeys(ALL, b"")
 _NO_TABLE = sha256(b"a query of a table that does not exist").digest()[:16]
 
 
@@ -845,6 +888,8 @@ class _Paginator:
             return True
         if usage.bytes_read > limits.bytes_read_max // share - 2 * limits.document_bytes_max:
             return True
+        if self._source is not None and self._source.text is not None:
+            return end is None and rows >= limits.search_results_max
         if end is not None:
             return False
         return rows >= self._rows_max or usage.bytes_read - bytes_before >= self._bytes_max
@@ -856,6 +901,9 @@ class _Paginator:
         bytes_read: int,
         stopped: bool,  # noqa: FBT001
     ) -> PageStatus | None:
+        # No page of a search can be split: nobody knows where the middle of an order will be.
+        if self._source is None or self._source.text is not None:
+            return None
         if stopped:
             return "SplitRequired"
         share = limits.page_split_recommended_percent
@@ -872,7 +920,8 @@ class _Paginator:
     ) -> Page[Any]:
         cursors = self._access.cursors
         self._access.pagination.pin(cursors.seal_journal(end))
-        split = Cursor(keys[(len(keys) - 1) // 2], self._fingerprint) if len(keys) > 2 else None
+        may_split = len(keys) > 2 and self._source is not None and self._source.text is None
+        split = Cursor(keys[(len(keys) - 1) // 2], self._fingerprint) if may_split else None
         return Page(
             page=items,
             is_done=end.position is None,
@@ -957,6 +1006,11 @@ def _table_number(id_: object, operation: str) -> int:
     except InvalidId as error:
         msg = f"{operation}() takes a document id as its argument `id`: {error.sentence}"
         raise DeveloperError(msg, code="InvalidArgument") from None
+
+
+def _is_search_index(name: str) -> DeveloperError:
+    msg = f"{name} is a search index: use with_search_index()"
+    return DeveloperError(msg, code="IndexNotFoundError")
 
 
 def _id_of(document: Any) -> str:

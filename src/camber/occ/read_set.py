@@ -1,7 +1,7 @@
-"""What a transaction looked at, as intervals of index keys.
+"""What a transaction looked at, as intervals of index keys, and as searches of text indexes.
 
-Only `record` adds to a read set, and only the engine's transaction calls it: a read that forgets
-to record itself is a query that never updates.
+Only `record` and `record_search` add to a read set, and only the engine's transaction calls them: a
+read that forgets to record itself is a query that never updates.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import TypeAlias
 
 from camber.occ.interval import IndexId, Interval
 from camber.occ.write_set import EveryKey, IndexWrites
+from camber.search.texts import TextQuery
 
 #: An index, the start and end of an interval of its keys, and the prefix that they share.
 RecordedRow: TypeAlias = tuple[IndexId, bytes, bytes | None, bytes]
+#: A text index, and what was looked for in it: whatever matches, or did, was read.
+RecordedSearch: TypeAlias = tuple[IndexId, TextQuery]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class RecordedRead:
 class ReadSet:
     """Intervals by index. Those of one index and prefix that touch are merged."""
 
-    __slots__ = ("_count", "_reads", "_rows")
+    __slots__ = ("_count", "_reads", "_rows", "_searches")
 
     def __init__(self) -> None:
         #: Disjoint intervals in order, by index and prefix, as parallel starts and ends.
@@ -37,6 +40,7 @@ class ReadSet:
         self._count = 0
         #: The same as rows, as long as nothing else is recorded.
         self._rows: Sequence[RecordedRow] | None = None
+        self._searches: Sequence[RecordedSearch] = ()
 
     def record(self, index: IndexId, interval: Interval, *, prefix: bytes = b"") -> None:
         """Add an interval. `prefix` must start every key in it."""
@@ -55,10 +59,21 @@ class ReadSet:
         _insert(starts, ends, interval)
         self._count += len(starts)
 
+    def record_search(self, index: IndexId, query: TextQuery) -> None:
+        """Add a search of a text index."""
+        if not query.is_empty and (index, query) not in self._searches:
+            self._searches = (*self._searches, (index, query))
+
     @property
     def interval_count(self) -> int:
-        """Return how many intervals there are, after merging."""
-        return self._count if self._rows is None else len(self._rows)
+        """Return how many intervals there are, after merging, and searches."""
+        intervals = self._count if self._rows is None else len(self._rows)
+        return intervals + len(self._searches)
+
+    @property
+    def searches(self) -> Sequence[RecordedSearch]:
+        """Return the searches."""
+        return self._searches
 
     def items(self) -> Iterator[tuple[IndexId, RecordedRead]]:
         """Yield every interval with its index."""
@@ -70,7 +85,7 @@ class ReadSet:
         return any(
             each == index and (read.startswith(prefix) or prefix.startswith(read))
             for each, _, _, read in self.rows()
-        )
+        ) or any(each == index for each, _ in self._searches)
 
     def overlaps(self, writes: IndexWrites) -> tuple[IndexId, bytes] | None:
         """Return an index and a key in it that was read and is written, or None."""
@@ -87,10 +102,17 @@ class ReadSet:
                     end = ends[at]
                     if end is None or key < end:
                         return index, key
+        for index, query in self._searches:
+            keys = writes.get(index, ())
+            if isinstance(keys, EveryKey):
+                return index, b""
+            for key in keys:
+                if query.matches(key):
+                    return index, key
         return None
 
     def rows(self) -> Sequence[RecordedRow]:
-        """Return the read set as plain values: those of one index and prefix are in order."""
+        """Return the intervals as plain values: those of one index and prefix are in order."""
         if self._rows is None:
             self._rows = [
                 (index, start, end, prefix)
@@ -100,9 +122,10 @@ class ReadSet:
         return self._rows
 
     @staticmethod
-    def from_rows(rows: Sequence[RecordedRow]) -> ReadSet:
-        """Return the read set that `rows` was asked of."""
+    def from_rows(rows: Sequence[RecordedRow], searches: Sequence[RecordedSearch] = ()) -> ReadSet:
+        """Return the read set that `rows` and `searches` were asked of."""
         reads = ReadSet()
+        reads._searches = searches
         # Most are held against a log of writes and forgotten.
         reads._rows = rows
         return reads

@@ -4,7 +4,8 @@ Most reads are an equality prefix: all of a channel's messages, one document. So
 filed in a bucket by its index and prefix, and a written key probes one bucket for each prefix
 length in use in its index. In a bucket, intervals that span the whole prefix lie side by side; the others
 are in a tree ordered by start that knows the furthest end below each node. A commit costs what it
-touches, plus a few probes: read sets elsewhere cost it nothing.
+touches, plus a few probes: read sets elsewhere cost it nothing. Searches are found by their words
+(`camber.occ.watched_searches`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from zlib import crc32
 
 from camber.occ.interval import IndexId, Interval
 from camber.occ.read_set import ReadSet
+from camber.occ.watched_searches import WatchedSearches
 from camber.occ.write_set import EveryKey, IndexWrites
 from camber.values.keys import GOES_ON
 
@@ -34,6 +36,7 @@ class Subscriptions(Generic[K]):
         #: How many buckets of an index have a prefix of each length.
         self._lengths: dict[IndexId, Counter[int]] = {}
         self._reads: dict[K, ReadSet] = {}
+        self._searches: WatchedSearches[K] = WatchedSearches()
 
     def __len__(self) -> int:
         return len(self._reads)
@@ -49,6 +52,8 @@ class Subscriptions(Generic[K]):
                 bucket = self._buckets[place] = _Bucket()
                 self._lengths.setdefault(index, Counter())[len(read.prefix)] += 1
             bucket.add(key, read.interval, read.prefix)
+        for index, query in reads.searches:
+            self._searches.add(key, index, query)
 
     def remove(self, key: K) -> None:
         """Stop to watch; nothing happens if it is not watched."""
@@ -62,6 +67,8 @@ class Subscriptions(Generic[K]):
             if bucket.is_empty:
                 del self._buckets[place]
                 self._forget_length(index, len(read.prefix))
+        for index, query in reads.searches:
+            self._searches.remove(key, index, query)
 
     def _forget_length(self, index: IndexId, length: int) -> None:
         lengths = self._lengths[index]
@@ -94,6 +101,8 @@ class Subscriptions(Generic[K]):
                     goes_on = key[length : length + 1] == GOES_ON
                     if bucket is not None and length <= len(key) and not goes_on:
                         found.update(dict.fromkeys(bucket.stale(key)))
+        if self._searches:
+            self._searches.touched(writes, found)
         return found.keys()
 
 

@@ -19,6 +19,7 @@ from camber import limits
 from camber.occ.interval import IndexId
 from camber.occ.read_set import ReadSet
 from camber.occ.write_set import EveryKey, IndexWrites
+from camber.search.texts import TextQuery
 from camber.values.keys import prefix_end
 from camber.values.timestamp import Timestamp
 
@@ -42,7 +43,7 @@ class Conflict:
     def place(self) -> str:
         """Return where, for people."""
         if self.key is None:
-            return "anything" if self.index is None else f"all of index {self.index}"
+            return "anything" if self.index is None else f"what it looks for in index {self.index}"
         return f"key {self.key.hex()} of index {self.index}"
 
 
@@ -181,6 +182,14 @@ class _Generation:
                 ts, key = found
                 source = self._sources[bisect_left(self.timestamps, ts)]
                 first = Conflict(ts=ts, source=source, index=index, prefix=prefix, key=key)
+        for index, query in reads.searches:
+            written = self._indexes.get(index)
+            if written is None or written.newest <= since:
+                continue
+            at = written.first_match_after(since, query)
+            if at is not None and (first is None or at < first.ts):
+                source = self._sources[bisect_left(self.timestamps, at)]
+                first = Conflict(ts=at, source=source, index=index)
         return first
 
     def wrote(self, index: IndexId, prefix: bytes, since: Timestamp) -> bool:
@@ -227,6 +236,15 @@ class _Written:
             if ts is not None and (first is None or ts < first[0]):
                 first = (ts, key)
         return first
+
+    def first_match_after(self, since: Timestamp, query: TextQuery) -> Timestamp | None:
+        """Return when a text that a search matches was first written after `since`, or None."""
+        found = [ts for ts in self.every if ts > since][:1]
+        for key in self.first:
+            ts = self._key_after(since, key)
+            if ts is not None and query.matches(key):
+                found.append(ts)
+        return min(found, default=None)
 
     def _within(self, start: bytes, end: bytes | None) -> Sequence[bytes]:
         """Return the written keys of an interval."""

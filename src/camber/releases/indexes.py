@@ -24,6 +24,7 @@ from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
 from camber.functions.analysis import AnalysedIndex
 from camber.occ.interval import ALL, IndexId, Interval, Order
+from camber.storage.index_ids import declared_number, text_index
 from camber.storage.store import Store
 from camber.values.packed import unpack
 from camber.values.value import Value
@@ -49,8 +50,8 @@ class IndexBuilds:
         pairs = list(wanted)
 
         def change(transaction: Transaction) -> None:
-            for (table, index), id_ in zip(pairs, free_index_ids(transaction), strict=False):
-                add_index(transaction, table, index, IndexState.BACKFILLING, id=id_)
+            for (table, index), number in zip(pairs, free_index_numbers(transaction), strict=False):
+                add_index(transaction, table, index, IndexState.BACKFILLING, number=number)
 
         if pairs:
             await _commit(self._engine, change)
@@ -168,25 +169,35 @@ def add_index(
     declared: AnalysedIndex,
     state: IndexState,
     *,
-    id: IndexId,
+    number: int,
 ) -> None:
-    """Enter a declared index into the catalog."""
+    """Enter a declared index into the catalog, under a free number."""
     index = IndexEntry(
-        id=id, name=declared.name, fields=declared.fields, unique=declared.unique, state=state
+        id=index_id(number, declared.tokenizer),
+        name=declared.name,
+        fields=declared.fields,
+        unique=declared.unique,
+        state=state,
+        tokenizer=declared.tokenizer,
     )
     transaction.insert(
         system_tables.INDEXES,
         system_tables.index_document(table, index),
-        id=system_tables.index_document_id(id),
+        id=system_tables.index_document_id(index.id),
     )
 
 
-def free_index_ids(transaction: Transaction) -> Iterator[IndexId]:
-    """Yield ids that no index has, growing."""
+def index_id(number: int, tokenizer: str | None) -> IndexId:
+    """Return the id of an index of its kind."""
+    return number if tokenizer is None else text_index(number)
+
+
+def free_index_numbers(transaction: Transaction) -> Iterator[int]:
+    """Yield numbers that no index has, growing."""
     table = transaction.catalog.by_name(system_tables.INDEXES)
     assert table is not None
     rows = transaction.scan(table, table.indexes["by_id"], ALL, Order.ASC)
-    used = [system_tables.index_entry(_document(row.packed)).id for row in rows]
+    used = [declared_number(system_tables.index_entry(_document(row.packed)).id) for row in rows]
     return itertools.count(max([*used, system_tables.USER_INDEX_ID_MIN - 1]) + 1)
 
 
@@ -231,9 +242,14 @@ def _index_some(
         rows = snapshot.scan(table.number, table.indexes["by_id"].id, rest, Order.ASC, most)
     documents = [_document(row.packed) for row in rows]
     for index in indexes:
-        store.build_index(table.number, index.id, [index.key(document) for document in documents])
+        store.build_index(table.number, index.id, _keys(index, documents))
     left = None if len(rows) < most else Interval(rows[-1].key + b"\0", None)
     return left, len(rows)
+
+
+def _keys(index: IndexEntry, documents: Sequence[dict[str, Value]]) -> list[bytes]:
+    keys = map(index.key, documents)
+    return [key for key in keys if key is not None]
 
 
 def _document(packed: bytes) -> dict[str, Value]:

@@ -132,4 +132,5 @@ def _matching(
 
 
 def _is_same(index: IndexEntry, want: AnalysedIndex) -> bool:
-    return index.fields == want.fields and index.unique == want.unique
+    wanted = (want.fields, want.unique, want.tokenizer)
+    return (index.fields, index.unique, index.tokenizer) == wanted

@@ -24,7 +24,7 @@ from camber.functions.analysis import Analysis
 from camber.jobs.crons import CronChanges, declare
 from camber.releases.checks import Checks
 from camber.releases.failures import PushFailed
-from camber.releases.indexes import IndexBuilds, add_index, free_index_ids, set_state
+from camber.releases.indexes import IndexBuilds, add_index, free_index_numbers, set_state
 from camber.releases.plan import TablePlan, plan_tables
 from camber.releases.providers import trusted
 from camber.releases.records import (
@@ -373,7 +373,7 @@ def _raced() -> PushFailed:
 
 def _change_tables(transaction: Transaction, plans: tuple[TablePlan, ...]) -> None:
     """Create tables and put indexes into the states that the release declares."""
-    ids = free_index_ids(transaction)
+    numbers = free_index_numbers(transaction)
     for plan in plans:
         table = plan.entry
         if table is None:
@@ -384,11 +384,11 @@ def _change_tables(transaction: Transaction, plans: tuple[TablePlan, ...]) -> No
                 (IndexState.STAGED, plan.stage),
             ):
                 for index in indexes:
-                    add_index(transaction, table, index, state, id=next(ids))
+                    add_index(transaction, table, index, state, number=next(numbers))
             continue
         for index in plan.stage:
             state = IndexState.STAGED_BACKFILLING
-            add_index(transaction, table, index, state, id=next(ids))
+            add_index(transaction, table, index, state, number=next(numbers))
         for state, entries in (
             (IndexState.DROPPED, plan.drop),
             (IndexState.STAGED, plan.disable),

@@ -21,6 +21,8 @@ from typing import Final
 from camber import limits
 from camber.errors import ErrorKind, Interrupted, RequestError
 from camber.occ.interval import IndexId, Interval, Order
+from camber.search.ranking import Hit, Statistics, Window
+from camber.search.texts import TextQuery
 from camber.storage.ahead import SnapshotSource
 from camber.storage.store import Row, Snapshot
 from camber.values.timestamp import Timestamp
@@ -152,6 +154,20 @@ class _MeteredSnapshot:
         count = self._snapshot.count(index)
         self._budget.store_took(perf_counter() - began)
         return count
+
+    def text_statistics(self, index: IndexId, query: TextQuery) -> Statistics:
+        began = perf_counter()
+        found = self._snapshot.text_statistics(index, query)
+        self._budget.store_took(perf_counter() - began)
+        return found
+
+    def text_hits(
+        self, index: IndexId, query: TextQuery, statistics: Statistics, window: Window, limit: int
+    ) -> list[Hit]:
+        began = perf_counter()
+        found = self._snapshot.text_hits(index, query, statistics, window, limit)
+        self._budget.store_took(perf_counter() - began)
+        return found
 
     def close(self) -> None:
         self._snapshot.close()

@@ -19,7 +19,7 @@ from camber.functions.analysis import Analysis
 from camber.functions.definition import FunctionKind
 from camber.functions.file_requests import FileAnswer, FileRequest
 from camber.functions.logs import LogLine
-from camber.occ.read_set import ReadSet, RecordedRow
+from camber.occ.read_set import ReadSet, RecordedRow, RecordedSearch
 from camber.runtime.executor import (
     FunctionCall,
     MutationExecuted,
@@ -237,6 +237,7 @@ class QueryDone(_Message, frozen=True):
     log_lines: tuple[str, ...]
     journal: str | None
     reads: Sequence[RecordedRow]
+    searches: Sequence[RecordedSearch]
     read_identity: bool
     observed_time: bool
     run: Run
@@ -252,6 +253,7 @@ class MutationDone(_Message, frozen=True):
     log_lines: tuple[str, ...]
     begin_ts: Timestamp
     reads: Sequence[RecordedRow]
+    searches: Sequence[RecordedSearch]
     changes: tuple[DocumentChange, ...]
     source: str
     recorded_ts: Timestamp | None
@@ -451,6 +453,7 @@ def query_done(id: int, executed: QueryExecuted, *, leaving: bool) -> QueryDone:
         log_lines=result.log_lines,
         journal=result.journal,
         reads=executed.reads.rows(),
+        searches=executed.reads.searches,
         read_identity=executed.read_identity,
         observed_time=executed.observed_time,
         run=executed.run,
@@ -470,7 +473,7 @@ def query_executed(done: QueryDone, ts: Timestamp) -> QueryExecuted:
     )
     return QueryExecuted(
         result=result,
-        reads=ReadSet.from_rows(done.reads),
+        reads=ReadSet.from_rows(done.reads, done.searches),
         read_identity=done.read_identity,
         observed_time=done.observed_time,
         run=done.run,
@@ -487,6 +490,7 @@ def mutation_done(id: int, executed: MutationExecuted, *, leaving: bool) -> Muta
         log_lines=executed.log_lines,
         begin_ts=transaction.begin_ts,
         reads=transaction.reads.rows(),
+        searches=transaction.reads.searches,
         changes=transaction.changes,
         source=transaction.source,
         recorded_ts=executed.recorded_ts,
@@ -503,7 +507,7 @@ def mutation_executed(done: MutationDone) -> MutationExecuted:
         log_lines=done.log_lines,
         transaction=FinishedTransaction(
             begin_ts=done.begin_ts,
-            reads=ReadSet.from_rows(done.reads),
+            reads=ReadSet.from_rows(done.reads, done.searches),
             changes=done.changes,
             source=done.source,
         ),
@@ -519,7 +523,10 @@ def mutation_failed(done: QueryDone, source: str, ts: Timestamp) -> MutationExec
         failure=done.failure,
         log_lines=done.log_lines,
         transaction=FinishedTransaction(
-            begin_ts=ts, reads=ReadSet.from_rows(done.reads), changes=(), source=source
+            begin_ts=ts,
+            reads=ReadSet.from_rows(done.reads, done.searches),
+            changes=(),
+            source=source,
         ),
         run=done.run,
     )

@@ -14,7 +14,16 @@ import inspect
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast, dataclass_transform
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    NoReturn,
+    cast,
+    dataclass_transform,
+    get_args,
+)
 
 import msgspec
 
@@ -122,17 +131,44 @@ class Index:
         return f"{type(self).__name__} {self.table}.{self.name}"
 
 
+#: How a search index cuts texts into words (docs/search.md).
+Tokenizer = Literal["words", "multilingual"]
+
+
 class SearchIndex:
-    """A full-text index over one string field."""
+    """A full-text index over one string field; documents in which it is no string are not found.
+
+    Args:
+        field: the wire path of what is searched, `"a"` or `"a.b"`.
+        filter_fields: wire paths that a search may compare with values.
+        tokenizer: "words" tells letters with accents apart and takes what stands between spaces for
+            words; "multilingual" does neither, for texts in several languages and in Chinese, Japanese,
+            Korean or Thai.
+        staged: build it, but let nobody search it yet.
+    """
 
     def __init__(
-        self, field: str, *, filter_fields: Iterable[str] = (), staged: bool = False
+        self,
+        field: str,
+        *,
+        filter_fields: Iterable[str] = (),
+        tokenizer: Tokenizer = "words",
+        staged: bool = False,
     ) -> None:
         self.field = field
-        self.filter_fields = tuple(filter_fields)
+        self.filter_fields = _filter_fields(filter_fields)
+        self.tokenizer = tokenizer
         self.staged = staged
         self.name = ""
         self.table = ""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return all fields that it depends on, the one that is searched first."""
+        return (self.field, *self.filter_fields)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.table}.{self.name}"
 
 
 class VectorIndex:
@@ -148,10 +184,17 @@ class VectorIndex:
     ) -> None:
         self.field = field
         self.dimensions = dimensions
-        self.filter_fields = tuple(filter_fields)
+        self.filter_fields = _filter_fields(filter_fields)
         self.staged = staged
         self.name = ""
         self.table = ""
+
+
+def _filter_fields(paths: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(paths, str):
+        msg = f'filter_fields is a list of paths: write filter_fields=["{paths}"]'
+        raise SchemaError(msg)
+    return tuple(paths)
 
 
 _Declared = Index | SearchIndex | VectorIndex
@@ -235,6 +278,11 @@ class DeclaredTable:
                 ),
             )
         return self._document_plan
+
+    @property
+    def keyed_indexes(self) -> list[Index | SearchIndex]:
+        """Return the indexes in which documents have keys."""
+        return [*self.indexes, *self.search_indexes]
 
     @property
     def json(self) -> dict[str, Any]:
@@ -766,7 +814,10 @@ def _check_indexes(table: DeclaredTable, plan: ObjectPlan) -> None:
             msg = f"{where}: a filter field is there twice"
             raise SchemaError(msg, code="FieldsNotUniqueWithinIndex")
         for path in (search.field, *search.filter_fields):
+            _check_not_reserved(path, where)
             _check_path(plan, path, where)
+    for text in table.search_indexes:
+        _check_text(text, plan, f"{table.where}, index {text.name}")
     _check_distinct(table, {i.name: (i.field, set(i.filter_fields)) for i in table.search_indexes})
     _check_distinct(table, {i.name: (i.field, i.dimensions) for i in table.vector_indexes})
 
@@ -803,9 +854,34 @@ def _check_index_fields(fields: tuple[str, ...], where: str) -> None:
         if path == "_creationTime":
             msg = f"{where}: every index has the creation time after its fields; leave it out"
             raise SchemaError(msg, code="IndexFieldsContainCreationTime")
-        if path.startswith("_"):
-            msg = f"{where}: {path!r} starts with '_', which is reserved"
-            raise SchemaError(msg, code="IndexFieldNameReserved")
+        _check_not_reserved(path, where)
+
+
+def _check_not_reserved(path: str, where: str) -> None:
+    if path.startswith("_"):
+        msg = f"{where}: {path!r} starts with '_', which is reserved"
+        raise SchemaError(msg, code="IndexFieldNameReserved")
+
+
+def _check_text(index: SearchIndex, plan: Plan, where: str) -> None:
+    if index.tokenizer not in get_args(Tokenizer):
+        names = " or ".join(map(repr, get_args(Tokenizer)))
+        msg = f"{where}: there is no tokenizer {index.tokenizer!r}: it is {names}"
+        raise SchemaError(msg)
+    if not _may_be_text(plan, index.field.split(".")):
+        msg = f"{where}: {index.field!r} is never a string: nothing could be found"
+        raise SchemaError(msg)
+
+
+def _may_be_text(plan: Plan, parts: list[str]) -> bool:
+    """Return whether the value at a path, which is there, may be a string."""
+    if isinstance(plan, UnionPlan):
+        return any(_may_be_text(member, parts) for member in plan.members)
+    if isinstance(plan, ObjectPlan) and parts:
+        fields = [f.plan for f in plan.fields if f.name == parts[0]]
+        return not fields or any(_may_be_text(field, parts[1:]) for field in fields)
+    no_text = (IntegerPlan, FloatPlan, BooleanPlan, BytesPlan, NullPlan, ArrayPlan, RecordPlan)
+    return not isinstance(plan, no_text) and not (isinstance(plan, ObjectPlan) and not parts)
 
 
 def _check_path(plan: Plan, path: str, where: str) -> None:

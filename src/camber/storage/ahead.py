@@ -6,7 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from camber.occ.interval import IndexId, Interval, Order
-from camber.storage.index_ids import by_id_index
+from camber.search.ranking import (
+    Hit,
+    Statistics,
+    TextChange,
+    Window,
+    overlaid_hits,
+    overlaid_statistics,
+)
+from camber.search.texts import TextQuery
+from camber.storage.index_ids import by_id_index, is_text_index
 from camber.storage.store import DocumentChange, Row, Snapshot, id_key
 from camber.values.timestamp import Timestamp
 
@@ -14,7 +23,7 @@ from camber.values.timestamp import Timestamp
 class AheadSnapshot:
     """All data as of `ts`: a snapshot, and all that was changed between it and `ts`, in order."""
 
-    __slots__ = ("_base", "_counts", "_documents", "_keys", "ts")
+    __slots__ = ("_base", "_counts", "_documents", "_keys", "_texts", "ts")
 
     def __init__(self, base: Snapshot, ts: Timestamp, changes: Sequence[DocumentChange]) -> None:
         self.ts: Timestamp = ts
@@ -24,6 +33,8 @@ class AheadSnapshot:
         self._keys: dict[IndexId, dict[bytes, bytes | None]] = {}
         #: By how many entries an index has grown.
         self._counts: dict[IndexId, int] = {}
+        #: By text index and document where its text was and is.
+        self._texts: dict[IndexId, dict[str, TextChange]] = {}
         for change in changes:
             self._lay(change)
 
@@ -42,6 +53,11 @@ class AheadSnapshot:
                 keys[entry.added] = after
                 count += 1
             self._counts[entry.index] = count
+            if is_text_index(entry.index):
+                texts = self._texts.setdefault(entry.index, {})
+                first = texts.get(change.id)
+                before = entry.removed if first is None else first.before
+                texts[change.id] = TextChange(before, entry.added)
 
     def get(self, table: int, id: str) -> bytes | None:
         """Return a document's packed fields, or None."""
@@ -70,6 +86,22 @@ class AheadSnapshot:
     def count(self, index: IndexId) -> int:
         """Return how many entries an index other than `by_id` has."""
         return self._base.count(index) + self._counts.get(index, 0)
+
+    def text_statistics(self, index: IndexId, query: TextQuery) -> Statistics:
+        """Return what scores of a search of a text index are made of."""
+        changes = self._texts.get(index, {}).values()
+        return overlaid_statistics(self._base.text_statistics(index, query), query, changes)
+
+    def text_hits(
+        self, index: IndexId, query: TextQuery, statistics: Statistics, window: Window, limit: int
+    ) -> list[Hit]:
+        """Return the first `limit` documents that a search finds within `window`, best first."""
+        changes = self._texts.get(index, {}).values()
+        most = limit + len(changes)
+        stored = self._base.text_hits(index, query, statistics, window, most)
+        if not changes:
+            return stored
+        return overlaid_hits(stored, query, statistics, window, limit, changes)
 
     def close(self) -> None:
         """Let go of the snapshot below."""

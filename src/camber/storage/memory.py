@@ -13,6 +13,8 @@ from sortedcontainers import SortedDict
 
 from camber.errors import OutOfRetention
 from camber.occ.interval import ALL, IndexId, Interval, Order
+from camber.search.ranking import Hit, Statistics, Window, hits_of, statistics_of
+from camber.search.texts import TextQuery
 from camber.storage.index_ids import by_id_index
 from camber.storage.store import (
     Commit,
@@ -294,6 +296,20 @@ class MemorySnapshot:
         """Return how many entries an index has."""
         with self._store._lock:  # noqa: SLF001
             return len(self._store._scan(index, ALL, self.ts))  # noqa: SLF001
+
+    def text_statistics(self, index: IndexId, query: TextQuery) -> Statistics:
+        """Return what scores of a search of a text index are made of."""
+        return statistics_of(self._texts(index), query)
+
+    def text_hits(
+        self, index: IndexId, query: TextQuery, statistics: Statistics, window: Window, limit: int
+    ) -> list[Hit]:
+        """Return the first `limit` documents that a search finds within `window`, best first."""
+        return hits_of(self._texts(index), query, statistics, window, limit)
+
+    def _texts(self, index: IndexId) -> list[bytes]:
+        with self._store._lock:  # noqa: SLF001
+            return self._store._scan(index, ALL, self.ts)  # noqa: SLF001
 
     def close(self) -> None:
         """Do nothing."""

@@ -2,7 +2,8 @@
 
 Documents are packed fields under their ids; an index is a set of keys, each of which ends with the
 id of the document that it leads to. `by_id` has no entries of its own: the documents, ordered by
-the key of their id, are that index.
+the key of their id, are that index. The keys of a text index are texts (`camber.search.texts`), by
+which a store searches; it is kept, built, staged and dropped as any other.
 
 A store answers reads at its newest timestamp from what is current, and older ones by laying what
 was superseded since over that, as far back as history is kept.
@@ -20,6 +21,8 @@ import msgspec.structs
 
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.write_set import EVERY_KEY, EveryKey, IndexWrites
+from camber.search.ranking import Hit, Statistics, Window
+from camber.search.texts import TextQuery
 from camber.storage.index_ids import by_id_index
 from camber.values.ids import id_length
 from camber.values.timestamp import Timestamp
@@ -47,7 +50,8 @@ class EntryChange(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class DocumentChange(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One new revision of a document: what it was and what it is; None is absent.
 
-    `entries` has every index of the table but `by_id`.
+    `entries` has every index of the table but `by_id`. In a text index a document without a text has
+    no key.
     """
 
     table: int
@@ -222,6 +226,17 @@ class Snapshot(Protocol):
 
     def count(self, index: IndexId) -> int:
         """Return how many entries an index other than `by_id` has. Reads no documents."""
+
+    def text_statistics(self, index: IndexId, query: TextQuery) -> Statistics:
+        """Return what scores of a search of a text index are made of."""
+
+    def text_hits(
+        self, index: IndexId, query: TextQuery, statistics: Statistics, window: Window, limit: int
+    ) -> list[Hit]:
+        """Return the first `limit` documents that a search finds within `window`, best first.
+
+        Their scores are those that `statistics` give, which may be of another moment.
+        """
 
     def close(self) -> None:
         """Let go of the snapshot; closing twice does nothing."""

@@ -40,7 +40,7 @@ from camber.errors import FeatureUnavailable
 from camber.host import Host, Worker
 from camber.occ.interval import ALL, IndexId, Interval, Order
 from camber.occ.read_set import ReadSet
-from camber.releases.indexes import free_index_ids
+from camber.releases.indexes import free_index_numbers, index_id
 from camber.releases.releases import RELEASE_ID, Releases
 from camber.runtime.files import Files
 from camber.runtime.release import LoadedRelease
@@ -328,7 +328,7 @@ class Import:
                 for name, table in existing.items()
                 if _has_documents(transaction.snapshot, table)
             }
-            free_ids = free_index_ids(transaction)
+            free_numbers = free_index_numbers(transaction)
         imported = {table.name: table.number for table in self._tables}
         self._refuse_unknown_components(existing.values())
         self._refuse_filled(filled & imported.keys())
@@ -340,7 +340,7 @@ class Import:
         plan = _Plan(numbers={table.name: table.number for table in catalog.tables()} | numbers)
         for name, number in numbers.items():
             previous = existing.get(name)
-            entry = _as_it_will_be(name, number, previous, free_ids)
+            entry = _as_it_will_be(name, number, previous, free_numbers)
             target = _Target(entry, previous)
             if name in imported:
                 plan.targets[name] = target
@@ -413,7 +413,8 @@ class Import:
         # As it will be read: what is packed is canonical.
         document = unpack(packed)
         assert isinstance(document, dict)
-        entries = [(index.id, index.key(document)) for index in table.stored]
+        keys = [(index.id, index.key(document)) for index in table.stored]
+        entries = [(index, key) for index, key in keys if key is not None]
         for index in table.stored:
             unique = index.unique_key(document) if index.unique else None
             if unique is not None:
@@ -553,7 +554,7 @@ class Import:
 
 
 def _as_it_will_be(
-    name: str, number: int, previous: TableEntry | None, free_ids: Iterator[IndexId]
+    name: str, number: int, previous: TableEntry | None, free_numbers: Iterator[int]
 ) -> TableEntry:
     """Return a table under its number.
 
@@ -564,7 +565,9 @@ def _as_it_will_be(
     if previous.number == number:
         return previous
     indexes = [
-        index if index in previous.dropped else replace(index, id=next(free_ids), since=0)
+        index
+        if index in previous.dropped
+        else replace(index, id=index_id(next(free_numbers), index.tokenizer), since=0)
         for index in previous.declared
     ]
     return table_entry(number, name, indexes)

@@ -205,7 +205,8 @@ def _found(
         return _unpacked(packed)
     paths = tuple(".".join(path) for path in key)
     for index in table.indexes.values():
-        if index.state is IndexState.ENABLED and index.fields[: len(paths)] == paths:
+        is_read = index.state is IndexState.ENABLED and index.tokenizer is None
+        if is_read and index.fields[: len(paths)] == paths:
             return _first(transaction, table, index, encode_key(values))
     return None
 

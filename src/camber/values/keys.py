@@ -17,6 +17,9 @@ from camber.values.value import UNSET, Int64, Value
 #: What escapes a zero byte within a string or bytes. No value begins with it.
 GOES_ON: Final = b"\xff"
 
+#: How long the part of a number is.
+NUMBER_BYTES: Final = 9
+
 _FLOAT = struct.Struct(">d")
 _U64 = struct.Struct(">Q")
 _ALL = (1 << 64) - 1
@@ -61,6 +64,17 @@ def encode_part(value: Value) -> bytes:
         return encode_part(str.__str__(value))
     msg = f"{value!r} has no place in the order of values"
     raise TypeError(msg)
+
+
+def decode_number(part: bytes) -> float:
+    """Return the number of a part that `encode_part` made of one."""
+    sortable = part[1:]
+    if sortable[0] & 0x80:
+        packed = bytes((sortable[0] & 0x7F,)) + sortable[1:]
+    else:
+        packed = _U64.pack(_U64.unpack(sortable)[0] ^ _ALL)
+    number: float = _FLOAT.unpack(packed)[0]
+    return number
 
 
 def prefix_end(prefix: bytes) -> bytes | None:

@@ -7,12 +7,10 @@ same statements; those that also look for what was removed are needed only if so
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, cast
@@ -23,7 +21,18 @@ import msgspec
 from camber.errors import OutOfRetention, StorageDamaged, StorageFailed, StorageFull
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.write_set import EveryKey
+from camber.search.ranking import (
+    Hit,
+    Statistics,
+    TextChange,
+    Window,
+    overlaid_hits,
+    overlaid_statistics,
+)
+from camber.search.texts import TextQuery
 from camber.storage.index_ids import by_id_index
+from camber.storage.sqlite import texts
+from camber.storage.sqlite.statements import named_statements, sql_of
 from camber.storage.store import (
     Commit,
     LoggedCommit,
@@ -43,17 +52,6 @@ BUSY_MS: Final = 10_000
 #: Entries removed since a snapshot up to which all of them are looked at, wherever they stood: a
 #: scan takes some 50 µs longer then. Beyond, those that were ever removed within its interval are.
 _RECENTLY_REMOVED_MAX: Final = 500
-
-
-def sql_of(file: str) -> str:
-    """Return what a file beside this one holds."""
-    return resources.files("camber.storage.sqlite").joinpath(file).read_text()
-
-
-def named_statements(text: str) -> dict[str, str]:
-    """Return the statements of a file, by the names that stand before them."""
-    parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)[1:]
-    return {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}
 
 
 SQL: Final = named_statements(sql_of("queries.sql"))
@@ -155,6 +153,7 @@ class SqliteReader:
         connection = connect(self._path)
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA mmap_size = {self._mapped_bytes}")
+        texts.prepare(connection)
         return connection
 
     def give_back(self, connection: apsw.Connection) -> None:
@@ -252,7 +251,7 @@ _ANY_REMOVED: Final = _Removed(0, 1)
 class SqliteSnapshot:
     """All data of a SQLite store as of one timestamp."""
 
-    __slots__ = ("_connection", "_owner", "_removed", "ts")
+    __slots__ = ("_connection", "_owner", "_removed", "_text_changes", "ts")
 
     def __init__(
         self, owner: _Owner, connection: apsw.Connection, ts: Timestamp, removed: _Removed
@@ -261,6 +260,8 @@ class SqliteSnapshot:
         self._owner = owner
         self._connection: apsw.Connection | None = connection
         self._removed = removed
+        #: By text index what differs from what is current.
+        self._text_changes: dict[IndexId, list[TextChange]] = {}
 
     def shared_by(self, owner: _Owner) -> SqliteSnapshot:
         """Return the same snapshot, whose end `owner` is told."""
@@ -323,6 +324,42 @@ class SqliteSnapshot:
         except apsw.Error as error:
             fail(error)
         return cast("int", count)
+
+    def text_statistics(self, index: IndexId, query: TextQuery) -> Statistics:
+        """Return what scores of a search of a text index are made of."""
+        try:
+            changes = self._changes(index)
+            current = texts.text_statistics(self._open(), index, query)
+        except apsw.Error as error:
+            fail(error)
+        return overlaid_statistics(current, query, changes)
+
+    def text_hits(
+        self, index: IndexId, query: TextQuery, statistics: Statistics, window: Window, limit: int
+    ) -> list[Hit]:
+        """Return the first `limit` documents that a search finds within `window`, best first."""
+        try:
+            changes = self._changes(index)
+            most = limit + len(changes)
+            current = texts.text_hits(self._open(), index, query, statistics, window, most)
+        except apsw.Error as error:
+            fail(error)
+        if not changes:
+            return current
+        return overlaid_hits(current, query, statistics, window, limit, changes)
+
+    def _changes(self, index: IndexId) -> list[TextChange]:
+        changes = self._text_changes.get(index)
+        if changes is None:
+            then, now = self._removed
+            changes = self._text_changes[index] = texts.changes_since(
+                self._open(),
+                index,
+                self.ts,
+                removed_then=then,
+                is_recent=now - then <= self._owner.recently_removed_max,
+            )
+        return changes
 
     def _open(self) -> apsw.Connection:
         assert self._connection is not None, "the snapshot is closed"

@@ -2,7 +2,7 @@
 
 They stand where everything else stands, their entries under negative ids. Letting them in gives
 their entries other ids, in the one transaction of the commit: readers see the old contents or the
-new ones, documents stay where they are, and nothing of it passes through Python.
+new ones, documents stay where they are, and nothing of it passes through Python but the words of text indexes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Final
 import apsw
 
 from camber.occ.interval import IndexId
-from camber.storage.index_ids import by_id_index
+from camber.storage.index_ids import by_id_index, is_text_index
 from camber.storage.sqlite.reading import SQL
+from camber.storage.sqlite.texts import TextWriter
 from camber.storage.sqlite.writing import PUT_DOCUMENTS, PUT_ENTRIES, Numbers, RowsStatement
 from camber.storage.store import Placement, StagedRow, StagedTable, StagedTwice, StagingLost
 from camber.values.timestamp import Timestamp
@@ -27,6 +28,7 @@ class Staging:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._texts = TextWriter(connection)
 
     def add(self, table: int, rows: Sequence[StagedRow], numbers: Numbers) -> Numbers:
         """Stage rows, within a transaction of the caller's; return the newest numbers.
@@ -85,11 +87,15 @@ class Staging:
                 removed = numbers.removed + self._connection.changes()
                 numbers = numbers._replace(removed=removed)
                 self._run("clear", index)
+                if is_text_index(index):
+                    self._texts.clear(index)
         for index in (by_id, *staged.indexes):
             self._run("let_in", index, ts)
             found = self._connection.changes()
             if index == by_id and found != staged.documents:
                 raise StagingLost(f"{found} rows are staged, not {staged.documents}")
+            if is_text_index(index):
+                self._texts.let_in(index, ts)
             self._run("clear", -index)
         (of_documents,) = next(self._run("size_of_documents", before.superseded))
         (of_entries,) = next(self._run("size_of_entries", before.removed))

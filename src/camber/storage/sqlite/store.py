@@ -19,7 +19,7 @@ import apsw
 from camber import limits
 from camber.errors import CamberError, StorageFailed
 from camber.occ.interval import IndexId
-from camber.storage.index_ids import by_id_index
+from camber.storage.index_ids import by_id_index, is_text_index
 from camber.storage.sqlite.reading import (
     BUSY_MS,
     SQL,
@@ -27,14 +27,14 @@ from camber.storage.sqlite.reading import (
     SqliteSnapshot,
     connect,
     fail,
-    named_statements,
     one,
     pack_commits,
-    sql_of,
     unpack_commits,
 )
 from camber.storage.sqlite.staging import Staging
-from camber.storage.sqlite.writing import GroupRows, Numbers, RowsStatement
+from camber.storage.sqlite.statements import named_statements, sql_of
+from camber.storage.sqlite.texts import TextRow, TextWriter
+from camber.storage.sqlite.writing import ENTRIES_THERE, GroupRows, Numbers, RowsStatement
 from camber.storage.store import (
     Commit,
     LoggedCommit,
@@ -49,7 +49,7 @@ from camber.values.timestamp import Timestamp
 
 #: "Camb": marks the file as ours (PRAGMA application_id).
 _APPLICATION_ID: Final = 0x43616D62
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 #: The start of every SQLite file, and how long its header is: the size of a page at 16 (65,536 is 1,
 #: and not ours), how many there are at 28.
 _MAGIC: Final = b"SQLite format 3\0"
@@ -94,6 +94,8 @@ class SqliteStore:
             self._writer.pragma("journal_mode", "wal")
             if found == 1:
                 _take_over_format_1(self._writer)
+            elif found == 2:
+                _take_over_format_2(self._writer)
             self._writer.execute(f"PRAGMA synchronous = {durability.value}")
             self._writer.execute(f"PRAGMA cache_size = -{limits.store_cache_kib}")
             self._writer.wal_autocheckpoint(limits.store_log_pages_max)
@@ -104,6 +106,7 @@ class SqliteStore:
             self._numbers: Numbers
             self._forgotten_bytes: int
             self._staging = Staging(self._writer)
+            self._texts = TextWriter(self._writer)
             self.unstage()
             self._resume()
         except (apsw.Error, StorageFailed, OSError) as error:
@@ -258,7 +261,13 @@ class SqliteStore:
         """Write entries of a new index, for documents that there are now."""
         by_id, size = by_id_index(table), id_key_length(table)
         with _transaction(self._writer):
-            _BUILD_ENTRIES.run(self._writer, [(index, key, by_id, key[-size:]) for key in keys])
+            found = list(keys)
+            _BUILD_ENTRIES.run(self._writer, [(index, key, by_id, key[-size:]) for key in found])
+            if is_text_index(index):
+                there = ENTRIES_THERE.run(self._writer, [(index, key) for key in found])
+                self._texts.add_missing(
+                    TextRow(index, document, since, key) for _, key, document, since in there
+                )
 
     def drop_index(self, index: IndexId, *, entries_max: int) -> int:
         """Remove entries of an index, and their history; return how many there were."""
@@ -266,7 +275,10 @@ class SqliteStore:
             self._writer.execute(SQL["drop_entries"], (index, entries_max))
             removed = self._writer.changes()
             self._writer.execute(SQL["drop_entries_history"], (index, entries_max))
-            return removed + self._writer.changes()
+            removed += self._writer.changes()
+            if is_text_index(index):
+                removed += self._texts.drop(index, entries_max)
+            return removed
 
     def stage(self, table: int, rows: Sequence[StagedRow]) -> None:
         """Put rows aside for a table."""
@@ -374,6 +386,7 @@ def _make(path: Path) -> None:
     connection = connect(partial)
     with _transaction(connection):
         connection.execute(sql_of("schema.sql"))
+        connection.execute(sql_of("texts.sql"))
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     connection.close()
     partial.replace(path)
@@ -391,8 +404,8 @@ def _check(connection: apsw.Connection, path: Path) -> int:
         msg = f"{path} is a SQLite database, but not a Camber store; choose another --data"
         raise StoreUnusable(msg)
     found: int = next(connection.execute("SELECT value FROM meta WHERE name = 'format'"), [0])[0]
-    if found not in (1, _FORMAT):
-        msg = f"{path} has format {found}; this version of Camber reads formats 1 and {_FORMAT}"
+    if found not in range(1, _FORMAT + 1):
+        msg = f"{path} has format {found}; this version of Camber reads formats 1 to {_FORMAT}"
         raise StoreUnusable(msg)
     return found
 
@@ -403,8 +416,16 @@ def _take_over_format_1(connection: apsw.Connection) -> None:
     connection.create_scalar_function("by_id_of", _by_id_of, 1, deterministic=True)
     steps = named_statements(sql_of("from_format_1.sql"))
     with _transaction(connection):
-        for step in (steps["before"], sql_of("schema.sql"), steps["after"]):
+        schema = sql_of("schema.sql"), sql_of("texts.sql")
+        for step in (steps["before"], *schema, steps["after"]):
             connection.execute(step)
+
+
+def _take_over_format_2(connection: apsw.Connection) -> None:
+    """Give a store of format 2 the tables of text indexes, all or nothing."""
+    with _transaction(connection):
+        connection.execute(sql_of("texts.sql"))
+        connection.execute(SQL["set_meta"], ("format", _FORMAT))
 
 
 def _id_key_of(*parameters: Any) -> bytes:

@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from camber.occ.interval import IndexId
-from camber.storage.index_ids import by_id_index
+from camber.storage.index_ids import by_id_index, is_text_index
 from camber.storage.sqlite.reading import SQL
+from camber.storage.sqlite.texts import TextRow, TextWriter
 from camber.storage.store import Commit, id_key
 from camber.values.timestamp import Timestamp
 
@@ -82,6 +83,8 @@ class GroupRows:
         self._entries: dict[_Place, tuple[int, Timestamp] | None] = {}
         self._documents_history: list[tuple[int, int, Timestamp, bytes]] = []
         self._entries_history: list[tuple[int, IndexId, bytes, int, Timestamp, Timestamp]] = []
+        #: By text index and document.
+        self._texts: dict[tuple[IndexId, int], TextRow] = {}
         commits = list(commits)
         self._there = self._read(commits)
         for commit in commits:
@@ -128,6 +131,9 @@ class GroupRows:
                     self._remove((entry.index, entry.removed), ts)
                 if entry.added is not None:
                     self._entries[entry.index, entry.added] = (document, ts)
+                if is_text_index(entry.index):
+                    row = TextRow(entry.index, document, ts, entry.added)
+                    self._texts[entry.index, document] = row
 
     def _entry(self, place: _Place) -> tuple[int, Timestamp]:
         entry = self._entries.get(place) or self._there.get(place)
@@ -160,4 +166,6 @@ class GroupRows:
             connection,
             sorted([(*place, *entry) for place, entry in entries.items() if entry is not None]),
         )
+        if self._texts:
+            TextWriter(connection).write(self._texts.values())
         return Numbers(self._document, self._superseded, self._removed, self._history_bytes)

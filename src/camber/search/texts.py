@@ -1,0 +1,126 @@
+"""Keys of text indexes, and what a search looks for in them.
+
+A document has one key in a text index. It says all that a search asks: when the document was
+created, what its filter fields hold, its words, and its id. So whoever keeps keys in order (stores,
+their history, own writes, the write log) keeps texts without knowing what they are.
+
+    time (9 bytes) · number of filter fields · their digests · " word word " · id
+
+Filter values are compared by digest. A space stands on either side of each word, and no word holds
+one, or a byte below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgspec
+
+from camber.values.keys import NUMBER_BYTES, decode_number, encode_part
+
+_ID_TAG: Final = b"\x10"
+#: As long as makes equal digests of different values unheard of, also by those who try.
+DIGEST_BYTES: Final = 16
+
+
+def filter_digest(encoded: bytes) -> bytes:
+    """Return what stands for a filter field's value, given the value's part of a key."""
+    return blake2b(encoded, digest_size=DIGEST_BYTES).digest()
+
+
+def text_key(
+    time_key: bytes, filters: Sequence[bytes], words: Sequence[str], id_key: bytes
+) -> bytes:
+    """Return the key of a text: `time_key` and `id_key` are parts as in other keys."""
+    text = f" {' '.join(words)} ".encode() if words else b" "
+    return b"".join((time_key, bytes((len(filters),)), *filters, text, id_key))
+
+
+class Text(NamedTuple):
+    """What a key of a text index says."""
+
+    time: float
+    id: str
+    filters: tuple[bytes, ...]
+    words: list[str]
+
+
+def text_of_key(key: bytes) -> Text:
+    """Return what a key says."""
+    start = _words_at(key)
+    end = key.rindex(_ID_TAG)
+    filters = key[NUMBER_BYTES + 1 : start]
+    return Text(
+        time=decode_number(key[:NUMBER_BYTES]),
+        id=key[end + 1 : -1].decode(),
+        filters=tuple(
+            filters[at : at + DIGEST_BYTES] for at in range(0, len(filters), DIGEST_BYTES)
+        ),
+        words=key[start:end].decode().split(),
+    )
+
+
+def id_of_text_key(key: bytes) -> str:
+    """Return the id of the document of a key."""
+    return key[key.rindex(_ID_TAG) + 1 : -1].decode()
+
+
+def time_key_of(time: float) -> bytes:
+    """Return how the keys of what was created at `time` begin."""
+    return encode_part(time)
+
+
+def _words_at(key: bytes) -> int:
+    return NUMBER_BYTES + 1 + key[NUMBER_BYTES] * DIGEST_BYTES
+
+
+class TextQuery(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What a search looks for: texts with one of `terms`, or with a word that begins as `prefix`.
+
+    `filters` are the digests that a text has to have, by the place of their field, in order.
+    """
+
+    terms: tuple[str, ...]
+    prefix: str | None
+    filters: tuple[tuple[int, bytes], ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing can be found."""
+        return not self.terms and self.prefix is None
+
+    @property
+    def clauses(self) -> int:
+        """Return how many clauses a score has: one for each term, and one for the prefix."""
+        return len(self.terms) + (self.prefix is not None)
+
+    def admits(self, key: bytes) -> bool:
+        """Return whether the filters let a text in."""
+        for place, digest in self.filters:
+            at = NUMBER_BYTES + 1 + place * DIGEST_BYTES
+            if key[at : at + DIGEST_BYTES] != digest:
+                return False
+        return True
+
+    def matches(self, key: bytes) -> bool:
+        """Return whether a text is found."""
+        start = _words_at(key)
+        return self.admits(key) and any(key.find(each, start) >= 0 for each in self.needles)
+
+    @property
+    def needles(self) -> list[bytes]:
+        """Return what of the words of a key makes it match: each alone will do."""
+        needles = [f" {term} ".encode() for term in self.terms]
+        if self.prefix is not None:
+            needles.append(f" {self.prefix}".encode())
+        return needles
+
+    def counts(self, words: Sequence[str]) -> list[int]:
+        """Return how often each term is among words, and then how many begin as the prefix."""
+        counts = [words.count(term) for term in self.terms]
+        if self.prefix is not None:
+            prefix = self.prefix
+            counts.append(sum([word.startswith(prefix) for word in words]))
+        return counts

@@ -1,0 +1,87 @@
+-- Statements about text indexes. `text_N` stands for the FTS5 table of an index.
+
+-- name: totals
+SELECT documents, words FROM text_totals WHERE index_id = ?1
+
+-- name: frequency
+SELECT count(*) FROM text_N WHERE text_N MATCH ?1
+
+-- name: hits
+-- Best first, after one hit and up to another. Materialized: else each mention of a score makes it.
+WITH found AS MATERIALIZED (
+  SELECT camber_score(text_N, x.words, ?2) AS score, x.created AS created, x.id AS id
+  FROM text_N CROSS JOIN texts AS x ON x.index_id = ?1 AND x.document = text_N.rowid
+  WHERE text_N MATCH ?3
+)
+SELECT score, created, id FROM found
+WHERE (score < ?4 OR (score = ?4 AND (created < ?5 OR (created = ?5 AND id > ?6))))
+  AND (score > ?7 OR (score = ?7 AND (created > ?8 OR (created = ?8 AND id <= ?9))))
+ORDER BY score DESC, created DESC, id LIMIT ?10
+
+-- name: younger
+-- The texts that are there since later than a timestamp.
+SELECT created, document FROM texts WHERE index_id = ?1 AND since > ?2
+
+-- name: key
+SELECT key FROM entries WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND document = ?4
+
+-- The keys that were there at a timestamp and are no more, or are there again: if few entries were
+-- removed since, all of those are looked at.
+
+-- name: removed_recently
+SELECT key FROM entries_history NOT INDEXED
+WHERE removed > ?3 AND index_id = ?1 AND since <= ?2 AND until > ?2
+
+-- name: removed
+SELECT key FROM entries_history INDEXED BY entries_history_by_key
+WHERE index_id = ?1 AND since <= ?2 AND until > ?2
+
+-- Writing.
+
+-- name: create
+CREATE VIRTUAL TABLE text_N USING fts5 (
+  filters, words, content = '', contentless_delete = 1, tokenize = 'ascii', prefix = '1 2'
+)
+
+-- name: add_totals
+INSERT INTO text_totals (index_id, documents, words) VALUES (?1, 0, 0)
+
+-- name: count
+UPDATE text_totals SET documents = documents + ?2, words = words + ?3 WHERE index_id = ?1
+
+-- name: there
+SELECT words FROM texts WHERE index_id = ?1 AND document = ?2
+
+-- name: put
+INSERT INTO texts (index_id, document, since, created, id, words) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+
+-- name: put_words
+INSERT INTO text_N (rowid, filters, words) VALUES (?1, ?2, ?3)
+
+-- name: delete
+DELETE FROM texts WHERE index_id = ?1 AND document = ?2
+
+-- name: delete_words
+DELETE FROM text_N WHERE rowid = ?1
+
+-- name: staged
+SELECT document, key FROM entries WHERE index_id = -?1 ORDER BY key
+
+-- name: delete_all
+DELETE FROM texts WHERE index_id = ?1
+
+-- name: delete_all_words
+INSERT INTO text_N (text_N) VALUES ('delete-all')
+
+-- name: reset_totals
+UPDATE text_totals SET documents = 0, words = 0 WHERE index_id = ?1
+
+-- name: drop
+DROP TABLE IF EXISTS text_N
+
+-- name: drop_totals
+DELETE FROM text_totals WHERE index_id = ?1
+
+-- name: drop_texts
+DELETE FROM texts WHERE index_id = ?1
+AND document IN (SELECT document FROM texts WHERE index_id = ?1 ORDER BY document LIMIT ?2)
