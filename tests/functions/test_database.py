@@ -346,6 +346,13 @@ def test_pages_end_before_a_limit_does(app, run, monkeypatch):
     rest = "db.query('wide').paginate(PaginationOpts(num_items=4, cursor=given))"
     found = app.query("code:reading", code=rest, given=found["continueCursor"])
     assert [d["n"] for d in found["page"]] == [20, 21, 22, 23]
+    # A page whose end is given is cut short as well, and says so: the client splits it.
+    end = found["continueCursor"]
+    for items in (4, 30):
+        opts = f"PaginationOpts(num_items={items}, end_cursor=given, maximum_rows_read=8)"
+        part = app.query("code:reading", code=f"db.query('wide').paginate({opts})", given=end)
+        assert (len(part["page"]), part["pageStatus"]) == (8, "SplitRequired")
+        assert part["continueCursor"] == end
     few = "db.query('wide').paginate(PaginationOpts(num_items=30, maximum_rows_read=8))"
     found = app.query("code:reading", code=few)
     assert (len(found["page"]), found["pageStatus"]) == (8, "SplitRequired")

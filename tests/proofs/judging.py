@@ -17,7 +17,7 @@ from typing import Any
 from camber.engine.committer import CommitConflict
 from camber.storage.store import Commit
 from tests.proofs.model import INDEXES, Cursors, Model, Tables
-from tests.proofs.operations import Replaying, replay
+from tests.proofs.operations import Journals, Replaying, replay
 from tests.proofs.plain import same
 
 
@@ -54,6 +54,9 @@ class Attempt:
     seen: Any = None
     committed_ts: int | None = None
     conflict: CommitConflict | None = None
+    #: What pinned the pages of functions that it called, and what pins them from now on.
+    journals_given: list[str] = field(default_factory=list)
+    journals_made: list[str] = field(default_factory=list)
     #: The store has failed: nobody knows whether it has committed.
     is_unknown: bool = False
 
@@ -156,9 +159,13 @@ class Judge:
     def replay(self, attempt: Attempt, before: Tables) -> Tables:
         """Run an attempt on the model and hold what it saw against that; return what it leaves."""
         model = Model(before, self.cursors, born_after=math.nextafter(attempt.begin_ts / 1e6, 0.0))
-        replaying = Replaying(model, list(attempt.ids), list(attempt.pages), attempt.program.who)
+        journals = Journals(attempt.journals_given, attempt.journals_made)
+        replaying = Replaying(
+            model, list(attempt.ids), list(attempt.pages), attempt.program.who, journals
+        )
         try:
             expected = replay(replaying, attempt.program.steps, attempt.seen)
+            journals.check()
         except AssertionError as error:
             error.add_note(f"in {attempt}, on {before}")
             raise

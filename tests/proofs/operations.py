@@ -23,6 +23,31 @@ NOBODY = "j57000820c20a1g7104gm2rc1m70ynr8"
 
 
 @dataclass
+class Journals:
+    """What a query was given to pin the pages that it reads, one after another, and gave back."""
+
+    given: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+    #: How many pages it has read.
+    read: int = 0
+
+    def next(self, cursors: Cursors, name: str) -> str | None:
+        """Return what pins the next page; a journal of another query pins nothing."""
+        if self.read >= len(self.given):
+            return None
+        journal = self.given[self.read]
+        return journal if cursors.positions[journal][0] in {name, _NO_TABLE} else None
+
+    def has_read(self, cursors: Cursors, name: str, end: Any) -> None:
+        if self.read < len(self.made):
+            cursors.learn("journal", self.made[self.read], name, end)
+        self.read += 1
+
+    def check(self) -> None:
+        assert self.read == len(self.made) or not self.made, "a page is pinned that was not read"
+
+
+@dataclass
 class Replaying:
     """A program that is replayed on a model: what it knows, as its real twin did."""
 
@@ -30,6 +55,8 @@ class Replaying:
     ids: list[str]
     pages: list[dict[str, Any]]
     who: str | None = None
+    #: Of the pages that it reads by calling others.
+    journals: Journals = field(default_factory=Journals)
 
     def id(self, told: dict[str, Any]) -> str:
         return self.ids[told["id"] % len(self.ids)] if self.ids else NOBODY
@@ -241,7 +268,8 @@ def _page(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
     spec, cursor, until, journal = _asked(replaying, told)
     query, cursors = _query(spec), replaying.model.cursors
     name = _name_of(replaying.model, query)
-    begin, end = (_position(cursors, name, text) for text in (cursor, until or journal))
+    pinned = until or journal or replaying.journals.next(cursors, name)
+    begin, end = (_position(cursors, name, text) for text in (cursor, pinned))
     rows = replaying.model.rows(query)
     if begin is not None:
         rows = [row for row in rows if follows(row[0], begin, query["order"])]
@@ -251,8 +279,14 @@ def _page(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
     if end is not None:
         if end != END:
             rows = [row for row in rows if not follows(row[0], end, query["order"])]
-        keys = [key for key, _ in rows]
-        items = [document for _, document in rows if is_accepted(query, document)]
+        for key, document in rows:
+            if len(keys) == told["rows_max"]:
+                stopped = True
+                break
+            keys.append(key)
+            items += [document] if is_accepted(query, document) else []
+        # It does not ask for one more either, unless it is full as it is.
+        stopped = stopped or (len(keys) == told["rows_max"] and len(items) < told["items"])
     else:
         for key, document in rows:
             if len(items) == told["items"]:
@@ -267,6 +301,7 @@ def _page(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
             exhausted = len(items) < told["items"] and len(keys) != told["rows_max"]
             stopped = len(items) < told["items"] and not exhausted
         end = END if exhausted or begin == END or name == _NO_TABLE else keys[-1]
+    replaying.journals.has_read(cursors, name, end)
     split = keys[(len(keys) - 1) // 2] if len(keys) > 2 else None
     if not isinstance(answer, dict) or "continueCursor" not in answer:
         return "a page"

@@ -55,6 +55,28 @@ def scripts(draw):
 @one_in(8)
 @given(documents=inserting, scripts=scripts(), seed=st.integers(0, 2**16))
 def test_each_transition_shows_what_there_is(store, documents, scripts, seed):
+    watch_and_judge(store, documents, scripts, seed)
+
+
+@pytest.mark.parametrize("seed", range(135, 147))
+def test_what_one_client_asks_for_twice_settles(seed):
+    """The second run takes the place of the first's result, which nobody watches yet."""
+    by_a = {"table": "docs", "index": "by_a", "where": [], "order": "asc"}
+    page = {"op": "page", "query": by_a, "mode": "first", "page": 0, "items": 1, "rows_max": None}
+    twice = [("watch", Program(steps=[page], writes=False))] * 2
+    scroll = ("scroll", {"query": by_a, "items": 1})
+    writes = [
+        ("do", Program(steps=[{"op": "nested", "steps": [step], "fails": True}, step], writes=True))
+        for step in ({"op": "bump", "id": 1}, {"op": "delete", "id": 0})
+    ]
+    who = ("watch", Program(steps=[{"op": "who"}], writes=False))
+    row = {"op": "insert", "table": "rows", "fields": {"a": 0.0, "b": 0.0, "u": None, "n": 0.0}}
+    document = {"op": "insert", "table": "docs", "fields": {}}
+    script = [who, scroll, scroll, writes[0], *twice, writes[1]]
+    watch_and_judge("memory", [row, document, document], [script], seed)
+
+
+def watch_and_judge(store, documents, scripts, seed):
     async def main(folder):
         host = SteppedHost(seed)
         async with served(STORES[store](folder), folder, host) as serving:

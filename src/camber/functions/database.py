@@ -849,12 +849,19 @@ class _Paginator:
                 taken = len(items) if self._query.has_filters else len(rows)
                 if end is None and taken == self._opts.num_items:
                     break
-                if rows and self._must_stop(end, len(rows), before.bytes_read):
+                # A page that is pinned says of the same rows what it said when it was not: that
+                # it is full. Only what came into it since can be too much.
+                is_full = taken >= self._opts.num_items
+                is_over = bool(rows) and self._must_stop(end, len(rows), before.bytes_read)
+                if is_over and not (is_full and self._may_read_on()):
                     stopped = True
                     break
                 row = next(scan, None)
                 if row is None:
                     exhausted = True
+                    break
+                if is_over:
+                    stopped = True
                     break
                 rows.append(row)
                 if self._query.has_filters:
@@ -875,6 +882,16 @@ class _Paginator:
         return self._result(items, keys, continued, self._status(items, keys, bytes_read, stopped))
 
     def _must_stop(self, end: Cursor | None, rows: int, bytes_before: int) -> bool:
+        if not self._may_read_on():
+            return True
+        if self._source is not None and self._source.text is not None:
+            return end is None and rows >= limits.search_results_max
+        if rows >= self._rows_max:
+            return True
+        return self._access.transaction.usage.bytes_read - bytes_before >= self._bytes_max
+
+    def _may_read_on(self) -> bool:
+        """Return whether the largest document still fits: more would fail the function."""
         transaction = self._access.transaction
         usage = transaction.usage
         share = 1
@@ -882,17 +899,11 @@ class _Paginator:
             # What rules read counts too, and that of the next row may be as much again.
             share = 2
             if transaction.reads.interval_count >= limits.read_intervals_max // share:
-                return True
-        # The largest document still has to fit: reading beyond a limit would fail the function.
-        if usage.documents_read >= limits.documents_read_max // share:
-            return True
-        if usage.bytes_read > limits.bytes_read_max // share - 2 * limits.document_bytes_max:
-            return True
-        if self._source is not None and self._source.text is not None:
-            return end is None and rows >= limits.search_results_max
-        if end is not None:
-            return False
-        return rows >= self._rows_max or usage.bytes_read - bytes_before >= self._bytes_max
+                return False
+        return (
+            usage.documents_read < limits.documents_read_max // share
+            and usage.bytes_read <= limits.bytes_read_max // share - 2 * limits.document_bytes_max
+        )
 
     def _status(
         self,
@@ -942,13 +953,22 @@ class _Paginator:
         if self._opts.end_cursor is not None:
             return self._open(self._opts.end_cursor)
         journal = self._access.pagination.journal_in
-        return None if journal is None else self._mine(self._access.cursors.open_journal(journal))
+        if journal is None:
+            return None
+        end = self._access.cursors.open_journal(journal)
+        # What a function calls may follow from data that has changed since: its page is another.
+        if self._access.pagination.is_nested and not self._is_mine(end):
+            return None
+        return self._mine(end)
+
+    def _is_mine(self, cursor: Cursor) -> bool:
+        return cursor.fingerprint in {_NO_TABLE, self._fingerprint}
 
     def _mine(self, cursor: Cursor) -> Cursor:
         # Made before the table existed, it is the end of whatever the query is now.
         if cursor.fingerprint == _NO_TABLE:
             return self._end()
-        if cursor.fingerprint != self._fingerprint:
+        if not self._is_mine(cursor):
             reason = (
                 "it belongs to another query: the table, index, conditions or order are not those "
                 "it was made with"

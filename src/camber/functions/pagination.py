@@ -179,16 +179,18 @@ class PaginationState:
     `journal_out` is what pins all pages in the next one, in their order (semantics 3.7).
     """
 
-    __slots__ = ("_given", "_made", "used")
+    __slots__ = ("_given", "_made", "is_nested", "used")
 
     def __init__(self, journal_in: str | None = None) -> None:
         self.used = False
+        self.is_nested = False
         self._given = [] if journal_in is None else journal_in.split(_BETWEEN_JOURNALS)
         self._made: list[str] = []
 
     def of_nested_call(self) -> PaginationState:
         """Return the state of a function that is called: its page is pinned with the others."""
         state = PaginationState()
+        state.is_nested = True
         state._given, state._made = self._given, self._made
         return state
 

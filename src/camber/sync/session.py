@@ -473,8 +473,11 @@ class Session:
         for query in self._stale.values():
             result = query.result
             if result is not None and query.identity == end.identity and result.holds_at(ts):
-                # It ends later than this Transition does; the next one is due because of it.
-                continue
+                ended = result.valid_until
+                if ended is not None and ended <= moment.newest_ts:
+                    # A commit after this Transition has ended it: the next one is due for that.
+                    continue
+                # It was dropped before it was watched: nothing says that it has changed.
             found = self.shell.find(query, ts)
             if found is None:
                 unknown.append(query)

@@ -31,7 +31,7 @@ def _running(ctx: Any, ids: list[str], pages: list[Any]) -> Running:
         return done["seen"]
 
     def page(spec: Any, options: PaginationOpts, journal: str | None) -> Any:
-        # Nested queries begin without a journal, so none is asked for here.
+        # What pins the pages of nested queries is the journal of the query that calls them.
         assert journal is None
         return {**ctx.run_query(one_page, spec=spec, opts=options).to_dict(), "journal": None}
 
