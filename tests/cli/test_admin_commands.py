@@ -21,6 +21,8 @@ APPLICATION = """
         size: Int64 = Int64(1)
         by_text = Index("text")
         staged = Index("size", staged=True)
+        search_text = SearchIndex("text")
+        staged_search = SearchIndex("text", tokenizer="multilingual", staged=True)
 
     @mutation
     def add(ctx: MutationCtx, text: str) -> str:
@@ -233,7 +235,8 @@ def test_status_says_how_it_is(run, server):
         r"functions +4, and 0 HTTP routes",
         r"last commit +20.* \(\d{19}\)",
         r"clients +0 connected",
-        r"notes +\d+ +by_text, staged \(staged\)",
+        r"notes +\d+ +by_text, search_text \(search\), staged \(staged\), "
+        r"staged_search \(search, staged\)\n",
     ):
         assert re.search(pattern, text), (pattern, text)
     assert json.loads(said(run("status", "--json")))["cloudUrl"] == server.url

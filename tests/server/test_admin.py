@@ -17,13 +17,15 @@ from tests.servers import ADMIN_KEY, Server
 
 MODULES = {
     "schema": """
-        from camber import Index, Table
+        from camber import Index, SearchIndex, Table
 
         class Item(Table, table="items"):
             n: float
             label: str = ""
             by_n = Index("n")
             later = Index("label", staged=True)
+            search_label = SearchIndex("label", filter_fields=["n"])
+            search_later = SearchIndex("label", tokenizer="multilingual", staged=True)
     """,
     "code": """
         from camber import *
@@ -549,6 +551,12 @@ def test_components_and_schemas_are_told(server):
     assert items["tableName"] == "items"
     assert items["indexes"] == [{"indexDescriptor": "by_n", "fields": ["n"]}]
     assert items["stagedDbIndexes"] == [{"indexDescriptor": "later", "fields": ["label"]}]
+    assert items["searchIndexes"] == [
+        {"indexDescriptor": "search_label", "searchField": "label", "filterFields": ["n"]}
+    ]
+    assert items["stagedSearchIndexes"] == [
+        {"indexDescriptor": "search_later", "searchField": "label", "filterFields": []}
+    ]
     assert items["documentType"]["value"]["n"] == {
         "fieldType": {"type": "number"},
         "optional": False,
@@ -570,6 +578,14 @@ def test_indexes_shapes_and_status(server):
         "staged": False,
     }
     assert found["later"]["staged"]
+    assert found["search_label"] == {
+        "table": "items",
+        "name": "search_label",
+        "fields": {"searchField": "label", "filterFields": ["n"]},
+        "backfill": {"state": "done"},
+        "staged": False,
+    }
+    assert found["search_later"]["staged"]
     shapes = ok(get(server, "/api/shapes2"))
     for table in ("items", "loose"):
         fields = {each["fieldName"]: each for each in shapes[table]["fields"]}
@@ -579,6 +595,12 @@ def test_indexes_shapes_and_status(server):
     tables = {table["name"]: table for table in status["tables"]}
     assert tables["loose"]["documents"] == 2
     assert tables["items"]["declared"]
+    assert {each["name"]: each["fields"] for each in tables["items"]["indexes"]} == {
+        "by_n": ["n"],
+        "later": ["label"],
+        "search_label": {"searchField": "label", "filterFields": ["n"]},
+        "search_later": {"searchField": "label", "filterFields": []},
+    }
     assert not tables["loose"]["declared"]
     assert status["cloudUrl"] == server.url
     assert status["release"]["number"] == 1

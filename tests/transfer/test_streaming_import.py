@@ -185,6 +185,33 @@ async def test_the_other_routes(tmp_path):
         assert "notes" in [table["tableName"] for table in schema["tables"]]
 
 
+INDEXED = """
+from camber import Index, SearchIndex, Table
+
+class Note(Table, table="notes"):
+    text: str
+    place: str
+    by_place = Index("place")
+    by_both = Index("place", "text", staged=True)
+    search_text = SearchIndex("text", filter_fields=["place"])
+"""
+
+
+async def test_the_schema_tells_indexes_apart(tmp_path):
+    project = write_project(tmp_path / "project", schema=INDEXED)
+    async with serving(tmp_path / "data", root=project, store=MEMORY) as (deployment, client):
+        await deployment.push()
+        schema = (await client.get(f"{STREAM}/get_schema")).json()
+    assert schema["schemaValidation"]
+    (notes,) = schema["tables"]
+    assert notes["indexes"] == [{"indexDescriptor": "by_place", "fields": ["place"]}]
+    assert notes["stagedDbIndexes"] == [{"indexDescriptor": "by_both", "fields": ["place", "text"]}]
+    assert notes["searchIndexes"] == [
+        {"indexDescriptor": "search_text", "searchField": "text", "filterFields": ["place"]}
+    ]
+    assert notes["stagedSearchIndexes"] == []
+
+
 FIVETRAN = """
 import msgspec
 from camber import Index, Table

@@ -53,7 +53,11 @@ def _release(release: dict[str, Any] | None) -> str:
 
 
 def _indexes(table: dict[str, Any]) -> str:
-    return ", ".join(
-        each["name"] if each["state"] == "enabled" else f"{each['name']} ({each['state']})"
-        for each in table["indexes"]
-    )
+    return ", ".join(_index(each) for each in table["indexes"])
+
+
+def _index(index: dict[str, Any]) -> str:
+    notes = ["search"] if "searchField" in index["fields"] else []
+    if index["state"] != "enabled":
+        notes.append(index["state"])
+    return f"{index['name']} ({', '.join(notes)})" if notes else index["name"]

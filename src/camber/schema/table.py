@@ -818,7 +818,10 @@ def _check_indexes(table: DeclaredTable, plan: ObjectPlan) -> None:
             _check_path(plan, path, where)
     for text in table.search_indexes:
         _check_text(text, plan, f"{table.where}, index {text.name}")
-    _check_distinct(table, {i.name: (i.field, set(i.filter_fields)) for i in table.search_indexes})
+    _check_distinct(
+        table,
+        {i.name: (i.field, set(i.filter_fields), i.tokenizer) for i in table.search_indexes},
+    )
     _check_distinct(table, {i.name: (i.field, i.dimensions) for i in table.vector_indexes})
 
 

@@ -17,6 +17,7 @@ from camber.engine.catalog import IndexEntry, IndexState, TableEntry, full_name
 from camber.engine.transaction import Transaction
 from camber.engine.variables import CLOUD_URL, SITE_URL, VariableChange, unreadable
 from camber.errors import BadRequest
+from camber.functions.exported_schema import search_fields
 from camber.identity.admin_keys import IssuedKey
 from camber.identity.operations import READ_ONLY, Operation, sorted_operations
 from camber.releases.records import ReleaseRecord, history
@@ -157,7 +158,7 @@ class AdminApi:
             {
                 "table": table.own_name,
                 "name": index.name,
-                "fields": list(index.fields),
+                "fields": _fields_json(index),
                 "backfill": {"state": "in_progress" if index.state in _BUILDING else "done"},
                 "staged": index.state in _STAGED,
             }
@@ -209,7 +210,7 @@ class AdminApi:
                         "indexes": [
                             {
                                 "name": index.name,
-                                "fields": list(index.fields),
+                                "fields": _fields_json(index),
                                 "state": index.state.value,
                             }
                             for index in _present(table)
@@ -324,6 +325,11 @@ def _release_json(record: ReleaseRecord) -> dict[str, Any]:
         "origin": record.origin,
         "message": record.message,
     }
+
+
+def _fields_json(index: IndexEntry) -> list[str] | dict[str, Any]:
+    """Return the fields of an index: a list, or for a search index what is searched and filtered."""
+    return list(index.fields) if index.tokenizer is None else search_fields(index.fields)
 
 
 def _present(table: TableEntry) -> list[IndexEntry]:

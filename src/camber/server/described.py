@@ -350,7 +350,10 @@ _ISSUED_KEY: Final = {
     "expires": _or_null(_NUMBER),
     "hasExpired": _FLAG,
 }
-_INDEX: Final = _object({"name": _TEXT, "fields": _list(_TEXT), "state": _TEXT})
+_INDEX_FIELDS: Final = {
+    "anyOf": [_list(_TEXT), _object({"searchField": _TEXT, "filterFields": _list(_TEXT)})]
+}
+_INDEX: Final = _object({"name": _TEXT, "fields": _INDEX_FIELDS, "state": _TEXT})
 _ADMIN: Final = {
     "GET /api/check_admin_key": _key(
         "What the key allows.",
@@ -374,7 +377,7 @@ _ADMIN: Final = {
                         {
                             "table": _TEXT,
                             "name": _TEXT,
-                            "fields": _list(_TEXT),
+                            "fields": _INDEX_FIELDS,
                             "backfill": _object({"state": {"enum": ["in_progress", "done"]}}),
                             "staged": _FLAG,
                         }

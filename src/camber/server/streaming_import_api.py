@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from camber import limits
 from camber.deployment.deployment import Deployment
 from camber.errors import BadRequest
+from camber.functions.exported_schema import exported_schema
 from camber.identity.operations import Operation
 from camber.server.admin import admin_of
 from camber.server.bodies import json_body, json_object
@@ -87,18 +88,7 @@ class StreamingImportApi:
             declared = self._deployment.releases.serving(transaction).analysis.tables
         if not declared:
             return json_response(b"null")
-        tables = [
-            {
-                "tableName": table.name,
-                "indexes": [
-                    {"indexDescriptor": index.name, "fields": list(index.fields)}
-                    for index in table.indexes
-                ],
-                "documentType": table.validator,
-            }
-            for _, table in sorted(declared.items())
-        ]
-        return json_response(encode_json({"tables": tables, "schemaValidation": True}))
+        return json_response(encode_json(exported_schema(declared)))
 
     async def _fivetran(self, request: Request) -> Response:
         admin_of(request, self._deployment, Operation.WRITE_DATA)

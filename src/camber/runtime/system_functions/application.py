@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from camber.engine.component_data import components_with_data
-from camber.functions.analysis import AnalysedTable, Analysis
+from camber.functions.analysis import Analysis
+from camber.functions.exported_schema import exported_schema
 from camber.identity.operations import Operation
 from camber.runtime.system_functions.declaring import SystemCall, SystemQuery, system_query
 from camber.values.paths import FunctionPath
@@ -70,29 +71,7 @@ def _declared(call: SystemCall) -> Analysis:
 @system_query("_system/frontend/getSchemas:default", Operation.VIEW_DATA)
 def schemas(call: SystemCall) -> dict[str, str]:
     """The declared tables as a JSON text, in the form of Convex's exported schema."""
-    tables = [
-        {
-            "tableName": table.name,
-            "indexes": _indexes(table, staged=False),
-            "stagedDbIndexes": _indexes(table, staged=True),
-            "searchIndexes": [],
-            "stagedSearchIndexes": [],
-            "vectorIndexes": [],
-            "stagedVectorIndexes": [],
-            "documentType": table.validator,
-        }
-        for _, table in sorted(_declared(call).tables.items())
-    ]
-    schema = {"tables": tables, "schemaValidation": True}
-    return {"active": encode_json(schema).decode()}
-
-
-def _indexes(table: AnalysedTable, *, staged: bool) -> list[dict[str, Any]]:
-    return [
-        {"indexDescriptor": index.name, "fields": list(index.fields)}
-        for index in table.indexes
-        if index.staged is staged
-    ]
+    return {"active": encode_json(exported_schema(_declared(call).tables)).decode()}
 
 
 QUERIES: Final[tuple[SystemQuery, ...]] = (api_spec, components, schemas)
