@@ -197,6 +197,12 @@ class Overloaded(RequestError):
     kind = ErrorKind.OVERLOADED
 
 
+class ScheduleFull(Overloaded):
+    """So many functions wait for their time that no more may be scheduled; all else goes on."""
+
+    code = "TooManyFunctionsWaiting"
+
+
 class FeatureUnavailable(RequestError):
     """Something that will be there later is not there yet; the caller may try again."""
 

@@ -92,6 +92,10 @@ functions_scheduled_max: Final = 1000
 #: which the log says so: they are stored, and read when it runs.
 scheduled_arguments_bytes_max: Final = 16 * 1024 * 1024
 scheduled_arguments_bytes_large: Final = 4 * 1024 * 1024
+#: Functions that wait for their time or run, of all components together, cron jobs among them:
+#: beyond that mutations and actions may schedule no more than they end. What commits at the same
+#: moment may go beyond it by what it schedules.
+functions_waiting_max: Final = 1_000_000
 #: How far ahead, or back, the time of a scheduled function may lie, in seconds: five years.
 schedule_ahead_s_max: Final = 5 * 366 * 24 * 3600.0
 #: Scheduled mutations, and actions, that run at once: those of clients run beside them. An action

@@ -236,7 +236,10 @@ def test_each_attempt_has_a_seed_and_a_moment_of_its_own(tmp_path):
         deployment = app._core.deployment
         _, call = app._core.call("m:change", (), {}, app._identity)
         executor: Any = Overtaken(deployment.runtime.executor, call)
-        racing = Mutations(engine=deployment.engine, executor=executor, log=deployment.runtime.log)
+        runtime = deployment.runtime
+        racing = Mutations(
+            engine=deployment.engine, executor=executor, log=runtime.log, backlog=runtime.backlog
+        )
         result = app._core.wait(racing.run(call, None))
         seen = sys.modules[app._core.application.package + ".m"].seen
     assert unpack(result.value) == 3

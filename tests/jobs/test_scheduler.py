@@ -382,6 +382,32 @@ def test_what_the_server_cannot_run_is_tried_again_later_and_later(machine):
     run(go())
 
 
+def test_a_mutation_that_schedules_more_than_may_wait_is_tried_again(machine, monkeypatch):
+    monkeypatch.setattr("camber.limits.functions_waiting_max", 3)
+
+    async def go():
+        async with machine.running():
+            await machine.push()
+            first = await machine.later("note", 3600.0, text="first")
+            await machine.later("note", 7200.0, text="second")
+            await machine.later("many", 0.0, delays=[0.0, 0.0])
+        # What waits is counted anew by a server that starts.
+        async with machine.running():
+            await machine.push()
+            assert machine.deployment.runtime.backlog.jobs == 3
+            await machine.scheduler.run_due()
+            assert machine.scheduler.outcomes == {Outcome.POSTPONED: 1}
+            assert await machine.states() == ["pending"] * 3
+            await machine.call("mutation", "cancel", id=first)
+            machine.host.move_to(int(machine.scheduler.next_due().due * 1e6))
+            for _ in range(2):
+                await machine.scheduler.run_due()
+            assert await machine.texts() == ["0", "1"]
+            assert machine.deployment.runtime.backlog.jobs == len(machine.jobs()) == 1
+
+    run(go())
+
+
 def test_as_many_run_at_once_as_there_is_room_for(machine):
     async def go():
         async with machine.running():

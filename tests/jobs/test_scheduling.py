@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from camber import AppError, FunctionError
+from camber.errors import RequestError
 from tests.functions.projects import project_app
 from tests.jobs.planner import PLANNER
 
@@ -233,6 +234,67 @@ def test_one_mutation_schedules_so_many(app, monkeypatch):
     with pytest.raises(FunctionError, match=r"TooManyFunctionsScheduled.*scheduled 11 functions"):
         app.mutation("plan:many", delays=[1.0] * 11)
     assert len(states(app)) == 10
+
+
+def test_so_many_wait_and_no_more(app, monkeypatch):
+    monkeypatch.setattr("camber.limits.functions_waiting_max", 4)
+    app.mutation("plan:many", delays=[60.0] * 3)
+    with pytest.raises(
+        RequestError, match=r"plan:catches cannot schedule 2 functions more: 3 wait"
+    ) as told:
+        app.mutation("plan:catches")
+    assert told.value.code == "TooManyFunctionsWaiting"
+    assert states(app) == ["pending"] * 3
+    id = app.mutation("plan:later", text="the fourth", delay=60.0)
+    with pytest.raises(
+        FunctionError, match=r"plan:act_later asked of its scheduler.*a function more"
+    ):
+        app.action("plan:act_later", text="never")
+    # What schedules nothing goes on, and what is cancelled makes room.
+    app.mutation("plan:note", text="a note")
+    app.mutation("plan:cancel", id=id)
+    app.action("plan:act_later", text="in its place")
+    app.advance(minutes=2)
+    assert texts(app) == ["a note", "in its place", "0", "1", "2"]
+    app.mutation("plan:many", delays=[60.0] * 4)
+
+
+def test_what_could_not_be_kept_of_what_was_scheduled_does_not_count(app, monkeypatch):
+    monkeypatch.setattr("camber.limits.functions_waiting_max", 2)
+    # Three are scheduled, of which the sub-transaction that fails keeps none.
+    assert app.mutation("plan:catches") == "caught"
+    assert states(app) == ["pending"] * 2
+
+
+def test_a_chain_goes_on_where_no_more_may_wait(app, monkeypatch):
+    monkeypatch.setattr("camber.limits.functions_waiting_max", 2)
+    app.mutation("plan:later", text="long after", delay=3600.0)
+    app.mutation("plan:call_later", path="plan:chain", delay=10.0, args={"left": 3})
+    app.advance(minutes=1)
+    assert texts(app) == ["left 3", "left 2", "left 1", "left 0"]
+
+
+def test_an_http_action_schedules_no_more_than_may_wait(tmp_path, monkeypatch):
+    http = """
+        from camber import *
+        from .plan import note
+
+        http = HttpRouter()
+
+        @http.route("/later", method="POST")
+        async def later(ctx: ActionCtx, request: Request) -> Response:
+            try:
+                await ctx.scheduler.run_after(60, note, text="x")
+            except FunctionError as error:
+                return Response(str(error), status_code=429)
+            return Response("scheduled")
+    """
+    monkeypatch.setattr("camber.limits.functions_waiting_max", 1)
+    with project_app(tmp_path, plan=PLANNER, http=http) as app:
+        answers = [app.fetch("/later", method="POST") for _ in range(2)]
+        assert [each.status_code for each in answers] == [200, 429], answers[1].text
+        assert "TooManyFunctionsWaiting" in answers[1].text
+        assert states(app) == ["pending"]
 
 
 def test_arguments_have_a_size(app, monkeypatch):

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camber import limits
+from camber.engine.backlog import Backlog
 from camber.engine.engine import Engine
 from camber.errors import RequestError, WriteConflict
 from camber.host import RealHost
@@ -174,7 +175,9 @@ class World:
         self.executor = Executor(self.engine, ids, self.chance)
         self.log = FunctionLog(self.engine.host)
         executor: Any = self.executor
-        self.mutations = Mutations(engine=self.engine, executor=executor, log=self.log)
+        self.mutations = Mutations(
+            engine=self.engine, executor=executor, log=self.log, backlog=Backlog(self.engine)
+        )
         self.engine.on_publish(lambda commits: self.published.extend(c.source for c in commits))
         self.store.is_ready = True
         return self

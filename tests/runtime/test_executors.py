@@ -98,6 +98,14 @@ CODE = """
     def counts(ctx: QueryCtx) -> bool:
         return sum(range(10**13)) > 0
 
+    @mutation
+    def schedules(ctx: MutationCtx) -> None:
+        ctx.scheduler.run_after(3600, add, name="scheduled")
+
+    @action
+    async def schedules_too(ctx: ActionCtx) -> None:
+        await ctx.scheduler.run_after(3600, add, name="scheduled")
+
     @query
     def waits(ctx: QueryCtx) -> None:
         signal.sigwait([signal.SIGUSR1])
@@ -345,6 +353,21 @@ def test_those_that_count_one_row_up_take_turns_while_processes_are_lost(it):
     # Every client sees it grow, and no number is given out twice.
     assert all(each == sorted(each) for each in answers)
     assert sorted(n for each in answers for n in each) == list(range(150))
+
+
+def test_what_would_schedule_more_than_may_wait_is_refused(it):
+    with limit("functions_waiting_max", 1):
+        it.wait(it.value("mutation", "schedules"))
+        with pytest.raises(RequestError) as told:
+            it.wait(it.result("mutation", "schedules"))
+        assert told.value.code == "TooManyFunctionsWaiting"
+        failure = it.wait(it.failure("action", "schedules_too"))
+        assert "code:schedules_too asked of its scheduler: TooManyFunctionsWaiting" in failure
+        # Others are none of its business.
+        it.wait(it.value("mutation", "add", name="though none may wait"))
+        assert it.wait(it.deployment.scheduler.cancel_all(None, "")) == 1
+        it.wait(it.value("action", "schedules_too"))
+    it.wait(it.deployment.scheduler.cancel_all(None, ""))
 
 
 def test_failures_name_the_frames_of_the_application(it):

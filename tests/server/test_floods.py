@@ -44,6 +44,10 @@ MODULES = {
             ctx.db.insert(Note(text=text))
             return text
 
+        @mutation
+        def later(ctx: MutationCtx) -> None:
+            ctx.scheduler.run_after(3600, put, text="late")
+
         @action
         async def repeated(ctx: ActionCtx, times: int) -> str:
             return "x" * times
@@ -252,6 +256,23 @@ def test_more_mutations_than_may_wait_end_the_socket(serve):
         assert client.closed == 1013
         assert server.refused("TooManyConcurrentMutations") == 1
         assert told(server)
+
+
+def test_a_mutation_that_may_schedule_no_more_fails_and_the_socket_goes_on(serve, monkeypatch):
+    monkeypatch.setattr(limits, "functions_waiting_max", 1)
+    with serve() as server:
+        client = RawSocket(server.url)
+        client.send(CONNECT)
+        for number, path in enumerate(("code:later", "code:later")):
+            client.send(request("Mutation", number, path))
+        client.send(request("Mutation", 2, "code:put", text="done"))
+        while sum(each["type"] == "MutationResponse" for each in client.messages) < 3:
+            assert client._read_frame()
+        client.close()
+        answers = [each for each in client.messages if each["type"] == "MutationResponse"]
+        assert [each["success"] for each in answers] == [True, False, True]
+        assert "code:later cannot schedule a function more" in answers[1]["result"]
+        assert server.metric("camber_scheduled_waiting") == 1
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def with_record(
         reads=finished.reads,
         changes=(*finished.changes, record),
         source=finished.source,
+        scheduled=finished.scheduled,
         staged=finished.staged,
     )
 

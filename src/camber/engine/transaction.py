@@ -71,6 +71,8 @@ class FinishedTransaction(msgspec.Struct, frozen=True, kw_only=True):
     reads: ReadSet
     changes: tuple[DocumentChange, ...]
     source: str
+    #: Functions that it has scheduled, also those that it did not keep.
+    scheduled: int = 0
     #: Tables that staged rows enter, besides.
     staged: tuple[StagedTable, ...] = ()
 
@@ -633,6 +635,7 @@ class Transaction:
                 if pending.before != pending.after
             ),
             source=self.source,
+            scheduled=self._functions_scheduled,
         )
 
     def check_limits(self) -> None:

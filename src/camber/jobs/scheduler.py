@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
+from math import inf
 from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
@@ -116,7 +117,7 @@ class Scheduler:
         self._running: dict[str, _Running] = {}
         self._wake = asyncio.Event()
         #: Until when the loop sleeps: what is due before that wakes it.
-        self._asleep_until_ms = float("inf")
+        self._asleep_until_ms = inf
         self._is_stopping = False
         self._has_recovered = False
         #: Actions of which it is not known whether it is noted that they have begun.
@@ -128,7 +129,7 @@ class Scheduler:
 
     @property
     def gauges(self) -> Sequence[Gauge]:
-        """Return what runs."""
+        """Return what runs, and how much there is to run."""
         return [
             Gauge(
                 name="camber_scheduled_running",
@@ -137,6 +138,13 @@ class Scheduler:
                 read=lambda lane=lane: self._taken(lane),  # type: ignore[misc]
             )
             for lane in _SLOTS
+        ] + [
+            Gauge(
+                name="camber_scheduled_waiting",
+                description="Scheduled functions and cron jobs that wait for their time or run.",
+                labels={},
+                read=lambda: self._runtime.backlog.jobs,
+            )
         ]
 
     @property
@@ -152,7 +160,7 @@ class Scheduler:
         while True:
             self._wake.clear()
             # Whatever is committed from here on may have been missed.
-            self._asleep_until_ms = float("inf")
+            self._asleep_until_ms = inf
             try:
                 due_ms = await self.start_due()
             # A full disk today is no reason to start nothing tomorrow.
@@ -169,7 +177,7 @@ class Scheduler:
 
     async def _sleep_until(self, due_ms: float | None) -> None:
         """Return at a time, or when there may be something to do before."""
-        self._asleep_until_ms = float("inf") if due_ms is None else due_ms
+        self._asleep_until_ms = inf if due_ms is None else due_ms
         seconds = limits.schedule_sleep_s_max
         if due_ms is not None:
             seconds = min(seconds, max(0.0, (due_ms - self._now_ms()) / 1e3))
@@ -178,11 +186,13 @@ class Scheduler:
                 await self._wake.wait()
 
     def _published(self, commits: Sequence[Commit]) -> None:
-        """Wake the loop if something that was committed is due before it would wake by itself."""
+        """Count jobs, and wake the loop if one is due before it would wake by itself."""
         for commit in commits:
             for change in commit.changes:
-                if change.table == system_tables.JOBS_NUMBER and change.after is not None:
-                    if scheduled.due_of(change.after) < self._asleep_until_ms:
+                if change.table == system_tables.JOBS_NUMBER:
+                    self._runtime.backlog.count(change)
+                    due_ms = inf if change.after is None else scheduled.due_of(change.after)
+                    if due_ms < self._asleep_until_ms:
                         self._wake.set()
                 elif change.table == system_tables.RELEASES_NUMBER:
                     self._wake.set()

@@ -256,6 +256,7 @@ class MutationDone(_Message, frozen=True):
     searches: Sequence[RecordedSearch]
     changes: tuple[DocumentChange, ...]
     source: str
+    scheduled: int
     recorded_ts: Timestamp | None
     run: Run
     leaving: bool
@@ -493,6 +494,7 @@ def mutation_done(id: int, executed: MutationExecuted, *, leaving: bool) -> Muta
         searches=transaction.reads.searches,
         changes=transaction.changes,
         source=transaction.source,
+        scheduled=transaction.scheduled,
         recorded_ts=executed.recorded_ts,
         run=executed.run,
         leaving=leaving,
@@ -510,6 +512,7 @@ def mutation_executed(done: MutationDone) -> MutationExecuted:
             reads=ReadSet.from_rows(done.reads, done.searches),
             changes=done.changes,
             source=done.source,
+            scheduled=done.scheduled,
         ),
         recorded_ts=done.recorded_ts,
         run=done.run,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from camber import limits
 from camber.engine import session_requests
+from camber.engine.backlog import Backlog
 from camber.engine.committer import Ahead, CommitConflict, Visible
 from camber.engine.engine import Engine
 from camber.engine.transaction import FinishedTransaction
@@ -35,10 +36,13 @@ from camber.values.timestamp import Timestamp
 class Mutations:
     """Runs and commits mutations. Lives on the event loop."""
 
-    def __init__(self, *, engine: Engine, executor: Executor, log: FunctionLog) -> None:
+    def __init__(
+        self, *, engine: Engine, executor: Executor, log: FunctionLog, backlog: Backlog
+    ) -> None:
         self._engine = engine
         self._executor = executor
         self._log = log
+        self._backlog = backlog
         self.turns = Turns()
         self._foresight = Foresight()
         self._asleep: dict[Ticket, asyncio.Future[None]] = {}
@@ -68,6 +72,7 @@ class Mutations:
         Raises:
             WriteConflict: it lost again and again to commits that do not wait for their turn.
             Overloaded: too many commits wait.
+            ScheduleFull: too many functions wait for their time.
         """
         execution = self._log.begin(call, FunctionKind.MUTATION)
         try:
@@ -210,6 +215,8 @@ class Mutations:
         self, ticket: Ticket, transaction: FinishedTransaction, visible: Visible | None
     ) -> asyncio.Future[Timestamp]:
         committer = self._engine.committer
+        if transaction.scheduled:
+            self._backlog.admit(transaction)
         done = committer.submit(transaction, visible)
         self._ordered.append(committer.assigned_ts)
         # Whoever is next reads what has just been assigned.

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from camber.engine.backlog import Backlog
 from camber.engine.engine import Engine
 from camber.functions.definition import FunctionKind
 from camber.measures import Gauge
@@ -49,9 +50,12 @@ class Runtime:
     ) -> None:
         self._engine = engine
         self.log = FunctionLog(engine.host, tracing)
+        self.backlog = Backlog(engine)
         self.executor = make_executor(self)
         self.queries = Queries(engine=engine, executor=self.executor, log=self.log)
-        self._mutations = Mutations(engine=engine, executor=self.executor, log=self.log)
+        self._mutations = Mutations(
+            engine=engine, executor=self.executor, log=self.log, backlog=self.backlog
+        )
 
     @property
     def gauges(self) -> Sequence[Gauge]:
@@ -126,7 +130,8 @@ class Runtime:
     async def run(self, call: FunctionCall, kind: FunctionKind) -> Done:
         """Run a function as `kind` and return what came out."""
         if is_scheduling(call):
-            return Done(value=await carry_out(self._engine, call), failure=None, log_lines=())
+            value = await carry_out(self._engine, self.backlog, call)
+            return Done(value=value, failure=None, log_lines=())
         if call.caller is Caller.GUARD:
             return await self._ask_guard(call)
         match kind:

@@ -11,6 +11,7 @@ import msgspec
 
 from camber import limits
 from camber.engine import scheduled
+from camber.engine.backlog import Backlog
 from camber.engine.catalog import TableNumbers, tables_of
 from camber.engine.engine import Engine
 from camber.engine.scheduled import Lane, RetryPolicy
@@ -279,8 +280,12 @@ def is_scheduling(call: FunctionCall) -> bool:
     return call.origin is Origin.ACTION and call.path in {_SCHEDULE, _CANCEL}
 
 
-async def carry_out(engine: Engine, call: FunctionCall) -> bytes:
-    """Do what an action asks of its scheduler; return its packed result once that is durable."""
+async def carry_out(engine: Engine, backlog: Backlog, call: FunctionCall) -> bytes:
+    """Do what an action asks of its scheduler; return its packed result once that is durable.
+
+    Raises:
+        ScheduleFull: too many functions wait for their time.
+    """
     what: Any = unpack(call.arguments)
     if call.path == _CANCEL:
         await write(
@@ -288,7 +293,11 @@ async def carry_out(engine: Engine, call: FunctionCall) -> bytes:
         )
         return pack(None)
     wanted = _Wanted.of(what)
-    return pack(await write(engine, "ctx.scheduler", lambda tx: wanted.on(tx, call.job)))
+    return pack(
+        await write(
+            engine, "ctx.scheduler", lambda tx: wanted.on(tx, call.job), admit=backlog.admit
+        )
+    )
 
 
 def _warn_of_size(log: Log, wanted: _Wanted) -> None:

@@ -26,6 +26,7 @@ from camber.errors import (
     PermissionDenied,
     RateLimited,
     RequestError,
+    ScheduleFull,
     StorageFull,
 )
 from camber.identity.authorization import (
@@ -680,8 +681,8 @@ class SyncSocket:
                 session=session,
                 visible=self._session.mutation_visible,
             )
-        # Repeating is no help while the disk is full: a person is told, and queries go on.
-        except (PermissionDenied, StorageFull) as error:
+        # Repeating is no help while there is no room: a person is told, and queries go on.
+        except (PermissionDenied, StorageFull, ScheduleFull) as error:
             result = MutationResult(ts=None, value=None, failure=_denied(error), log_lines=())
         except Exception as error:  # noqa: BLE001  # told to the client, and logged if it is ours
             self._fail(error)
@@ -758,7 +759,7 @@ class SyncSocket:
         self._carry_out(self._session.fail(error))
 
 
-def _denied(error: PermissionDenied | StorageFull) -> Failure:
+def _denied(error: PermissionDenied | StorageFull | ScheduleFull) -> Failure:
     """Return the failure of one function while the others go on."""
     return Failure(message=error.sentence, data=None, headline=error.sentence)
 
