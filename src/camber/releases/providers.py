@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from camber.engine.transaction import Transaction
 from camber.engine.variables import SITE_URL, Variables, VariableUnreadable
 from camber.functions.analysis import AnalysedProvider
-from camber.identity.providers import JwtIssuer, OidcIssuer, Provider, ProviderError
+from camber.identity.providers import (
+    JwtIssuer,
+    OidcIssuer,
+    Provider,
+    ProviderError,
+    is_within,
+    same_issuer,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +26,19 @@ class Trusted:
     problems: tuple[str, ...]
     #: Where the deployment is a provider itself, if the release says so.
     own_site: str
+
+    @property
+    def has_own(self) -> bool:
+        """Return whether the deployment is a provider itself, with keys that it has to have."""
+        return bool(self.own_site) and any(_is_at(each, self.own_site) for each in self.providers)
+
+
+def _is_at(provider: Provider, own_site: str) -> bool:
+    match provider:
+        case OidcIssuer():
+            return same_issuer(provider.issuer, own_site)
+        case JwtIssuer():
+            return is_within(provider.jwks, own_site)
 
 
 def trusted(

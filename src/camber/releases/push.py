@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -19,8 +20,16 @@ from camber.engine import system_tables
 from camber.engine.catalog import IndexEntry, IndexState
 from camber.engine.engine import Engine, Hold
 from camber.engine.transaction import Transaction
-from camber.engine.variables import Variables
+from camber.engine.variables import VariableChange, Variables
+from camber.errors import BadRequest
 from camber.functions.analysis import Analysis
+from camber.identity.signing_keys import (
+    KEY_SET,
+    PRIVATE_KEY,
+    SigningKey,
+    new_signing_key,
+    variables_of,
+)
 from camber.jobs.crons import CronChanges, declare
 from camber.releases.checks import Checks
 from camber.releases.failures import PushFailed
@@ -38,6 +47,8 @@ from camber.runtime.release import LoadedRelease
 from camber.values.ids import encode_id
 from camber.values.packed import unpack
 from camber.values.value import Value
+
+_log = logging.getLogger("camber.releases")
 
 #: Beside the number: what stored documents are known to be (camber.schema.storable).
 _STORABLE_ID = encode_id(system_tables.RELEASES_NUMBER, bytes(15) + b"\x01")
@@ -201,6 +212,8 @@ class Pushes:
     async def _get_ready(self, push: _Push, checks: Checks) -> None:
         """Check and build while commits go on."""
         self._check_variables(push)
+        if push.signing_key is None and self._lacks_signing_keys(push):
+            push.signing_key = await asyncio.to_thread(new_signing_key)
         missing = [
             (plan.entry, index)
             for plan in self._plan(push)
@@ -261,6 +274,7 @@ class Pushes:
                 origin=push.origin,
                 analysis=analysis,
             )
+            made = self._keep_signing_key(push, transaction)
             crons = declare(transaction, analysis, self._engine.host.now_ns() / 1e6)
             finished = transaction.finish()
         push.switched = _report(
@@ -269,6 +283,8 @@ class Pushes:
         self._releases.prepare(number, push.release)
         await hold.commit(finished)
         self._releases.switched(number)
+        if made:
+            _log.info("made the keys of access tokens: %s", " and ".join(made))
         return push.switched
 
     def _check_variables(self, push: _Push) -> None:
@@ -292,6 +308,31 @@ class Pushes:
             )
         if problems:
             raise PushFailed(f"auth_config trusts what it cannot. {'. '.join(problems)}")
+
+    def _lacks_signing_keys(self, push: _Push) -> bool:
+        """Return whether the release trusts the deployment's own tokens, and nothing signs them."""
+        with closing(self._engine.begin("push")) as transaction:
+            found = trusted(push.release.analysis.providers, transaction, self._variables)
+            return found.has_own and not _has_signing_keys(transaction)
+
+    def _keep_signing_key(self, push: _Push, transaction: Transaction) -> tuple[str, ...]:
+        """Set the variables of the key that was made, if nobody has set one since; return their names.
+
+        Raises:
+            PushFailed: there is no room for them.
+        """
+        if push.signing_key is None or _has_signing_keys(transaction):
+            return ()
+        made = variables_of(push.signing_key)
+        changes = [VariableChange(name=name, value=value) for name, value in made.items()]
+        try:
+            self._variables.change(transaction, changes)
+        except BadRequest as error:
+            raise PushFailed(
+                f"auth_config trusts tokens of this deployment, whose keys cannot be kept: "
+                f"{error.sentence}"
+            ) from None
+        return tuple(made)
 
     async def _try(self, push: _Push) -> PushReport:
         self._check_variables(push)
@@ -324,6 +365,8 @@ class _Push:
         #: What it reports, from when it begins to switch on.
         self.switched: PushReport | None = None
         self.built: set[int] = set()
+        #: What signs the tokens of users, if that is made with this push.
+        self.signing_key: SigningKey | None = None
         self._told = told
         self._progress = PushProgress(
             documents_checked=0, documents_indexed=0, indexes_built=0, indexes_total=0
@@ -365,6 +408,11 @@ class _Push:
     def _tell(self, progress: PushProgress) -> None:
         self._progress = progress
         self._told(progress)
+
+
+def _has_signing_keys(transaction: Transaction) -> bool:
+    """Return whether either variable is set: a half is somebody's, and nothing is put beside it."""
+    return any(transaction.environment(name) is not None for name in (PRIVATE_KEY, KEY_SET))
 
 
 def _raced() -> PushFailed:
