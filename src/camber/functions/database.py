@@ -852,8 +852,8 @@ class _Paginator:
                 # A page that is pinned says of the same rows what it said when it was not: that
                 # it is full. Only what came into it since can be too much.
                 is_full = taken >= self._opts.num_items
-                is_over = bool(rows) and self._must_stop(end, len(rows), before.bytes_read)
-                if is_over and not (is_full and self._may_read_on()):
+                is_over = bool(rows) and self._must_stop(len(rows), before.bytes_read)
+                if is_over and (self._is_search or not (is_full and self._may_read_on())):
                     stopped = True
                     break
                 row = next(scan, None)
@@ -873,6 +873,12 @@ class _Paginator:
             items = self._access.documents(self._source.table.own_name, packed)
         keys = [row.key for row in rows]
         if end is not None:
+            if stopped and self._is_search and keys[-1] != end.position:
+                reason = (
+                    "its page of a search has more documents by now than one may read, and no page "
+                    "of a search can be split"
+                )
+                raise InvalidCursor(reason)
             continued = end
         elif exhausted:
             continued = self._end()
@@ -881,11 +887,15 @@ class _Paginator:
         bytes_read = self._access.transaction.usage.bytes_read - before.bytes_read
         return self._result(items, keys, continued, self._status(items, keys, bytes_read, stopped))
 
-    def _must_stop(self, end: Cursor | None, rows: int, bytes_before: int) -> bool:
+    @property
+    def _is_search(self) -> bool:
+        return self._source is not None and self._source.text is not None
+
+    def _must_stop(self, rows: int, bytes_before: int) -> bool:
         if not self._may_read_on():
             return True
-        if self._source is not None and self._source.text is not None:
-            return end is None and rows >= limits.search_results_max
+        if self._is_search:
+            return rows >= limits.search_results_max
         if rows >= self._rows_max:
             return True
         return self._access.transaction.usage.bytes_read - bytes_before >= self._bytes_max
@@ -913,7 +923,7 @@ class _Paginator:
         stopped: bool,  # noqa: FBT001
     ) -> PageStatus | None:
         # No page of a search can be split: nobody knows where the middle of an order will be.
-        if self._source is None or self._source.text is not None:
+        if self._source is None or self._is_search:
             return None
         if stopped:
             return "SplitRequired"
@@ -931,7 +941,7 @@ class _Paginator:
     ) -> Page[Any]:
         cursors = self._access.cursors
         self._access.pagination.pin(cursors.seal_journal(end))
-        may_split = len(keys) > 2 and self._source is not None and self._source.text is None
+        may_split = len(keys) > 2 and not self._is_search
         split = Cursor(keys[(len(keys) - 1) // 2], self._fingerprint) if may_split else None
         return Page(
             page=items,
