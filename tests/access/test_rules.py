@@ -21,6 +21,7 @@ SCHEMA = """
         shared: bool = False
         by_owner = Index("owner")
         by_body = Index("body", unique=True)
+        search_body = SearchIndex("body")
 
     class Team(Table, table="teams"):
         name: str
@@ -176,6 +177,10 @@ WAYS_TO_READ = {
     "iteration, backwards": ("[note for note in db.query(Note).order('desc')]", ["b2", "a2", "a1"]),
     "filter": ("db.query(Note).filter(lambda note: note.body != 'a1').collect()", ["a2", "b2"]),
     "paginate": ("db.query(Note).paginate(PaginationOpts(num_items=9)).page", ["a1", "a2", "b2"]),
+    "search": (
+        "db.query(Note).with_search_index(Note.search_body, 'a2 a1 a').collect()",
+        ["a2", "a1"],
+    ),
     "nested": ("[{'body': body} for body in ctx.run_query(stale)]", ["a1", "a2", "b2"]),
 }
 
@@ -193,6 +198,20 @@ def test_a_count_counts_what_may_be_read(ann, app):
     assert read(ann, "db.query(Note).count()") == 3
     assert read(app, "db.query(Note).count()") == 2
     assert read(app, "db.query(Secret).count()") == 0
+
+
+def test_a_search_shows_no_hidden_row(app, ann):
+    # `b` begins b1, which is bob's, and b2, which he shares.
+    search = "db.query(Note).with_search_index(Note.search_body, 'b')"
+    bob = app.with_identity(subject="bob")
+    for who, expected in ((ann, ["b2"]), (bob, ["b2", "b1"]), (app, ["b2"])):
+        for way in ("collect()", "take(9)", "paginate(PaginationOpts(num_items=9)).page"):
+            assert [row["body"] for row in read(who, f"{search}.{way}")] == expected
+        assert read(who, f"{search}.first()")["body"] == expected[0]
+        assert read(who, f"{search}.count()") == len(expected)
+        # By its very words neither.
+        hidden = read(who, "db.query(Note).with_search_index('search_body', 'b1').collect()")
+        assert [row["body"] for row in hidden] == [body for body in expected if body == "b1"]
 
 
 def test_get_finds_what_may_be_read(ann, ids):

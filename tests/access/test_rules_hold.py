@@ -19,6 +19,7 @@ from camber.functions.database import DatabaseReader, DatabaseWriter, Query
 from camber.functions.row_rules import RowRules
 from camber.testing import TestApp
 from tests.functions.projects import project_app
+from tests.search.brute import Held, ranked
 
 SCHEMA = """
     from camber import *
@@ -28,7 +29,9 @@ SCHEMA = """
         group: str
         level: int
         number: int
+        text: str
         by_group = Index("group", "level")
+        search_text = SearchIndex("text", filter_fields=["group"])
 
     class Member(Table, table="members"):
         who: str
@@ -128,6 +131,32 @@ CODE = """
     ) -> Page[int]:
         return built(ctx, group, low, order).paginate(opts).map(lambda row: row.number)
 
+    def sought(ctx: QueryCtx, text: str, group: str | None) -> Any:
+        where = {} if group is None else {"group": group}
+        return ctx.db.query(Row).with_search_index(Row.search_text, text, where)
+
+    @query
+    def search(ctx: QueryCtx, text: str, group: str | None, how: str, most: int) -> list[int]:
+        found = sought(ctx, text, group)
+        match how:
+            case "collect":
+                rows = found.collect()
+            case "take":
+                rows = found.take(most)
+            case "first":
+                rows = [row for row in [found.first()] if row]
+            case "iterate":
+                rows = list(found)
+            case "count":
+                return [found.count()]
+        return [row.number for row in rows]
+
+    @query
+    def search_page(
+        ctx: QueryCtx, opts: PaginationOpts, text: str, group: str | None
+    ) -> Page[int]:
+        return sought(ctx, text, group).paginate(opts).map(lambda row: row.number)
+
     @query
     def get(ctx: QueryCtx, id: Id[Row]) -> int | None:
         row = ctx.db.get(id)
@@ -159,6 +188,7 @@ CODE = """
 """
 PEOPLE = ("ann", "bob", "nobody")
 GROUPS = ("red", "blue")
+WORDS = ("tree", "trees", "leaf")
 OPERATIONS = ("read", "insert", "update", "delete")
 
 trees = st.recursive(
@@ -178,6 +208,7 @@ bodies = st.fixed_dictionaries(
         "group": st.sampled_from(GROUPS),
         "level": st.integers(0, 2),
         "number": st.integers(0, 99),
+        "text": st.lists(st.sampled_from(WORDS), max_size=4).map(" ".join),
     }
 )
 policies = st.fixed_dictionaries(dict.fromkeys(OPERATIONS, trees))
@@ -189,6 +220,12 @@ reads = st.tuples(
     st.integers(0, 2),
     st.sampled_from(["asc", "desc"]),
 )
+searches = st.tuples(
+    st.sampled_from(["collect", "take", "first", "iterate", "count", "pages"]),
+    st.integers(1, 4),
+    st.sampled_from([None, *GROUPS]),
+    st.sampled_from(["tree", "trees", "leaf tree", "le", "stone"]),
+)
 changes = bodies.flatmap(
     lambda body: st.sets(st.sampled_from(sorted(body)), min_size=1).map(
         lambda names: {name: body[name] for name in names}
@@ -196,6 +233,7 @@ changes = bodies.flatmap(
 )
 steps = st.one_of(
     st.tuples(st.just("read"), people, reads),
+    st.tuples(st.just("search"), people, searches),
     st.tuples(st.just("get"), people, st.integers(0, 30)),
     st.tuples(st.just("insert"), people, bodies),
     st.tuples(st.just("patch"), people, st.tuples(st.integers(0, 30), changes)),
@@ -255,6 +293,21 @@ class Model:
             case _:
                 return numbers
 
+    def found(self, who, search):
+        how, most, group, text = search
+        texts = {
+            row["id"]: Held(tuple(row["text"].split()), place, (row["group"],))
+            for place, row in enumerate(self.rows)
+        }
+        terms = text.split()
+        filters = {} if group is None else {0: group}
+        seen = {row["id"]: row["number"] for row in self.seen(who)}
+        hits = ranked(texts, terms, terms[-1], filters)
+        numbers = [seen[id] for _, id in hits if id in seen]
+        return {"count": [len(numbers)], "first": numbers[:1], "take": numbers[:most]}.get(
+            how, numbers
+        )
+
 
 class World:
     """The application and its model, side by side."""
@@ -267,17 +320,23 @@ class World:
         ids = app.mutation("code:reset", rows=rows, members=members, policies=trees_)
         self.model.rows = [{**row, "id": id} for row, id in zip(rows, ids, strict=True)]
         self.watched = {who: self.as_(who).subscribe("code:all") for who in PEOPLE}
+        search = {"text": "tree", "group": None, "how": "collect", "most": 1}
+        self.searching = {who: self.as_(who).subscribe("code:search", **search) for who in PEOPLE}
 
     def as_(self, who):
         return self.app if who == "nobody" else self.app.with_identity(subject=who)
 
     def close(self):
-        for watched in self.watched.values():
+        for watched in (*self.watched.values(), *self.searching.values()):
             watched.close()
 
     def check_watchers(self):
         for who, watched in self.watched.items():
             assert watched.value == [row["number"] for row in self.model.seen(who)], who
+        # Scores that others' writes have changed do not run a search again: its order may be older.
+        for who, searching in self.searching.items():
+            found = self.model.found(who, ("collect", 1, None, "tree"))
+            assert sorted(searching.value) == sorted(found), who
 
     def step(self, kind, who, what):
         getattr(self, f"_{kind}")(who, what)
@@ -286,17 +345,26 @@ class World:
         how, most, group, low, order = read
         rest = {"group": group, "low": low, "order": order}
         if how == "pages":
-            found = self._pages(who, most, rest)
+            found = self._pages("code:page", who, most, rest)
         else:
             found = self.as_(who).query("code:read", how=how, most=most, **rest)
         assert found == self.model.answer(who, read)
 
-    def _pages(self, who, most, rest):
+    def _search(self, who, search):
+        how, most, group, text = search
+        rest = {"group": group, "text": text}
+        if how == "pages":
+            found = self._pages("code:search_page", who, most, rest)
+        else:
+            found = self.as_(who).query("code:search", how=how, most=most, **rest)
+        assert found == self.model.found(who, search)
+
+    def _pages(self, path, who, most, rest):
         found, cursor = [], None
         for _ in range(2 * len(self.model.rows) + 2):
             # Fewer rows than items: pages end where they have read enough.
             opts = {"numItems": most, "cursor": cursor, "maximumRowsRead": max(1, most - 1)}
-            page = self.as_(who).query("code:page", paginationOpts=opts, **rest)
+            page = self.as_(who).query(path, paginationOpts=opts, **rest)
             assert len(page.page) <= most
             found += page.page
             if page.is_done:
