@@ -169,6 +169,47 @@ def test_a_write_that_changes_nothing_is_none(tmp_path, monkeypatch):
     run(main())
 
 
+def test_a_listener_that_fails_keeps_neither_the_commit_nor_the_others_from_going_on(
+    tmp_path, caplog
+):
+    async def main():
+        async with opened(tmp_path) as engine:
+            heard: list[object] = []
+
+            def fails(commits):
+                raise RuntimeError("cannot hear")
+
+            engine.on_publish(fails)
+            engine.on_publish(heard.extend)
+            for n in range(2):
+                await write(engine, lambda tx, n=n: tx.insert("notes", {"n": n}))
+            assert len(heard) == 2
+            assert len(read(engine, lambda tx: rows(tx, "notes"))) == 2
+
+    run(main())
+    told = [each for each in caplog.records if each.name == "camber.engine"]
+    assert len(told) == 2
+    assert all("fails, told of commit" in each.getMessage() for each in told)
+    assert "cannot hear" in caplog.text
+
+
+def test_a_committer_that_ends_by_a_bug_says_so(tmp_path, caplog, monkeypatch):
+    async def main():
+        async with opened(tmp_path) as engine:
+            await write(engine, lambda tx: tx.insert("notes", {"n": 1}))
+            with monkeypatch.context() as patched:
+                patched.setattr(engine.committer, "_apply", lambda commits: 1 // 0)
+                asking = asyncio.create_task(write(engine, lambda tx: tx.insert("notes", {"n": 2})))
+                await asyncio.wait([engine.committer._flusher])
+            asking.cancel()
+            # Nobody waits for what it will not write any more.
+            engine.committer._idle.set()
+
+    run(main())
+    assert "nothing commits until the server is started again" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
 #: An id of the table that is made after `elsewhere` and `t`.
 OF_U = encode_id(10003, bytes(16))
 

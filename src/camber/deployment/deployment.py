@@ -117,8 +117,10 @@ class Deployment:
             now_ms=lambda: host.now_ns() / 1e6,
             configured=settings.admin_key,
         )
-        tables = FollowedTables(self.engine)
-        self.issued_keys = IssuedKeys(engine=self.engine, admin_keys=self.admin_keys, tables=tables)
+        self._tables = FollowedTables(self.engine)
+        self.issued_keys = IssuedKeys(
+            engine=self.engine, admin_keys=self.admin_keys, tables=self._tables
+        )
         self.variables = Variables(
             key=variables_key(instance.secret),
             urls=self._urls,
@@ -148,7 +150,7 @@ class Deployment:
             releases=self.releases,
             variables=self.variables,
             verifier=self.verifier,
-            tables=tables,
+            tables=self._tables,
         )
         self.scheduler = Scheduler(engine=self.engine, runtime=self.runtime)
         self.transfers = Transfers(
@@ -400,6 +402,7 @@ class Deployment:
         await self.releases.close()
         await self.files.close()
         await self._documents.close()
+        await self._tables.close()
         await self.engine.close()
 
 

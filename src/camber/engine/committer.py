@@ -16,6 +16,7 @@ has read them runs again, and nothing commits until the store has read back its 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from camber.occ.turns import Claim
 from camber.occ.write_log import Conflict, WriteLog
 from camber.storage.store import Commit, Store
 from camber.values.timestamp import Timestamp
+
+_log = logging.getLogger("camber.engine")
 
 #: Between two attempts to find out where a store stands that failed to write.
 _READ_BACK_PAUSE_S = 1.0
@@ -144,6 +147,7 @@ class Committer:
     def start(self) -> None:
         """Begin to write groups."""
         self._flusher = self._host.spawn("committer", self._flush_groups())
+        self._flusher.add_done_callback(_tell_of_bug)
 
     async def stop(self) -> None:
         """Write what waits, then end."""
@@ -384,6 +388,15 @@ class Committer:
             except Exception as again:  # noqa: BLE001  # the store is down: keep asking
                 failure.add_note(f"and could not read back: {again}")
                 await self._host.sleep(_READ_BACK_PAUSE_S)
+
+
+def _tell_of_bug(flusher: asyncio.Task[None]) -> None:
+    """Say why nothing commits any more: everybody who commits from now on waits."""
+    if not flusher.cancelled() and (error := flusher.exception()) is not None:
+        _log.critical(
+            "the committer met a bug; nothing commits until the server is started again",
+            exc_info=error,
+        )
 
 
 def _unwritten(error: Exception) -> RequestError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from camber.values.value import Value
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_log = logging.getLogger("camber.engine")
 
 #: Tables and indexes read at once when the engine opens.
 _CATALOG_ROWS = 1024
@@ -175,7 +178,12 @@ class Engine:
 
     def _published(self, commits: Sequence[Commit]) -> None:
         for listener in self._listeners:
-            listener(commits)
+            try:
+                listener(commits)
+            # What is durable is durable: who asked for it is told, and so are the other listeners.
+            except Exception:  # noqa: BLE001
+                name = getattr(listener, "__qualname__", repr(listener))
+                _log.exception("%s, told of commit %d, met a bug", name, commits[-1].ts)
 
 
 class Hold:
