@@ -294,8 +294,8 @@ FAULTS = (
     Fault(
         name="journals are ignored",
         file=_DATABASE,
-        old="        return None if journal is None else self._mine(self._access.cursors.open_journal(journal))\n",
-        new="        return None\n",
+        old="        journal = self._access.pagination.journal_in\n",
+        new="        journal = None\n",
         caught_by=_WATCHING,
     ),
     # What clients are shown.
