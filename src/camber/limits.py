@@ -153,6 +153,9 @@ admin_key_name_length_max: Final = 64
 #: The longest lifetime of a key that expires, in seconds: ten years.
 admin_key_lifetime_s_max: Final = 10 * 365 * 24 * 3600.0
 
+#: How long a key that signs no more may be trusted, in seconds: no access token should live as long.
+signing_key_trusted_s_max: Final = 365 * 24 * 3600
+
 # Tokens of users, and identity providers (protocol 9).
 
 #: Providers that one application trusts: a token is held against one after another.

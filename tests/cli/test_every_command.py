@@ -80,6 +80,7 @@ CALLS = {
     "keys create": ["--name", "n", "--scope", "deploy"],
     "keys list": [],
     "keys revoke": ["n"],
+    "auth keys rotate": [],
 }
 
 
@@ -93,7 +94,7 @@ def project(tmp_path, monkeypatch):
 
 
 def test_all_that_call_a_server_are_tried():
-    assert set(CALLS) == set(BUILT) - {"init", "dev", "start", "codegen", "keys root"}
+    assert set(CALLS) == set(BUILT) - {"init", "dev", "start", "codegen", "keys root", "auth init"}
 
 
 @pytest.mark.parametrize("words", CALLS)
@@ -132,6 +133,8 @@ def test_a_key_that_is_not_the_servers_is_told_in_a_line(project, kitchen, words
         (["run", "a:b", "{", *AWAY], "the arguments are not JSON"),
         (["env", "set", "--from-file", "nowhere", *AWAY], "nowhere"),
         (["init", "."], "is not empty"),
+        (["auth", "init", "nowhere"], "nowhere has no pyproject.toml"),
+        (["auth", "keys", "rotate", "--trusted-for", "1x", *AWAY], "is no duration"),
     ],
 )
 def test_mistakes_are_told_in_a_line(project, arguments, told):

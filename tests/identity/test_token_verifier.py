@@ -399,6 +399,21 @@ def test_a_token_without_kid_is_by_the_only_key_or_by_nobody():
 
     run(several)
 
+    async def one_of_them_has_no_name(world):
+        """A provider that begins to name its keys: what it has signed before is as good as it was."""
+        world.documents.serve_oidc(key("ES256").named(None), key("ES256", 1))
+        assert (await world.user(token(key("ES256").named(None)))).subject == "ada"
+        other = await world.refused(token(key("ES256", 1).named(None)))
+        assert "signature" in other.sentence
+
+    run(one_of_them_has_no_name)
+
+    async def two_of_them_have_none(world):
+        world.documents.serve_oidc(key("ES256").named(None), key("ES256", 1).named(None))
+        assert "names no kid" in (await world.refused(token(key("ES256").named(None)))).sentence
+
+    run(two_of_them_have_none)
+
 
 @pytest.mark.parametrize(
     "published",

@@ -146,6 +146,7 @@ ADMIN_ROUTES = [
     ("GET", "/api/camber/keys", "keys:manage"),
     ("POST", "/api/camber/keys", "keys:manage"),
     ("POST", "/api/camber/keys/revoke", "keys:manage"),
+    ("POST", "/api/camber/signing_keys/rotate", "env:write"),
 ]
 
 

@@ -46,6 +46,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "keys create": ("camber keys create --name ci --scope deploy --expires 90d",),
     "keys list": ("camber keys list",),
     "keys revoke": ("camber keys revoke ci",),
+    "auth init": ("camber auth init", "camber auth init my-app"),
+    "auth keys rotate": (
+        "camber auth keys rotate",
+        "camber auth keys rotate --trusted-for 0s",
+    ),
     "keys root": ("camber keys root", "camber keys root --data /var/lib/camber"),
 }
 

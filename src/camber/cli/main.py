@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from camber.cli import data, deploy, env, keys, logs, run, status, transfer
+from camber.cli import auth, data, deploy, env, keys, logs, run, status, transfer
 from camber.cli.console import Console, configure_logging
 from camber.cli.examples import epilog_of
 from camber.cli.init import init
@@ -113,6 +113,7 @@ app.add_typer(env.app, name="env")
 app.command("data")(data.data)
 app.command("logs")(logs.logs)
 app.add_typer(keys.app, name="keys")
+app.add_typer(auth.app, name="auth")
 app.command("status")(status.status)
 app.command("export")(transfer.export)
 app.command("import")(transfer.import_)
@@ -172,7 +173,7 @@ for _name, _what in (("dashboard", "Open the dashboard"),):
 
 #: Which commands stand together in `camber --help`.
 _PANELS = {
-    "Develop": ("init", "dev", "run", "codegen"),
+    "Develop": ("init", "dev", "run", "codegen", "auth"),
     "Serve": ("start", "deploy", "status", "logs", "env", "keys"),
     "Data": ("data", "export", "import", "dashboard"),
 }
@@ -190,8 +191,9 @@ def _arrange(commands: typer.Typer, above: str = "") -> None:
     for group in commands.registered_groups:
         assert group.name is not None
         assert group.typer_instance is not None
-        group.rich_help_panel = panels[group.name]
-        _arrange(group.typer_instance, f"{group.name} ")
+        if not above:
+            group.rich_help_panel = panels[group.name]
+        _arrange(group.typer_instance, f"{above}{group.name} ")
 
 
 _arrange(app)

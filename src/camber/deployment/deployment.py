@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Container, Iterable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -46,6 +47,13 @@ from camber.files.memory import MemoryBlobs
 from camber.functions.loading import load_application
 from camber.host import Host, RealHost
 from camber.identity.admin_keys import AdminKeys
+from camber.identity.signing_keys import (
+    KEY_SET,
+    TrustedKey,
+    new_signing_key,
+    rotated_signing_keys,
+    trusted_keys,
+)
 from camber.identity.token_verifier import Disclosure, TokenVerifier
 from camber.jobs.scheduler import Scheduler
 from camber.measures import SECONDS, Histogram
@@ -88,6 +96,14 @@ class DeploymentError(CamberError):
     """A deployment that cannot be opened as asked."""
 
     code = "DeploymentError"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotatedKeys:
+    """What signs tokens of users now, and what has signed those before."""
+
+    kid: str
+    trusted: list[TrustedKey]
 
 
 class Deployment:
@@ -366,6 +382,29 @@ class Deployment:
         """
         changes = tuple(changes)
         await write(self.engine, "change variables", lambda tx: self.variables.change(tx, changes))
+
+    async def rotate_signing_keys(self, trusted_s: float) -> RotatedKeys:
+        """Sign tokens of users with a new key; the keys before it are trusted so many seconds more.
+
+        Raises:
+            SigningKeysUnreadable: what is set are no keys.
+            VariableUnreadable: they were set under another secret.
+        """
+        # Made once, however often the commit is tried.
+        key = await asyncio.to_thread(new_signing_key)
+
+        def rotate(transaction: Transaction) -> RotatedKeys:
+            made = rotated_signing_keys(
+                key,
+                self.variables.get(transaction, KEY_SET),
+                now_s=self.host.now_ns() / 1e9,
+                trusted_s=trusted_s,
+            )
+            changes = [VariableChange(name=name, value=value) for name, value in made.items()]
+            self.variables.change(transaction, changes)
+            return RotatedKeys(kid=key.kid, trusted=trusted_keys(made))
+
+        return await write(self.engine, "rotate signing keys", rotate)
 
     async def set_url(self, name: str, url: str | None) -> None:
         """Set one of the built-in variables for good; None gives back that of the settings."""

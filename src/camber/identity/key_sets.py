@@ -96,9 +96,12 @@ class KeySet:
     def candidates(self, algorithm: Algorithm, key_id: str | None) -> tuple[VerifyingKey, ...]:
         """Return the keys that may have signed a token which says this in its header.
 
-        A token that names no key can only be by the one key that there is for its algorithm.
+        A token that names no key can only be by the one key that there is for its algorithm, or by
+        the one that has no name: a provider that begins to name its keys has both for a while.
         """
         found = tuple(key for key in self.keys if key.algorithm is algorithm)
+        if key_id is None and len(found) > 1:
+            found = tuple(key for key in found if key.id is None)
         if key_id is None:
             return found if len(found) == 1 else ()
         return tuple(key for key in found if key.id == key_id)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from camber.errors import DeveloperError
+from camber.errors import BadRequest
 
 PRIVATE_KEY: Final = "JWT_PRIVATE_KEY"
 KEY_SET: Final = "JWKS"
@@ -29,7 +29,7 @@ _BITS: Final = 2048
 _EXPONENT: Final = 65537
 
 
-class SigningKeysUnreadable(DeveloperError):
+class SigningKeysUnreadable(BadRequest):
     """A set of keys that cannot be added to."""
 
     code = "SigningKeysUnreadable"

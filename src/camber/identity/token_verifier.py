@@ -76,12 +76,20 @@ class TokenVerifier:
         """Accept the tokens of these providers from now on, the first that matches first.
 
         `problems` say which others cannot be trusted as they are declared. `own_site` is where this
-        deployment answers HTTP: what is below it, `fetch` gets without a network.
+        deployment answers HTTP: what is below it, `fetch` gets without a network. Keys of its own are
+        asked for again: whoever rotates them may have given one up.
         """
         self._own_site = own_site
-        before = self._keys
+        before = {each: keys for each, keys in self._keys.items() if not self._is_own(each)}
         self._keys = {each: before.get(each) or self._keys_of(each) for each in providers}
         self._problems = tuple(problems)
+
+    def _is_own(self, provider: Provider) -> bool:
+        match provider:
+            case OidcIssuer():
+                return is_within(f"{provider.issuer}/", self._own_site)
+            case JwtIssuer():
+                return is_within(provider.jwks, self._own_site)
 
     @property
     def own_site(self) -> str:

@@ -15,7 +15,13 @@ from camber import limits
 from camber.deployment.deployment import Deployment
 from camber.engine.catalog import IndexEntry, IndexState, TableEntry, full_name
 from camber.engine.transaction import Transaction
-from camber.engine.variables import CLOUD_URL, SITE_URL, VariableChange, unreadable
+from camber.engine.variables import (
+    CLOUD_URL,
+    SITE_URL,
+    VariableChange,
+    VariableUnreadable,
+    unreadable,
+)
 from camber.errors import BadRequest
 from camber.functions.exported_schema import search_fields
 from camber.identity.admin_keys import IssuedKey
@@ -68,6 +74,7 @@ class AdminApi:
             Route("/api/camber/keys", self._list_keys, methods=["GET"]),
             Route("/api/camber/keys", self._create_key, methods=["POST"]),
             Route("/api/camber/keys/revoke", self._revoke_key, methods=["POST"]),
+            Route("/api/camber/signing_keys/rotate", self._rotate_signing_keys, methods=["POST"]),
             Route("/api/camber/status", self._status),
         ]
 
@@ -255,6 +262,32 @@ class AdminApi:
             raise BadRequest(msg, code="BadJsonBody")
         revoked = await self._deployment.issued_keys.revoke(name)
         return _json(_key_json(revoked, self._deployment.host.now_ns() / 1e6))
+
+    async def _rotate_signing_keys(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.WRITE_ENVIRONMENT)
+        trusted_s = (await _body(request)).get("trustedS")
+        if (
+            not isinstance(trusted_s, int | float)
+            or isinstance(trusted_s, bool)
+            or not 0 <= trusted_s <= limits.signing_key_trusted_s_max
+        ):
+            msg = (
+                "`trustedS` is for how many seconds keys before the new one are trusted, from 0 to "
+                f"{limits.signing_key_trusted_s_max}; it is {trusted_s!r}"
+            )
+            raise BadRequest(msg, code="BadJsonBody")
+        try:
+            rotated = await self._deployment.rotate_signing_keys(trusted_s)
+        except VariableUnreadable as error:
+            raise BadRequest(error.sentence, code=error.code) from None
+        return _json(
+            {
+                "kid": rotated.kid,
+                "trusted": [
+                    {"kid": each.kid, "until": each.until_s * 1000.0} for each in rotated.trusted
+                ],
+            }
+        )
 
     # What cannot be.
 

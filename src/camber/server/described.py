@@ -436,6 +436,26 @@ _ADMIN: Final = {
         answer=_object(_ISSUED_KEY),
         failures=("404",),
     ),
+    "POST /api/camber/signing_keys/rotate": _key(
+        "Sign the tokens of users with a new key.",
+        Operation.WRITE_ENVIRONMENT,
+        body=_open(
+            {
+                "trustedS": {
+                    "type": "number",
+                    "minimum": 0,
+                    "maximum": limits.signing_key_trusted_s_max,
+                    "description": "For how long the keys before it are trusted.",
+                }
+            }
+        ),
+        answer=_object(
+            {
+                "kid": _TEXT,
+                "trusted": _list(_object({"kid": _or_null(_TEXT), "until": _NUMBER})),
+            }
+        ),
+    ),
     "POST /api/storage/upload": Described(
         summary="Upload a file by a URL that storage.generate_upload_url gave, once.",
         access=Access.OPEN,
