@@ -10,7 +10,7 @@ from hypothesis.internal.conjecture import engine as hypothesis_engine
 from hypothesis.vendor import pretty
 from schemathesis.generation import hypothesis as schemathesis_hypothesis
 
-from tests.servers import CHAT, KITCHEN, Server
+from tests.servers import CHAT, KITCHEN, SIGN_IN, Server
 
 # Schemathesis takes the printer of values away from all of Hypothesis, for its own speed: counterexamples
 # were told without what is in them. It does so once.
@@ -54,17 +54,26 @@ def own_kitchen(tmp_path):
 @pytest.fixture(scope="session")
 def chat_page(tmp_path_factory):
     """The chat's page, built as `make demo` builds it."""
+    return _built(CHAT, tmp_path_factory.mktemp("chat-page"))
+
+
+@pytest.fixture(scope="session")
+def sign_in_page(tmp_path_factory):
+    """The page of the example that signs people in."""
+    return _built(SIGN_IN, tmp_path_factory.mktemp("sign-in-page"))
+
+
+def _built(example, folder):
     import subprocess
 
-    built = tmp_path_factory.mktemp("chat-page")
     subprocess.run(
-        ["npx", "--no-install", "vite", "build", "web", "--outDir", str(built), "--emptyOutDir"],
-        cwd=CHAT,
+        ["npx", "--no-install", "vite", "build", "web", "--outDir", str(folder), "--emptyOutDir"],
+        cwd=example,
         env={**os.environ, "VITE_CONVEX_URL": ""},
         check=True,
         capture_output=True,
     )
-    return built
+    return folder
 
 
 _MISSING_CHROMIUM = "CHROMIUM IS MISSING: the browser tests are skipped (sudo apt install chromium)"

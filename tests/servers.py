@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 KITCHEN = REPOSITORY / "tests" / "applications" / "kitchen"
 LEDGER = REPOSITORY / "examples" / "ledger"
 CHAT = REPOSITORY / "examples" / "chat"
+SIGN_IN = REPOSITORY / "examples" / "auth"
 ADMIN_KEY = "kitchen|0123456789abcdef"
 _READY = re.compile(r"ready at (\S+) \(HTTP actions at (\S+)\)")
 _LOOKED = re.compile(r"Pushed|Not pushed")
@@ -179,6 +180,13 @@ class Server:
         response = self.post(f"/api/{kind}", body, **headers)
         assert response.status_code == 200, response.text
         return response.json()
+
+    def set_variables(self, **values: str) -> None:
+        """Set deployment variables, as `camber env set` does."""
+        body = {"changes": [{"name": name, "value": value} for name, value in values.items()]}
+        key = {"Authorization": f"Convex {ADMIN_KEY}"}
+        response = self.post("/api/update_environment_variables", body, **key)
+        assert response.status_code == 200, response.text
 
     def value(self, kind: str, path: str, args: object, **headers: str) -> object:
         """Run a function over HTTP and return its value."""

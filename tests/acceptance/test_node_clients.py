@@ -23,7 +23,10 @@ def run_script(
     steps: Mapping[str, Callable[[], object]] | None = None,
     **environment: str,
 ) -> None:
-    """Run a client script; what it asks for is done to the server, or is one of `steps`."""
+    """Run a client script; what it asks for is done to the server, or is one of `steps`.
+
+    It is answered with the text that a step returns, if it does.
+    """
     known = {word: getattr(server, word) for word in _STEPS} | dict(steps or {})
     process = subprocess.Popen(
         ["node", name],
@@ -50,8 +53,8 @@ def run_script(
             output.append(line)
             word = line.strip()
             if word in known:
-                known[word]()
-                process.stdin.write("done\n")
+                answer = known[word]()
+                process.stdin.write(f"{answer if isinstance(answer, str) else 'done'}\n")
                 process.stdin.flush()
         status = process.wait()
         watchdog.cancel()

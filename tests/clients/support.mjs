@@ -54,10 +54,10 @@ export function watch(client, reference, args) {
 const input = createInterface({ input: process.stdin });
 const lines = input[Symbol.asyncIterator]();
 
-/** Asks the test to do something to the server, and waits until it is done. */
+/** Asks the test to do something to the server, waits until it is done, and returns what it answers. */
 export async function ask(what) {
   console.log(what);
-  await lines.next();
+  return (await lines.next()).value;
 }
 
 /** Runs a script to its end and tells the test. */

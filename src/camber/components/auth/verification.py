@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -46,7 +47,10 @@ async def console_sender(message: Message, ctx: ActionCtx) -> None:
             "a sender of its own, or set AUTH_LOG_SECRETS=true if these logs may have them"
         )
         raise AuthConfigError(msg)
-    ctx.log.info(f"To {message.identifier}: {message.token} or {message.url}")
+    # Not to the log: whoever calls a function is told what it logs while a developer's machine
+    # serves, and whoever asks for a code need not be who it is for.
+    sys.stderr.write(f"To {message.identifier}: {message.token} or {message.url}\n")
+    sys.stderr.flush()
 
 
 def _is_local(url: str) -> bool:
