@@ -41,7 +41,7 @@ node_modules/.installed: package-lock.json package.json examples/auth/package.js
 	@touch $@
 
 # Everything that reads the code without running it.
-check:
+check: node_modules/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
