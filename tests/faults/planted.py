@@ -167,6 +167,20 @@ FAULTS = (
         caught_by=_IN_MEMORY,
     ),
     Fault(
+        name="a search is not recorded",
+        file=_TRANSACTION,
+        old="        self.reads.record_search(index.id, query)\n",
+        new="",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a search does not find what its transaction wrote",
+        file=_TRANSACTION,
+        old="window, limit, own) if own else stored\n",
+        new="window, limit, ()) if own else stored\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
         name="looking for a document that is not there is not recorded",
         file=_TRANSACTION,
         old="        self.depend_on_document(table.number, id)\n        pending",

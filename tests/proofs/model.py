@@ -8,6 +8,7 @@ it learns which text stands for which.
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,9 @@ INDEXES: dict[str, dict[str, list[str]]] = {
     "rows": {"by_ba": ["b", "a"], "by_u": ["u"]},
 }
 UNIQUE = {"by_u"}
+#: The one search index: its table, what is searched, and its filter fields.
+SEARCH_INDEX = ("docs", "search_a", ["a", "b"])
+_WORD = re.compile("[a-z]+")
 #: Fields that a document of a table cannot do without.
 REQUIRED = {"rows": {"a", "b", "u"}}
 _BUILT_IN = {"by_creation_time": ["_creationTime", "_id"], "by_id": ["_id"]}
@@ -79,6 +83,21 @@ class Model:
 
     def accepted(self, query: dict[str, Any]) -> list[dict[str, Any]]:
         return [document for _, document in self.rows(query) if is_accepted(query, document)]
+
+    def searched(self, text: str, where: list[list[Any]]) -> list[dict[str, Any]]:
+        """Return the documents that have one of the words, or begin one like the last of them."""
+        table, _, (field_, *_) = SEARCH_INDEX
+        wanted = _WORD.findall(text)
+        if not wanted:
+            return []
+        found = []
+        for document in self.tables[table].values():
+            content = document.get(field_)
+            words = _WORD.findall(content) if isinstance(content, str) else []
+            is_found = any(word in wanted or word.startswith(wanted[-1]) for word in words)
+            if is_found and all(_holds(document, ["eq", *condition]) for condition in where):
+                found.append(copy.deepcopy(document))
+        return sorted(found, key=lambda each: (each["_creationTime"], each["_id"]))
 
     def _fields_of(self, table: str, index: str) -> list[str]:
         if table not in self.tables:

@@ -96,9 +96,9 @@ def replay(replaying: Replaying, steps: list[Any], seen: Any) -> list[Any]:
 
 VALUES = [
     None, Int64(-1), Int64(0), Int64(300), 0.0, -0.0, 1.0, -2.5, float("inf"), float("nan"),
-    False, True, "", "a", "a\0", "b", b"", b"\0", [], ["a"], [["a"], None], {"x": 1.0}, {},
+    False, True, "", "a", "a\0", "b", "ab", "a b", b"", b"\0", [], ["a"], [["a"], None], {"x": 1.0}, {},
 ]  # fmt: skip
-_common = st.sampled_from([0.0, 1.0, "a", "a\0", "b", None])
+_common = st.sampled_from([0.0, 1.0, "a", "a\0", "b", "a b", None])
 _value = st.one_of(_common, _common, st.sampled_from(VALUES))
 _unique = st.sampled_from([None, "a", "b", 1.0, Int64(1)])
 _loose = st.fixed_dictionaries(
@@ -159,6 +159,15 @@ def _queries(draw: Any) -> dict[str, Any]:
 queries = _queries()
 _counted = st.tuples(queries, st.sampled_from([0, 1, 2, 2, 3])).map(
     lambda both: {**both[0], "count": both[1]}
+)
+_searches = st.fixed_dictionaries(
+    {
+        "text": st.sampled_from(["a", "b", "ab", "a b", "b a", "b, a!", "c", ""]),
+        "where": st.one_of(
+            st.just([]),
+            st.one_of(st.just([]), _value.map(lambda v: [v])).map(lambda value: [["b", *value]]),
+        ),
+    }
 )
 #: Pages are of few queries, so that cursors meet again.
 PAGED: list[dict[str, Any]] = [
@@ -413,6 +422,10 @@ _plain_steps: dict[str, Operation] = {
     "first": Operation(told=queries, on_model=lambda r, told, _: next(iter(_found(r, told)), None)),
     "unique": Operation(told=queries, on_model=_unique_one),
     "count": Operation(told=queries, on_model=lambda r, told, _: float(len(_found(r, told)))),
+    "search": Operation(
+        told=_searches,
+        on_model=lambda r, told, _: r.model.searched(told["text"], plain(told["where"])),
+    ),
     "sweep": Operation(
         told=st.tuples(
             queries, st.sampled_from(["delete", "patch"]), _loose, st.integers(1, 5)

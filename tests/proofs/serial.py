@@ -24,7 +24,7 @@ from camber.schema.table import StoredDocuments
 from camber.storage.store import Commit, Store
 from tests.applications.proving.backend import steps as real
 from tests.proofs.judging import Attempt, Events, Program
-from tests.proofs.model import INDEXES, UNIQUE, Tables
+from tests.proofs.model import INDEXES, SEARCH_INDEX, UNIQUE, Tables
 from tests.proofs.plain import plain
 from tests.proofs.stepping import SteppedHost, settled
 from tests.servers import REPOSITORY
@@ -283,6 +283,10 @@ async def set_up(engine: Engine) -> None:
                 name=index, fields=tuple(fields), staged=False, unique=index in UNIQUE
             )
             add_index(transaction, table, declared, IndexState.ENABLED, number=next(numbers))
+        if name == SEARCH_INDEX[0]:
+            _, search, fields = SEARCH_INDEX
+            declared = AnalysedIndex(name=search, fields=tuple(fields), tokenizer="words")
+            add_index(transaction, table, declared, IndexState.ENABLED, number=next(numbers))
     finished = transaction.finish()
     transaction.close()
     await engine.committer.commit(finished)
@@ -297,7 +301,8 @@ def everything(engine: Engine, ts: int, tables: Tables) -> Attempt:
             for table in indexes
             for index in ("by_creation_time", "by_id", *indexes[table])
             for order in ("asc", "desc")
-        ],
+        ]
+        + [{"op": "search", "text": "a b", "where": []}],
         writes=False,
     )
     transaction = engine.begin("everything", ts=ts)

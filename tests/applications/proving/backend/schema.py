@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from camber import Index, Table
+from camber import Index, SearchIndex, Table
 
 
 class Doc(Table, table="docs", strict=False):
     by_a = Index("a")
     by_ab = Index("a", "b")
     by_u = Index("u", unique=True)
+    search_a = SearchIndex("a", filter_fields=["b"])
 
 
 class Row(Table, table="rows"):

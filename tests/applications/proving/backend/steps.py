@@ -158,6 +158,14 @@ def _count(running: Running, told: dict[str, Any]) -> Any:
     return _query(running.db, told).count()
 
 
+def _search(running: Running, told: dict[str, Any]) -> Any:
+    """Return what is found in order of creation: scores may be those of an older moment."""
+    where = {field: value[0] if value else UNSET for field, *value in told["where"]}
+    query = running.db.query("docs").with_search_index("search_a", told["text"], where)
+    found = [plain(document) for document in query.collect()]
+    return sorted(found, key=lambda document: (document["_creationTime"], document["_id"]))
+
+
 def _sweep(running: Running, told: dict[str, Any]) -> Steps:
     """Change documents while the scan that finds them is open."""
     seen: list[Any] = []
@@ -238,6 +246,7 @@ OPERATIONS: dict[str, Operation] = {
     "first": _plainly(_first),
     "unique": _plainly(_unique),
     "count": _plainly(_count),
+    "search": _plainly(_search),
     "sweep": _sweep,
     "nested": _nested,
     "page": _plainly(_page),
