@@ -7,6 +7,7 @@ that one seed replays a failure. No other module reads a clock or starts a task.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import functools
 import os
@@ -309,6 +310,80 @@ class _Call:
     def _fail(self, error: BaseException) -> None:
         if not self.future.done():
             self.future.set_exception(error)
+
+
+class Threads:
+    """Threads for calls that block, each as soon as it comes, up to so many at once.
+
+    Unlike those of a `ThreadPoolExecutor` they keep no process from its end: what they run is an
+    application's, and may never return.
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._count = 0
+        #: Threads without work; less than none while work waits for threads.
+        self._idle = 0
+        self._is_closed = False
+
+    def submit(self, function: Callable[[], R]) -> concurrent.futures.Future[R]:
+        """Run a function on a thread; return what it comes to.
+
+        Raises:
+            RuntimeError: they are closed, or the system has no thread for it.
+        """
+        future: concurrent.futures.Future[R] = concurrent.futures.Future()
+        with self._lock:
+            if self._is_closed:
+                msg = f"{self._name}: these threads are closed and take no call any more"
+                raise RuntimeError(msg)
+            if self._idle > 0 or self._count == self._most:
+                self._idle -= 1
+            else:
+                name = f"{self._name}_{self._count}"
+                threading.Thread(target=self._main, name=name, daemon=True).start()
+                self._count += 1
+            self._work.put(_Work(function, future))
+        return future
+
+    def close(self) -> None:
+        """Take nothing more and cancel what has not begun; what runs is left alone."""
+        with self._lock:
+            self._is_closed = True
+            with contextlib.suppress(queue.Empty):
+                while (waiting := self._work.get_nowait()) is not None:
+                    waiting.future.cancel()
+            for _ in range(self._count):
+                self._work.put(None)
+
+    def _main(self) -> None:
+        while (work := self._work.get()) is not None:
+            work.run()
+            # Nothing is kept of it while there is nothing to do.
+            del work
+            with self._lock:
+                self._idle += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A function to run on a thread, and what whoever waits for it has."""
+
+    function: Callable[[], Any]
+    future: concurrent.futures.Future[Any]
+
+    def run(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self.function()
+        except BaseException as error:  # noqa: BLE001  # whoever waits gets it
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
 
 
 class _LoopThread:

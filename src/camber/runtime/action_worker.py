@@ -8,7 +8,6 @@ function that blocks it cannot.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import itertools
 import logging
 import socket
@@ -30,7 +29,7 @@ from camber.functions.definition import FunctionKind
 from camber.functions.file_requests import FileAnswer, FileRequest
 from camber.functions.loading import Application
 from camber.functions.logs import LogLine
-from camber.host import Host
+from camber.host import Host, Threads
 from camber.runtime import frames
 from camber.runtime.actions import THREADS_MAX, ActionRunner
 from camber.runtime.exchanges import ActionEnd
@@ -80,9 +79,7 @@ class ActionWorker(asyncio.Protocol):
         self._application = application
         # Stacks count as memory that is taken: hundreds of the usual ones would be all of it.
         threading.stack_size(_STACK_BYTES)
-        self._threads = concurrent.futures.ThreadPoolExecutor(
-            max_workers=THREADS_MAX, thread_name_prefix="camber-action"
-        )
+        self._threads = Threads("camber-action", THREADS_MAX)
         self._runner = ActionRunner(
             host=host,
             reading=self,

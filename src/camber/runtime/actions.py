@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
@@ -26,7 +25,7 @@ from camber.functions.environment import Environment
 from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
 from camber.functions.metadata import FunctionMetadata, RequestMetadata
-from camber.host import Host
+from camber.host import Host, Threads
 from camber.identity.identity import user_of
 from camber.runtime.action_files import AskFiles
 from camber.runtime.executor import Caller, FunctionCall, Origin, Progress
@@ -124,7 +123,7 @@ class ActionRunner:
     handles: Handles
     runner: FunctionRunner
     #: Threads for actions that are plain functions.
-    threads: concurrent.futures.Executor
+    threads: Threads
 
     async def run(
         self,
@@ -254,7 +253,7 @@ class ActionRunner:
             with capturing(log), running(contexts):
                 return function.handler(contexts.blocking, **keywords)
 
-        return await asyncio.get_running_loop().run_in_executor(self.threads, run)
+        return await asyncio.wrap_future(self.threads.submit(run))
 
     def _variable(self, name: str) -> str | None:
         return self.reading.variable(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from camber.engine.variables import Variables
 from camber.functions.definition import FunctionKind
 from camber.functions.file_requests import FileAnswer, FileRequest
 from camber.functions.logs import LogLine, install_print
+from camber.host import Threads
 from camber.measures import Gauge
 from camber.runtime.action_files import ActionFiles, AskFiles
 from camber.runtime.actions import THREADS_MAX, ActionRunner, Completed, FunctionRunner
@@ -55,9 +55,7 @@ class InProcessExecutor:
         self._transactions = transactions
         self._transaction_thread = engine.host.worker("camber-transactions")
         self._action_thread = engine.host.loop_thread("camber-actions")
-        self._threads = concurrent.futures.ThreadPoolExecutor(
-            max_workers=THREADS_MAX, thread_name_prefix="camber-action"
-        )
+        self._threads = Threads("camber-action", THREADS_MAX)
         self._actions = ActionRunner(
             host=engine.host,
             reading=_Reading(engine, variables),
@@ -145,7 +143,7 @@ class InProcessExecutor:
 
     def _end(self) -> None:
         self._action_thread.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
         self._transaction_thread.close()
 
     def _query(self, call: FunctionCall, ts: Timestamp) -> QueryExecuted:
