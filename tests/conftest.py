@@ -10,7 +10,7 @@ from hypothesis.internal.conjecture import engine as hypothesis_engine
 from hypothesis.vendor import pretty
 from schemathesis.generation import hypothesis as schemathesis_hypothesis
 
-from tests.servers import CHAT, KITCHEN, SIGN_IN, Server
+from tests.servers import CHAT, KITCHEN, REPOSITORY, SIGN_IN, Server
 
 # Schemathesis takes the printer of values away from all of Hypothesis, for its own speed: counterexamples
 # were told without what is in them. It does so once.
@@ -52,28 +52,34 @@ def own_kitchen(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def chat_page(tmp_path_factory):
+def chat_page(built_page):
     """The chat's page, built as `make demo` builds it."""
-    return _built(CHAT, tmp_path_factory.mktemp("chat-page"))
+    return built_page(CHAT / "web")
 
 
 @pytest.fixture(scope="session")
-def sign_in_page(tmp_path_factory):
+def sign_in_page(built_page):
     """The page of the example that signs people in."""
-    return _built(SIGN_IN, tmp_path_factory.mktemp("sign-in-page"))
+    return built_page(SIGN_IN / "web")
 
 
-def _built(example, folder):
+@pytest.fixture(scope="session")
+def built_page(tmp_path_factory):
+    """Builds the page that lies in a folder, and returns where the result is."""
     import subprocess
 
-    subprocess.run(
-        ["npx", "--no-install", "vite", "build", "web", "--outDir", str(folder), "--emptyOutDir"],
-        cwd=example,
-        env={**os.environ, "VITE_CONVEX_URL": ""},
-        check=True,
-        capture_output=True,
-    )
-    return folder
+    def build(folder):
+        built = tmp_path_factory.mktemp("page")
+        subprocess.run(
+            ["npx", "--no-install", "vite", "build", folder, "--outDir", built, "--emptyOutDir"],
+            cwd=REPOSITORY,
+            env={**os.environ, "VITE_CONVEX_URL": ""},
+            check=True,
+            capture_output=True,
+        )
+        return built
+
+    return build
 
 
 _MISSING_CHROMIUM = "CHROMIUM IS MISSING: the browser tests are skipped (sudo apt install chromium)"

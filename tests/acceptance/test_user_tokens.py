@@ -13,7 +13,7 @@ from tests.identity import issuing
 from tests.identity.provider_server import ProviderServer
 from tests.servers import Server
 
-_USERS = """
+USERS = """
     from typing import Any
     from camber import *
 
@@ -35,6 +35,11 @@ _USERS = """
     @internal_query
     def me_subject(ctx: QueryCtx) -> str:
         return ctx.auth.get_user_identity().subject
+"""
+AUTH_CONFIG = """
+    from camber import OidcProvider
+
+    providers = [OidcProvider(domain="{issuer}", application_id="app")]
 """
 _HTTP = """
     from camber import *
@@ -61,13 +66,9 @@ def provider():
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory, provider):
-    auth_config = f"""
-    from camber import OidcProvider
-
-    providers = [OidcProvider(domain="{provider.issuer}", application_id="app")]
-    """
+    auth_config = AUTH_CONFIG.format(issuer=provider.issuer)
     folder = tmp_path_factory.mktemp("members")
-    write_project(folder, users=_USERS, http=_HTTP, auth_config=auth_config)
+    write_project(folder, users=USERS, http=_HTTP, auth_config=auth_config)
     with Server(folder, folder / "data") as server:
         yield server
 
