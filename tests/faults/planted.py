@@ -19,6 +19,7 @@ _POWER = ("tests/crashes/test_power_loss.py",)
 _SESSION = ("tests/sync/test_session.py",)
 _HISTORIES = ("tests/histories/test_histories.py",)
 _SCHEDULED = ("tests/proofs/test_scheduled.py", "-k", "memory")
+_SEARCHES = ("tests/functions/test_search.py", "-k", "runs_a_search_again")
 _SCHEDULER = ("tests/jobs/test_scheduler.py",)
 
 
@@ -179,6 +180,13 @@ FAULTS = (
         old="window, limit, own) if own else stored\n",
         new="window, limit, ()) if own else stored\n",
         caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a search that is watched is not told of words that go on",
+        file="occ/watched_searches.py",
+        old="            cut = words if not length else dict.fromkeys(word[:length] for word in words)\n",
+        new="            cut = words\n",
+        caught_by=_SEARCHES,
     ),
     Fault(
         name="looking for a document that is not there is not recorded",
