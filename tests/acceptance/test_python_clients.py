@@ -104,5 +104,5 @@ def test_errors_reach_the_http_client(http):
 def test_the_http_client_is_refused_with_a_code(kitchen):
     user = ConvexHttpClient(kitchen.url)
     user.set_auth("not-a-token")
-    with pytest.raises(Exception, match="NoAuthProvider"):
+    with pytest.raises(Exception, match="InvalidAuthHeader"):
         user.query("values:all", {"table": "nothing"})

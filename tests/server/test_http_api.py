@@ -115,7 +115,6 @@ def test_function_errors_are_http_200(kitchen):
         ("query", "errors:ends_the_process", {}, "Uncaught SystemExit: 3"),
         ("query", "errors:wrong_result", {}, "ReturnsValidationError"),
         ("mutation", "counters:insert_twice", {"name": "twice"}, "counters.by_name is unique"),
-        ("query", "later:search", {}, "Uncaught NotImplementedError: with_search_index"),
         ("action", "later:nearest", {}, "NotImplementedError: ctx.vector_search"),
     ],
 )

@@ -1,13 +1,8 @@
 """Calls of what is not built yet."""
 
-from camber import ActionCtx, QueryCtx, action, query
+from camber import ActionCtx, action
 
 from .schema import Article
-
-
-@query
-def search(ctx: QueryCtx) -> list[Article]:
-    return ctx.db.query(Article).with_search_index(Article.search_body, "hello").collect()
 
 
 @action

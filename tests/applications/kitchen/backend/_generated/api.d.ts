@@ -163,12 +163,6 @@ export declare const api: {
       Record<string, never>,
       any
     >;
-    search: FunctionReference<
-      "query",
-      "public",
-      Record<string, never>,
-      Array<Doc<"articles">>
-    >;
   };
   notes: {
     add: FunctionReference<
