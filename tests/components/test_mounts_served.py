@@ -51,6 +51,10 @@ THINGS = """
     def site(ctx: QueryCtx) -> str:
         return ctx.env["CONVEX_SITE_URL"]
 
+    @action
+    async def cancels(ctx: ActionCtx, id: str) -> None:
+        await ctx.scheduler.cancel(id)
+
     @mutation
     def later(ctx: MutationCtx, name: str) -> str:
         ctx.db.insert("things", {"name": name})
@@ -185,6 +189,8 @@ def test_system_tables_are_shown_as_each_component_has_them(server):
         assert [(row["_id"], row["args"]) for row in scheduled] == [(jobs[at], [{"name": at}])]
         count = value(server, "_system/cli/tableSize", at, tableName="_storage")
         assert count == 1
+    refused = called(server, "things:cancels", id=jobs["red"])
+    assert "another component" in refused["errorMessage"]
     cancelled = server.post("/api/cancel_all_jobs", {"componentPath": "shelf"}, **ADMIN).json()
     assert cancelled == {"canceled": 1}
     states = {

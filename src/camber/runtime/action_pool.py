@@ -337,7 +337,6 @@ class ActionPool:
                 raise AssertionError(msg)
 
     async def _call(self, process: ExecutorProcess, message: frames.Call) -> None:
-        answer: frames.Called | frames.CallRaised
         try:
             done = await self._runner.run(message.call, message.kind)
             answer = frames.Called(
@@ -350,6 +349,15 @@ class ActionPool:
             process.send(answer)
         except RequestError as error:
             self._call_raised(process, message, error)
+        except DeveloperError as error:
+            process.send(
+                frames.CallRefused(
+                    id=message.id,
+                    code=error.code,
+                    sentence=error.sentence,
+                    catalog_since=self._catalog_since(),
+                )
+            )
         # Our own bug: the action is told, and the operator reads it here.
         except Exception:  # noqa: BLE001
             _log.exception("%s, called by an action, met a bug", message.call.path)

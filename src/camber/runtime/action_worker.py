@@ -152,6 +152,11 @@ class ActionWorker(asyncio.Protocol):
                 waiting = self._calls.pop(id_, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_exception(frames.request_error(message.error))
+            case frames.CallRefused(id=id_):
+                self._catalog_since = message.catalog_since
+                waiting = self._calls.pop(id_, None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_exception(DeveloperError(message.sentence, code=message.code))
             case frames.FileAnswered(id=id_):
                 asked = self._asked.pop(id_, None)
                 if asked is not None and not asked.done():

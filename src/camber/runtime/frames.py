@@ -182,6 +182,15 @@ class CallRaised(_Message, frozen=True):
     catalog_since: Timestamp
 
 
+class CallRefused(_Message, frozen=True):
+    """A `Call` that cannot be; told to the action as its own mistake."""
+
+    id: int
+    code: str
+    sentence: str
+    catalog_since: Timestamp
+
+
 class FileAnswered(_Message, frozen=True):
     """What came of an `AskFile`."""
 
@@ -319,7 +328,7 @@ class Progressed(_Message, frozen=True):
 
 
 class Call(_Message, frozen=True):
-    """A running action calls a function; answered by `Called` or `CallRaised`."""
+    """A running action calls a function; answered by `Called`, or why not."""
 
     id: int
     call: FunctionCall
@@ -355,6 +364,7 @@ ToExecutor: TypeAlias = (
     | Taken
     | Called
     | CallRaised
+    | CallRefused
     | FileAnswered
     | FileRefused
     | Stop
