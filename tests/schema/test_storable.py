@@ -9,7 +9,9 @@ import dataclasses
 import datetime
 import enum
 import json
+import sys
 import uuid
+from types import ModuleType
 from typing import Annotated, Any, Literal, Union
 
 import msgspec
@@ -362,3 +364,17 @@ def test_another_versions_description_is_not_trusted():
     assert takes_in(described, described)
     assert not takes_in(described, {**described, "version": 0})
     assert not takes_in(described, {})
+
+
+def test_a_document_is_told_whatever_module_has_the_name_of_its_own_by_now(monkeypatch):
+    """Another release's has, where `Any` may not be imported any more."""
+    module = ModuleType("a_release_of_before")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    source = (
+        "from __future__ import annotations\nfrom typing import Any\nfrom camber import Table\n"
+        "class Told(Table, table='told'):\n    a: Any\n"
+    )
+    exec(compile(source, "a_release_of_before.py", "exec"), module.__dict__)
+    document = module.Told(a=[1])
+    monkeypatch.setitem(sys.modules, module.__name__, ModuleType(module.__name__))
+    assert document.to_dict() == {"a": [1]}

@@ -680,13 +680,22 @@ class Table(msgspec.Struct, metaclass=TableMeta, frozen=True):
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by their wire names, system fields included once it is inserted."""
         found = {
-            info.encode_name: _plain(getattr(self, info.name))
-            for info in msgspec.structs.fields(type(self))
-            if info.name != _EXTRA and getattr(self, info.name) is not UNSET
+            wire_name: _plain(getattr(self, name))
+            for name, wire_name in _names(self)
+            if name != _EXTRA and getattr(self, name) is not UNSET
         }
         if self._camber_extra is not UNSET:
             found = {**self._camber_extra, **found}
         return found
+
+
+def _names(value: msgspec.Struct) -> Iterable[tuple[str, str]]:
+    """Return the names of a struct's fields with those on the wire.
+
+    `msgspec.structs.fields` would evaluate the annotations anew, each time, in whatever module has
+    the name of the class's by then: another release's, or none.
+    """
+    return zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
 
 
 def _plain(value: Any) -> Any:
@@ -699,9 +708,9 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, msgspec.Struct):
         return {
-            info.encode_name: _plain(getattr(value, info.name))
-            for info in msgspec.structs.fields(value)
-            if getattr(value, info.name) is not UNSET
+            wire_name: _plain(getattr(value, name))
+            for name, wire_name in _names(value)
+            if getattr(value, name) is not UNSET
         }
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
