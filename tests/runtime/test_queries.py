@@ -11,6 +11,7 @@ from camber import limits
 from camber.host import RealHost
 from camber.identity.identity import Anonymous, User, UserIdentity
 from camber.occ.read_set import ReadSet
+from camber.occ.subscriptions import Subscriptions
 from camber.runtime.executor import Caller, FunctionCall, QueryExecuted
 from camber.runtime.function_log import FunctionLog
 from camber.runtime.queries import Queries
@@ -378,3 +379,31 @@ def test_an_old_result_is_forgotten_with_its_last_watcher(tmp_path):
         assert await queries.run(call(), engine.newest_ts) is second
 
     with_gate(tmp_path, test, observes=True)
+
+
+@pytest.mark.parametrize("step", ["stale", "remove"])
+def test_after_a_bug_of_the_bookkeeping_nothing_holds_and_all_who_watch_are_told(
+    tmp_path, monkeypatch, caplog, step
+):
+    async def test(engine, gate, queries):
+        asked = [call(path=f"q:{name}") for name in "fgh"]
+        watching = Watching()
+        results = [await queries.run(each, engine.newest_ts) for each in asked]
+        for result in results[:2]:
+            result.watch(watching)
+        with monkeypatch.context() as broken:
+            broken.setattr(Subscriptions, step, lambda self, _: [][len(self)])
+            # The search ends at once, or at the first that is to be taken out.
+            await write(engine, lambda tx: tx.insert("t", {}))
+        assert sorted(map(id, watching.told)) == sorted(map(id, results[:2]))
+        assert not any(result.holds_at(engine.newest_ts) for result in results)
+        assert (queries.results_watched, queries.cached_bytes) == (0, 0)
+        again = [await queries.run(each, engine.newest_ts) for each in asked]
+        assert [unpack(result.packed) for result in again] == ["2 "] * 3
+        # It goes on as before.
+        await write(engine, lambda tx: tx.insert("t", {}))
+        assert not any(result.holds_at(engine.newest_ts) for result in again)
+
+    with_gate(tmp_path, test)
+    assert "_published, told of commit" in caplog.text
+    assert "IndexError" in caplog.text

@@ -41,6 +41,9 @@ class Subscriptions(Generic[K]):
     def __len__(self) -> int:
         return len(self._reads)
 
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._reads)
+
     def add(self, key: K, reads: ReadSet) -> None:
         """Watch a read set, which must not change any more."""
         assert key not in self._reads, f"{key!r} is watched already"

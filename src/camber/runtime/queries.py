@@ -325,8 +325,22 @@ class Queries:
             self._expire(result, self._engine.newest_ts + 1)
 
     def _expire(self, result: QueryResult, ts: Timestamp) -> None:
-        result.valid_until = ts
+        self._end(result, ts)
         self._subscriptions.remove(result)
+
+    def _expire_all(self, ts: Timestamp) -> list[QueryResult]:
+        """Let no result hold any more, without a look at how they are filed.
+
+        Returns those that did hold.
+        """
+        ended = [result for result in self._subscriptions if result.valid_until is None]
+        self._subscriptions = Subscriptions()
+        for result in ended:
+            self._end(result, ts)
+        return ended
+
+    def _end(self, result: QueryResult, ts: Timestamp) -> None:
+        result.valid_until = ts
         for key in result.keys:
             if self._cache.get(key) is result:
                 del self._cache[key]
@@ -335,11 +349,18 @@ class Queries:
 
     def _published(self, commits: Sequence[Commit]) -> None:
         stale: list[tuple[Commit, list[QueryResult]]] = []
+        bug: Exception | None = None
         for commit in commits:
-            results = list(self._subscriptions.stale(commit.writes))
-            for result in results:
-                self._expire(result, commit.ts)
-            stale.append((commit, results))
+            ended: list[QueryResult] = []
+            try:
+                for result in tuple(self._subscriptions.stale(commit.writes)):
+                    ended.append(result)
+                    self._expire(result, commit.ts)
+            except Exception as error:  # noqa: BLE001  # raised when everybody has been told
+                # What the commit touches is not known, so nothing is known to hold after it.
+                bug = error
+                ended += self._expire_all(commit.ts)
+            stale.append((commit, ended))
         tracing = self._log.tracing
         for commit, results in stale:
             if tracing is None:
@@ -350,6 +371,8 @@ class Queries:
                 attributes = {"camber.results": len(results)}
                 with tracing.within(cause), tracing.step("invalidate", attributes):
                     self._notify(results)
+        if bug is not None:
+            raise bug
 
     def _notify(self, stale: list[QueryResult]) -> None:
         """Tell all who watch, and let them go on after those who wait for these commits."""
