@@ -34,17 +34,17 @@ class Costs:
 #: Measured on the 2 cores of `results.json`; `sync` is an fdatasync of that disk.
 MUTATION = Costs(
     name="mutations",
-    loop=123,
-    executor=144,
+    loop=103,
+    executor=102,
     generator=10,
     commit=700,
     commit_each=26,
     sync=250,
     locked=0.4,
 )
-QUERY = Costs(name="lists of 50, each run", loop=152, executor=164, generator=14)
-CACHED = Costs(name="answers from the cache", loop=20, generator=7)
-DELIVERY = Costs(name="deliveries", loop=6.7, executor=0.7, generator=4.4)
+QUERY = Costs(name="lists of 50, each run", loop=133, executor=154, generator=18)
+CACHED = Costs(name="answers from the cache", loop=20.5, generator=6)
+DELIVERY = Costs(name="deliveries", loop=6.4, executor=0.6, generator=4.7)
 
 _CLIENTS = 64
 #: How long is simulated at first, until queues are as long as they get; of what is counted.
