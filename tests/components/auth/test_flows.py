@@ -429,6 +429,61 @@ def test_being_signed_in_links_nobody_unless_it_is_asked_for(app, ada, provider)
     assert ada.user != first
 
 
+@pytest.fixture
+def adding(tmp_path, provider):
+    """The application, which adds a new way in to whoever is signed in."""
+    project = tmp_path / "project"
+    shutil.copytree(SIGNING_IN, project, ignore=shutil.ignore_patterns("__pycache__"))
+    module = project / "backend" / "auth.py"
+    text = module.read_text()
+    changed = text.replace("    users=User,", "    users=User,\n    linking=Linking.SIGNED_IN,")
+    module.write_text(changed.replace("    GitHub,\n", "    GitHub,\n    Linking,\n", 1))
+    with opened(project, **_variables(provider)) as app:
+        yield app
+
+
+def test_being_signed_in_links_where_it_is_asked_for(adding, provider):
+    ada = Browser(adding)
+    ada.sign_in("anonymous")
+    first = ada.user
+    assert ada.flow(provider)
+    assert ada.user == first
+    ada.sign_out()
+    assert ada.flow(provider)
+    assert ada.user == first
+
+
+def test_who_follows_the_beginning_of_anothers_flow_adds_nothing_to_them(adding, provider):
+    """Eve has Ada follow it, that Ada's account there may become a way in to Eve's user here."""
+    ada, eve = Browser(adding), Browser(adding)
+    eve.sign_in("anonymous")
+    begun = eve.sign_in("oidc")
+    page = ada.get(begun["redirect"]).headers["location"]
+    _, code = ada.come_back(provider.consent(page))
+    assert code is not None
+    # Ada's browser has come back with a code, and no verifier that it is for.
+    assert ada.sign_in(code=code) == {"tokens": None}
+    assert [each["provider"] for each in rows(adding, "authAccounts")] == ["anonymous"]
+    assert ada.flow(provider)
+    assert ada.user != eve.user
+
+
+def test_a_flow_that_began_in_a_session_that_has_ended_adds_to_nobody(adding, provider):
+    ada = Browser(adding)
+    ada.sign_in("anonymous")
+    first, page = ada.user, ada.begin()
+    _, code = ada.come_back(provider.consent(page))
+    ada.sign_out()
+    ada.sign_in(code=code, verifier=ada.verifier)
+    assert ada.user != first
+
+
+def test_what_nobody_redeems_leaves_no_user_behind(app, ada, provider):
+    _, code = ada.come_back(provider.consent(ada.begin()))
+    assert code is not None
+    assert (rows(app, "users"), rows(app, "authAccounts")) == ([], [])
+
+
 def test_two_users_of_one_address_are_not_chosen_between(app, ada, provider):
     for _ in range(2):
         fields = {"email": "ada@example.com", "emailVerificationTime": 1}

@@ -123,14 +123,15 @@ def update_user(
     kind: Kind,
     profile: Profile,
     current_user_id: str | None = None,
-) -> None:
-    """Write what is known now of the user that an account belongs to."""
+) -> str:
+    """Write what is known now of the user that an account belongs to; return which that is now."""
     wanted = NewAccount(
         provider=account.provider, account_id=account.provider_account_id, kind=kind
     )
     user_id = _user(ctx, rules, wanted, profile, account.user_id, current_user_id)
     if user_id != account.user_id:
         ctx.db.unrestricted.patch(account.id, {"userId": user_id})
+    return user_id
 
 
 def _user(

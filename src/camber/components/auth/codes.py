@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from camber import MutationCtx
-from camber.components.auth.tables import AuthAccount, AuthVerificationCode
+from camber.components.auth.tables import AuthAccount, AuthVerificationCode, FlowEnd
 
 #: Says whether parameters fit the account that a code is of.
 Authorize = Callable[[Mapping[str, Any], AuthAccount], bool]
@@ -29,16 +29,19 @@ class NewCode:
     phone: str | None = None
 
 
-def issue_code(ctx: MutationCtx, account: AuthAccount, code: NewCode) -> None:
-    """Keep a code for an account; one that it had before is good no more."""
-    for earlier in ctx.db.unrestricted.query("authVerificationCodes").with_index(
-        "accountId", accountId=account.id
-    ):
-        ctx.db.unrestricted.delete(earlier.id)
+def issue_code(ctx: MutationCtx, of: AuthAccount | FlowEnd, code: NewCode) -> None:
+    """Keep a code of an account or of a flow; one that an account had before is good no more."""
+    account, flow = (of, None) if isinstance(of, AuthAccount) else (None, of)
+    if account is not None:
+        for earlier in ctx.db.unrestricted.query("authVerificationCodes").with_index(
+            "accountId", accountId=account.id
+        ):
+            ctx.db.unrestricted.delete(earlier.id)
     ctx.db.unrestricted.insert(
         "authVerificationCodes",
         {
-            "accountId": account.id,
+            "accountId": None if account is None else account.id,
+            "flow": flow,
             "provider": code.provider,
             "code": code.hash,
             "expirationTime": time.time() * 1000 + code.life_ms,
@@ -53,7 +56,7 @@ def issue_code(ctx: MutationCtx, account: AuthAccount, code: NewCode) -> None:
 class Redeemed:
     """A code that was accepted, and is gone: what it was of, and the addresses that it proves."""
 
-    account: AuthAccount
+    of: AuthAccount | FlowEnd
     provider: str
     email: str | None
     phone: str | None
@@ -81,11 +84,11 @@ def redeem_code(
         "code", code=presented.hash
     )
     for code in cast("list[AuthVerificationCode]", query.take(_ALIKE_MAX)):
-        account = _accepted(ctx, code, presented, authorizing)
-        if account is not None:
+        of = _accepted(ctx, code, presented, authorizing)
+        if of is not None:
             ctx.db.unrestricted.delete(code.id)
             return Redeemed(
-                account=account,
+                of=of,
                 provider=code.provider,
                 email=code.email_verified,
                 phone=code.phone_verified,
@@ -98,19 +101,22 @@ def _accepted(
     code: AuthVerificationCode,
     presented: PresentedCode,
     authorizing: Callable[[str], Authorize | None],
-) -> AuthAccount | None:
+) -> AuthAccount | FlowEnd | None:
     if not _same(code.verifier, presented.verifier):
         return None
     if code.expiration_time < time.time() * 1000:
         ctx.db.unrestricted.delete(code.id)
         return None
-    account = cast("AuthAccount | None", ctx.db.unrestricted.get(code.account_id))
-    if account is None or (presented.provider or code.provider) != code.provider:
-        return None
     authorize = authorizing(code.provider)
-    if authorize is None or not authorize(presented.params, account):
+    if authorize is None or (presented.provider or code.provider) != code.provider:
         return None
-    return account
+    if code.flow is not None:
+        # It is for the browser that has its verifier, which it has shown.
+        return code.flow
+    if code.account_id is None:
+        return None
+    account = cast("AuthAccount | None", ctx.db.unrestricted.get(code.account_id))
+    return account if account is not None and authorize(presented.params, account) else None
 
 
 def _same(one: str | None, other: str | None) -> bool:

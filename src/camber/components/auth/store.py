@@ -47,7 +47,7 @@ from camber.components.auth.sessions import (
     join_session,
     refresh_session,
 )
-from camber.components.auth.tables import AuthAccount, AuthSession, AuthVerifier
+from camber.components.auth.tables import AuthAccount, AuthSession, AuthVerifier, FlowEnd
 from camber.components.auth.verification import Verification
 
 Provider = Password | Verification | OAuth2 | Anonymous | Credentials
@@ -230,7 +230,11 @@ class _Store:
             return None
         if bucket is not None:
             forget_attempts(self._ctx, bucket)
-        return self._signed_in(self._verified(redeemed), wanted.hash)
+        if isinstance(redeemed.of, FlowEnd):
+            user_id = self._entered(redeemed.provider, redeemed.of)
+        else:
+            user_id = self._verified(redeemed, redeemed.of)
+        return self._signed_in(user_id, wanted.hash)
 
     def _redeemed(self, wanted: op.RedeemCode) -> Redeemed | None:
         presented = PresentedCode(
@@ -254,9 +258,8 @@ class _Store:
         verification = self._rules.verifications.get(provider)
         return None if verification is None else verification.authorize
 
-    def _verified(self, redeemed: Redeemed) -> str:
+    def _verified(self, redeemed: Redeemed, account: AuthAccount) -> str:
         """Write down what a code has proven, and return the user that it signs in."""
-        account = redeemed.account
         if redeemed.email is None and redeemed.phone is None:
             return account.user_id
         proven: dict[str, Any] = {}
@@ -272,8 +275,8 @@ class _Store:
             phone_proven=redeemed.phone is not None,
         )
         current = self._own_user()
-        update_user(self._ctx, self._rules.users, account, Kind.VERIFICATION, profile, current)
-        return cast("AuthAccount", self._ctx.db.unrestricted.get(account.id)).user_id
+        kind = Kind.VERIFICATION
+        return update_user(self._ctx, self._rules.users, account, kind, profile, current)
 
     def start_verification(self, wanted: op.StartVerification) -> bool:
         if not take_attempt(self._ctx, self._rules.sendings(wanted.address)):
@@ -335,33 +338,38 @@ class _Store:
         verifier = cast("AuthVerifier | None", query.first())
         if verifier is None or _is_late(verifier):
             return False
-        session = (
-            None
-            if verifier.session_id is None
-            else self._ctx.db.unrestricted.get(verifier.session_id)
-        )
-        current = None if session is None else session.user_id
         self._ctx.db.unrestricted.delete(verifier.id)
-        profile = Profile(fields=wanted.fields, email_proven=wanted.email_proven)
-        account = find_account(self._ctx, wanted.provider, wanted.account_id)
-        if account is None:
-            account = sign_up(
-                self._ctx,
-                self._rules.users,
-                NewAccount(provider=wanted.provider, account_id=wanted.account_id, kind=Kind.OAUTH),
-                profile,
-                current,
-            )
-        else:
-            update_user(self._ctx, self._rules.users, account, Kind.OAUTH, profile, current)
+        # Whose account it is is seen when the code is redeemed with the verifier, and not before:
+        # this may be somebody's browser to whom another has sent the beginning of a flow of theirs.
+        flow = FlowEnd(
+            provider_account_id=wanted.account_id,
+            fields=wanted.fields,
+            email_proven=wanted.email_proven,
+            session_id=verifier.session_id,
+        )
         code = NewCode(
             provider=wanted.provider,
             hash=wanted.code_hash,
             life_ms=OAUTH_CODE_MS,
             verifier=verifier.id,
         )
-        issue_code(self._ctx, account, code)
+        issue_code(self._ctx, flow, code)
         return True
+
+    def _entered(self, provider: str, flow: FlowEnd) -> str:
+        """Return the user whom a provider has told of, who may be a new one."""
+        session = (
+            None if flow.session_id is None else self._ctx.db.unrestricted.get(flow.session_id)
+        )
+        current = None if session is None else session.user_id
+        profile = Profile(fields=flow.fields, email_proven=flow.email_proven)
+        account = find_account(self._ctx, provider, flow.provider_account_id)
+        if account is None:
+            new = NewAccount(
+                provider=provider, account_id=flow.provider_account_id, kind=Kind.OAUTH
+            )
+            return sign_up(self._ctx, self._rules.users, new, profile, current).user_id
+        return update_user(self._ctx, self._rules.users, account, Kind.OAUTH, profile, current)
 
     # Secrets.
 
@@ -443,14 +451,14 @@ class _Store:
             return lambda params, found: account is not None and found.id == account.id
 
         redeemed = redeem_code(self._ctx, presented, authorizing)
-        if redeemed is None:
+        if redeemed is None or account is None:
             return None
         forget_attempts(self._ctx, bucket)
         forget_attempts(
             self._ctx, self._rules.attempts(f"secret {wanted.provider} {wanted.account_id}")
         )
-        user_id = self._verified(redeemed)
-        self._ctx.db.unrestricted.patch(redeemed.account.id, {"secret": wanted.secret})
+        user_id = self._verified(redeemed, account)
+        self._ctx.db.unrestricted.patch(account.id, {"secret": wanted.secret})
         end_sessions(self._ctx, user_id)
         return self._signed_in(user_id, wanted.hash)
 

@@ -7,7 +7,9 @@ refresh tokens and the signatures of OAuth flows are hashes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from camber import Id, Index, Table, field
 
@@ -82,10 +84,25 @@ class AuthRefreshToken(Table, table="authRefreshTokens"):
     by_expiration = Index("expirationTime", name="expirationTime")
 
 
-class AuthVerificationCode(Table, table="authVerificationCodes"):
-    """A code that was sent to somebody, or to a browser at the end of an OAuth flow; its SHA-256."""
+class FlowEnd(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a provider has said at the end of an OAuth flow, until its browser asks to be let in."""
 
-    account_id: Id[AuthAccount] = field(name="accountId")
+    provider_account_id: str
+    #: Of `users`, by their names on the wire.
+    fields: dict[str, Any]
+    email_proven: bool
+    #: Of who was signed in where the flow began.
+    session_id: Id[AuthSession] | None
+
+
+class AuthVerificationCode(Table, table="authVerificationCodes"):
+    """A code that was sent to somebody, or to a browser at the end of an OAuth flow; its SHA-256.
+
+    It is of an account, or of a flow whose account is looked for or made when it is redeemed.
+    """
+
+    account_id: Id[AuthAccount] | None = field(name="accountId", default=None)
+    flow: FlowEnd | None = None
     provider: str
     code: str
     expiration_time: float = field(name="expirationTime")
