@@ -279,13 +279,45 @@ def test_where_addresses_are_proven_signing_up_does_not_tell_who_is_there(app, a
     assert ada.tokens
 
 
-def test_who_signs_up_with_an_address_that_is_not_theirs_has_nothing_of_it(app, ada, eve):
-    """The account waits for whoever proves the address; the password is that of the last who tried."""
+@pytest.mark.parametrize("eve_comes", ["before", "after", "between"])
+def test_of_two_who_sign_up_with_one_address_nobodys_password_counts(app, ada, eve, eve_comes):
+    """The code proves whose the address is, and not which of the two passwords is of the same person."""
+
+    def eve_tries():
+        sign_up(eve, "verified", password="eve's own words")
+
+    if eve_comes != "after":
+        eve_tries()
+    sign_up(ada, "verified")
+    if eve_comes == "between":
+        sign_up(ada, "verified", password="another of Ada's")
+    if eve_comes != "before":
+        eve_tries()
+    letter = newest_letter(app, EMAIL)
+    ada.sign_in("verified", flow="email-verification", email=EMAIL, code=letter.token)
+    for password in ("eve's own words", PASSWORD, "another of Ada's"):
+        refused("InvalidCredentials", sign_in, eve, "verified", password=password)
+    # Ada is signed in, and needs to know none to choose one.
+    first = ada.user
+    refused("InvalidPassword", ada.sign_in, "verified", flow="change", newPassword="short")
+    ada.sign_in("verified", flow="change", newPassword="a new phrase")
+    refused("NotSignedIn", ada.sign_in, "verified", flow="change", newPassword="a third one")
+    ada.sign_out()
+    sign_in(ada, "verified", password="a new phrase")
+    assert ada.user == first
+
+
+def test_who_signed_up_long_ago_with_an_address_that_is_not_theirs_has_nothing_of_it(app, ada, eve):
+    """No code is on its way any more that could be taken for that of who tries now."""
     sign_up(eve, "verified", password="eve's own words")
+    app.advance(seconds=20 * 60 + 1)
     sign_up(ada, "verified")
     letter = newest_letter(app, EMAIL)
     ada.sign_in("verified", flow="email-verification", email=EMAIL, code=letter.token)
     refused("InvalidCredentials", sign_in, eve, "verified", password="eve's own words")
+    ada.sign_out()
+    sign_in(ada, "verified")
+    assert ada.tokens
 
 
 def test_a_password_that_is_forgotten_is_replaced(app, ada, eve):

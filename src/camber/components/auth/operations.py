@@ -140,16 +140,26 @@ class GetAccount(Struct, frozen=True, kw_only=True):
 
 
 class ReplaceSecret(Struct, frozen=True, kw_only=True):
-    """Give an account another secret.
+    """Give an account another secret."""
 
-    `only_unclaimed` leaves one alone whose address somebody has proven, or whose user is signed in.
+    provider: str
+    account_id: str
+    secret: str
+    type: Literal["replaceSecret"] = "replaceSecret"
+
+
+class ClaimSecret(Struct, frozen=True, kw_only=True):
+    """Give an account the secret of somebody who has yet to prove its address.
+
+    It leaves one alone whose address somebody has proven, or whose user is signed in. Of two who
+    try within `contest_ms` nobody's secret counts.
     """
 
     provider: str
     account_id: str
     secret: str
-    only_unclaimed: bool = False
-    type: Literal["replaceSecret"] = "replaceSecret"
+    contest_ms: float
+    type: Literal["claimSecret"] = "claimSecret"
 
 
 class ResetPassword(Struct, frozen=True, kw_only=True):
@@ -205,6 +215,7 @@ Operation: TypeAlias = (
     | CreateAccount
     | GetAccount
     | ReplaceSecret
+    | ClaimSecret
     | ResetPassword
     | ChangePassword
     | OwnAccount

@@ -263,8 +263,11 @@ class SigningIn:
             raise AppError({"code": "AccountAlreadyExists", "message": sentence})
         # Nobody has shown yet that the address is theirs: it may be of who tries now.
         await self._store(
-            op.ReplaceSecret(
-                provider=provider.id, account_id=address, secret=secret, only_unclaimed=True
+            op.ClaimSecret(
+                provider=provider.id,
+                account_id=address,
+                secret=secret,
+                contest_ms=provider.verify.max_age.total_seconds() * 1000,
             )
         )
         if made["account"]["emailVerified"] is None:
@@ -356,11 +359,14 @@ class SigningIn:
         current = params.get("currentPassword")
         password = provider.check(params.get("newPassword"))
         attempt = await self._store(op.OwnAccount(provider=provider.id))
-        if attempt is None or not isinstance(current, str):
+        # Who has proven the address, and not by which password, has none: nobody can name it.
+        has_one = attempt is not None and attempt["account"]["secret"] is not None
+        if attempt is None or (has_one and not isinstance(current, str)):
             sentence = "Sign in with the password before changing it, and give `currentPassword`"
             raise AppError({"code": "NotSignedIn", "message": sentence})
         _refuse_too_many(attempt)
-        await self._check(provider.hasher, attempt, current)
+        if has_one:
+            await self._check(provider.hasher, attempt, str(current))
         signer, secret = signer_of(self._ctx.env), secrets.token_hex(32)
         granted = await self._store(
             op.ChangePassword(

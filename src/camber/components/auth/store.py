@@ -115,6 +115,8 @@ def carry_out(ctx: MutationCtx, rules: Rules, wanted: op.Operation) -> Any:
             return _shown(find_account(ctx, wanted.provider, wanted.account_id))
         case op.ReplaceSecret():
             return store.replace_secret(wanted)
+        case op.ClaimSecret():
+            return store.claim_secret(wanted)
         case op.ResetPassword():
             return store.reset_password(wanted)
         case op.ChangePassword():
@@ -425,10 +427,21 @@ class _Store:
 
     def replace_secret(self, wanted: op.ReplaceSecret) -> bool:
         account = find_account(self._ctx, wanted.provider, wanted.account_id)
-        if account is None or (wanted.only_unclaimed and self._is_claimed(account)):
+        if account is None:
             return False
         self._ctx.db.unrestricted.patch(account.id, {"secret": wanted.secret})
         return True
+
+    def claim_secret(self, wanted: op.ClaimSecret) -> None:
+        account = find_account(self._ctx, wanted.provider, wanted.account_id)
+        if account is None or self._is_claimed(account):
+            return
+        now = time.time() * 1000
+        before = account.creation_time if account.claim_time is None else account.claim_time
+        # A code that is on its way proves the address, and not whose of the two secrets is its
+        # owner's: the last may be of somebody who has waited for the owner's.
+        secret = wanted.secret if before + wanted.contest_ms < now else None
+        self._ctx.db.unrestricted.patch(account.id, {"secret": secret, "claimTime": now})
 
     def _is_claimed(self, account: AuthAccount) -> bool:
         """Return whether somebody has proven the address, or is signed in as its user."""

@@ -53,6 +53,8 @@ class AuthAccount(Table, table="authAccounts"):
     provider: str
     provider_account_id: str = field(name="providerAccountId")
     secret: str | None = None
+    #: When somebody last chose a secret who had yet to prove the address.
+    claim_time: float | None = field(name="claimTime", default=None)
     #: The address that was verified, not whether one was.
     email_verified: str | None = field(name="emailVerified", default=None)
     phone_verified: str | None = field(name="phoneVerified", default=None)
