@@ -59,7 +59,7 @@ from camber.occ.cursors import InvalidCursor
 from camber.schema.annotations import Arg, Id, Int64Literal
 from camber.schema.table import Index, SchemaEnforcementError, SearchIndex, Table, VectorIndex
 from camber.values.size import document_size, value_size
-from camber.values.value import UNSET, Int64
+from camber.values.value import UNSET, CommitTs, Int64
 from camber.version import VERSION
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ __all__ = [
     "Arg",
     "ArgumentValidationError",
     "CamberError",
+    "CommitTs",
     "Component",
     "ComponentClient",
     "Crons",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,8 +14,9 @@ from camber.engine.committer import CommitConflict
 from camber.engine.engine import Engine
 from camber.host import RealHost
 from camber.storage.memory import MemoryStore
-from camber.values.packed import pack
-from camber.values.value import Int64
+from camber.values.packed import pack, unpack
+from camber.values.pending import PLACEHOLDER, pack_pending, places_in
+from camber.values.value import COMMIT_TS, Int64
 from tests.engine.harness import opened, read, run, write
 from tests.strategies import text, values
 
@@ -42,7 +44,7 @@ def test_a_record_is_the_change_that_an_insert_makes(request, result, lines):
         transaction.insert(
             system_tables.SESSION_REQUESTS,
             {
-                "_commitTs": system_tables.COMMIT_TIMESTAMP,
+                "_commitTs": COMMIT_TS,
                 "session": "s",
                 "request": Int64(request),
                 "result": result,
@@ -57,8 +59,8 @@ def test_a_record_is_the_change_that_an_insert_makes(request, result, lines):
     asyncio.run(main())
 
 
-# A placeholder among what a mutation returns is the mutation's own.
-@pytest.mark.parametrize("result", [pack(1), pack(system_tables.COMMIT_TIMESTAMP)])
+# What looks like the placeholder is what the mutation returned.
+@pytest.mark.parametrize("result", [pack(1), pack(PLACEHOLDER), PLACEHOLDER])
 def test_a_record_is_found_with_the_timestamp_of_its_commit(tmp_path, result):
     async def main():
         async with opened(tmp_path, "sqlite") as engine:
@@ -72,6 +74,40 @@ def test_a_record_is_found_with_the_timestamp_of_its_commit(tmp_path, result):
                 assert read(engine, lambda tx, id_=id_: session_requests.find(tx, id_)) == found
 
     run(main())
+
+
+@given(
+    result=values,
+    other=values,
+    lines=LINES,
+    session=text.filter(bool),
+    ts=st.integers(1, 2**63 - 1),
+)
+def test_a_timestamp_goes_into_the_result_where_it_is_told(result, other, lines, session, ts):
+    async def main():
+        engine = Engine(host=RealHost(), store=MemoryStore())
+        transaction = engine.begin("test")
+        packed = pack_pending([other, COMMIT_TS, result, COMMIT_TS])
+        finished = session_requests.with_record(
+            transaction.finish(),
+            id=session_requests.record_id(session, 1),
+            session=session,
+            request=1,
+            result=packed,
+            result_places=places_in(packed),
+            log_lines=lines,
+            now_ns=0,
+        )
+        after = finished.stamped(ts)[0].after
+        assert after is not None
+        document: Any = unpack(after)
+        assert document["result"] == pack([other, Int64(ts), result, Int64(ts)])
+        assert document["_commitTs"] == Int64(ts)
+        assert (document["session"], document["logLines"]) == (session, list(lines))
+        transaction.close()
+        await engine.close()
+
+    asyncio.run(main())
 
 
 def test_of_two_runs_of_one_request_one_commits(tmp_path):

@@ -18,7 +18,7 @@ from camber.engine.committer import CommitConflict
 from camber.storage.store import Commit
 from tests.proofs.model import INDEXES, Cursors, Model, Tables
 from tests.proofs.operations import Journals, Replaying, replay
-from tests.proofs.plain import same
+from tests.proofs.plain import NOW, Big, at, same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +121,12 @@ class Judge:
         """Take in what there is from a timestamp on."""
         self._states.append((ts, tables))
 
-    def explains(self, attempt: Attempt, before: Tables) -> bool:
+    def explains(self, attempt: Attempt, before: Tables, told: Any) -> bool:
         """Return whether an attempt could have seen what it saw at a state."""
         known = self.cursors
         self.cursors = copy.deepcopy(known)
         try:
-            self.replay(attempt, before)
+            self.replay(attempt, before, told)
         except AssertionError:
             self.cursors = known
             return False
@@ -141,7 +141,7 @@ class Judge:
         assert commit.ts > last_ts, f"{commit.ts} was published after {last_ts}"
         after = self.replay(attempt, before)
         assert not same(after, before), f"{attempt.source} has committed, and changed nothing"
-        self.committed(commit.ts, after)
+        self.committed(commit.ts, at(after, Big(commit.ts)))
 
     def _judge_end(self, attempt: Attempt, published_ts: int | None) -> None:
         if attempt.is_unknown:
@@ -156,8 +156,11 @@ class Judge:
             before = self.at(attempt.begin_ts)
             assert same(self.replay(attempt, before), before), "changes that nobody ever saw"
 
-    def replay(self, attempt: Attempt, before: Tables) -> Tables:
-        """Run an attempt on the model and hold what it saw against that; return what it leaves."""
+    def replay(self, attempt: Attempt, before: Tables, told: Any = NOW) -> Tables:
+        """Run an attempt on the model and hold what it saw against that; return what it leaves.
+
+        `told` is what it was told of when it commits, in the place of `NOW`.
+        """
         model = Model(before, self.cursors, born_after=math.nextafter(attempt.begin_ts / 1e6, 0.0))
         journals = Journals(attempt.journals_given, attempt.journals_made)
         replaying = Replaying(
@@ -169,11 +172,12 @@ class Judge:
         except AssertionError as error:
             error.add_note(f"in {attempt}, on {before}")
             raise
+        expected = at(expected, told)
         for step, wanted, found in zip(attempt.program.steps, expected, attempt.seen, strict=True):
             assert same(wanted, found), (
                 f"{attempt.source}, at {attempt.begin_ts}: {step}\n saw    {found}\n not    {wanted}"
             )
-        return model.tables
+        return at(model.tables, told)  # type: ignore[no-any-return]
 
 
 def _judge_mistaken(attempt: Attempt) -> None:

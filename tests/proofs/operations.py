@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from camber import Int64
 from tests.applications.proving.backend import steps as real
-from tests.proofs.model import END, Cursors, Model, Refused, follows, is_accepted
-from tests.proofs.plain import plain
+from tests.proofs.model import END, INDEXES, Cursors, Model, Refused, follows, is_accepted
+from tests.proofs.plain import NOW, at, plain
 
 #: An id of nothing, which nobody is ever given.
 NOBODY = "j57000820c20a1g7104gm2rc1m70ynr8"
@@ -92,10 +92,11 @@ def replay(replaying: Replaying, steps: list[Any], seen: Any) -> list[Any]:
     return expected
 
 
-# What programs are told. Few values, so that they collide.
+# What programs are told. Few values, so that they collide. An int64 of them is between the timestamps of
+# commits and what stands for those that are not known.
 
 VALUES = [
-    None, Int64(-1), Int64(0), Int64(300), 0.0, -0.0, 1.0, -2.5, float("inf"), float("nan"),
+    None, Int64(-1), Int64(0), Int64(300), Int64(2**62), 0.0, -0.0, 1.0, -2.5, float("inf"), float("nan"),
     False, True, "", "a", "a\0", "b", "ab", "a b", b"", b"\0", [], ["a"], [["a"], None], {"x": 1.0}, {},
 ]  # fmt: skip
 _common = st.sampled_from([0.0, 1.0, "a", "a\0", "b", "ab b", None])
@@ -219,6 +220,11 @@ def _bump(replaying: Replaying, told: dict[str, Any], _: Any) -> Any:
     return found
 
 
+def _stamp(replaying: Replaying, told: dict[str, Any], _: Any) -> None:
+    value: Any = {"alone": NOW, "array": ["a", NOW], "object": {"x": NOW}}[told["within"]]
+    replaying.model.patch(replaying.id(told), {told["field"]: value}, [])
+
+
 def _found(replaying: Replaying, told: dict[str, Any]) -> list[dict[str, Any]]:
     return replaying.model.accepted(_query(told))
 
@@ -268,7 +274,7 @@ def _nested(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
     expected = replay(inner, told["steps"], seen)
     if told["fails"]:
         replaying.model.undo(saved)
-        return {"failed": expected}
+        return {"failed": at(expected, "now")}
     replaying.ids, replaying.pages = inner.ids, inner.pages
     return expected
 
@@ -310,8 +316,12 @@ def _page(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
             exhausted = len(items) < told["items"] and len(keys) != told["rows_max"]
             stopped = len(items) < told["items"] and not exhausted
         end = END if exhausted or begin == END or name == _NO_TABLE else keys[-1]
+        if end != END and not _is_settled(query, rows, end):
+            raise Refused("CommitTsUnknown")
     replaying.journals.has_read(cursors, name, end)
     split = keys[(len(keys) - 1) // 2] if len(keys) > 2 else None
+    if split is not None and not _is_settled(query, rows, split):
+        split = None
     if not isinstance(answer, dict) or "continueCursor" not in answer:
         return "a page"
     cursors.learn("cursor", answer["continueCursor"], name, end)
@@ -338,6 +348,13 @@ def _page(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
         "journal": answer["journal"],
         "pageStatus": "SplitRequired" if stopped else "SplitRecommended" if is_large else None,
     }
+
+
+def _is_settled(query: dict[str, Any], rows: list[tuple[Any, Any]], key: Any) -> bool:
+    """Return whether a document stands where it will stand when the program has committed."""
+    document = next(document for place, document in rows if place == key)
+    fields = INDEXES.get(query["table"], {}).get(query["index"], [])
+    return all("NOW" not in repr(document.get(name)) for name in fields)
 
 
 _NO_TABLE = "a table that is not there"
@@ -417,6 +434,17 @@ _plain_steps: dict[str, Operation] = {
         writes=True,
     ),
     "bump": Operation(told=st.fixed_dictionaries({"id": _reference}), on_model=_bump, writes=True),
+    "stamp": Operation(
+        told=st.fixed_dictionaries(
+            {
+                "id": _reference,
+                "field": st.sampled_from(["a", "a", "b", "u"]),
+                "within": st.sampled_from(["alone", "alone", "array", "object"]),
+            }
+        ),
+        on_model=_stamp,
+        writes=True,
+    ),
     "collect": Operation(told=queries, on_model=lambda r, told, _: _found(r, told)),
     "take": Operation(told=_counted, on_model=lambda r, told, _: _found(r, told)[: told["count"]]),
     "first": Operation(told=queries, on_model=lambda r, told, _: next(iter(_found(r, told)), None)),
@@ -477,10 +505,16 @@ _around = st.tuples(_reading_steps, st.one_of(_writing_steps, _nest(_flat))).map
 )
 #: What a sub-transaction has failed to do is done after all.
 _again = _writing_steps.map(lambda step: [{"op": "nested", "steps": [step], "fails": True}, step])
+#: What is read while it is not known where it will stand.
+_stamped = st.tuples(
+    st.lists(_named("stamp", _plain_steps["stamp"]), min_size=1, max_size=3),
+    st.lists(st.one_of(_paging, _paging, _reading_steps), min_size=1, max_size=3),
+).map(lambda both: [*both[0], *both[1]])
 #: Programs that write, and programs that only read; some of each go from page to page.
 writing = st.one_of(
     _around,
     _again,
+    _stamped,
     st.lists(steps, min_size=1, max_size=4),
     st.lists(steps, min_size=1, max_size=4),
     st.lists(st.one_of(_paging, _paging, _writing_steps), min_size=2, max_size=6),

@@ -39,6 +39,30 @@ def from_json(value: Any) -> Any:
             return plain(value)
 
 
+class Now:
+    """The type of `NOW`."""
+
+    def __repr__(self) -> str:
+        return "NOW"
+
+
+#: When the mutation that is running commits, as long as nobody knows that.
+NOW = Now()
+
+
+def at(value: Any, when: Any) -> Any:
+    """Return a value with `when` in the place of `NOW`."""
+    match value:
+        case Now():
+            return when
+        case list():
+            return [at(item, when) for item in value]
+        case dict():
+            return {name: at(item, when) for name, item in value.items()}
+        case _:
+            return value
+
+
 class Missing:
     """The type of `MISSING`."""
 
@@ -53,6 +77,8 @@ def plain(value: Any) -> Any:
     """Return a value of the real database as the model has it."""
     if isinstance(value, Int64):
         return Big(int(value))
+    if repr(value) == "commit_ts":
+        return NOW
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | float):
@@ -74,6 +100,9 @@ def place(value: Any) -> Any:
             return (1,)
         case Big(number):
             return (2, number)
+        case Now():
+            # Behind every timestamp. The largest int64 is none of `VALUES`, so this is not equal to one.
+            return (2, 2**63 - 1)
         case bool():
             return (5 if value else 4,)
         case float():

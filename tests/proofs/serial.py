@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from camber import Int64
 from camber.engine.catalog import IndexState
 from camber.engine.committer import CommitConflict
 from camber.engine.engine import Engine
@@ -302,7 +303,17 @@ def everything(engine: Engine, ts: int, tables: Tables) -> Attempt:
             for index in ("by_creation_time", "by_id", *indexes[table])
             for order in ("asc", "desc")
         ]
-        + [{"op": "search", "text": "a b", "where": []}],
+        + [{"op": "search", "text": "a b", "where": []}]
+        + [
+            # Timestamps of commits are before this, and what stood for them is after it.
+            {
+                "op": "count",
+                "table": "docs",
+                "index": "by_a",
+                "where": [["lt", "a", Int64(2**62)]],
+                "order": "asc",
+            }
+        ],
         writes=False,
     )
     transaction = engine.begin("everything", ts=ts)

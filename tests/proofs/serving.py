@@ -26,7 +26,7 @@ from camber.storage.store import Commit, Store
 from camber.values.packed import pack, unpack
 from camber.values.value import canonical
 from tests.proofs.judging import Attempt, Judge, Program
-from tests.proofs.plain import plain, same
+from tests.proofs.plain import Big, plain, same
 from tests.proofs.serial import PROVING, application
 from tests.proofs.stepping import ChoosingHost, SteppedHost, settled
 
@@ -123,18 +123,18 @@ class Serving:
                 assert answer.request is None or same(answer.attempt.seen, first.attempt.seen)
         assert set(committed) == set(self.commits), "a commit that nobody was told of"
         for ts, answer in sorted(committed.items()):
-            judge.committed(ts, judge.replay(answer.attempt, judge.newest))
+            judge.committed(ts, judge.replay(answer.attempt, judge.newest, Big(ts)))
         for answer in self.answered:
             if answer.failed_between is not None:
                 states = [judge.at(ts) for ts in judge.between(*answer.failed_between)]
-                assert any(judge.explains(answer.attempt, state) for state in states), (
+                assert any(judge.explains(answer.attempt, state, "now") for state in states), (
                     f"no moment explains what {answer.attempt} has seen"
                 )
             elif answer.request is not None:
                 assert self.commits.get(answer.ts) == answer.request, "told of another's commit"
             elif committed.get(answer.ts) is not answer:
                 state = judge.at(answer.ts)
-                left = judge.replay(answer.attempt, state)
+                left = judge.replay(answer.attempt, state, Big(answer.ts))
                 assert same(left, state), "changes that nobody ever saw"
         return judge
 

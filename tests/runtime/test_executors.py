@@ -221,8 +221,8 @@ async def until(holds):
 class Running:
     """A deployment with two executors, on an event loop of its own."""
 
-    def __init__(self, root, executors=2):
-        self.root = write_project(root, code=CODE)
+    def __init__(self, root, executors=2, code=CODE):
+        self.root = write_project(root, code=code)
         self.folder = load_project(self.root).functions_path
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)

@@ -94,6 +94,8 @@ class _History:
 
     def _operation(self, ts: int, note: dict[str, Any]) -> Iterator[str]:
         key = (note["client"], note["request"])
+        if note["at"] != ts:
+            yield f"request {key} is done at {ts}, and says that it was at {note['at']}"
         if key in self.done:
             yield f"request {key} is done at {self.done[key][0]} and again at {ts}"
         mutation = MUTATIONS[note["operation"]]

@@ -12,6 +12,7 @@ from typing import assert_type
 from camber import (
     ActionCtx,
     App,
+    CommitTs,
     Component,
     Env,
     Id,
@@ -45,6 +46,14 @@ class Message(Table, table="messages"):
     likes: int = 0
 
 
+class Entry(Table, table="entries"):
+    body: str
+    at: CommitTs
+    read_at: CommitTs | None = None
+
+    by_at = Index("at")
+
+
 @query
 def recent(ctx: QueryCtx, channel: Id[Channel], limit: int = 50) -> list[Message]:
     found = ctx.db.query(Channel).with_index(Channel.by_name, name=gt("a")).order("desc")
@@ -70,6 +79,23 @@ def send(ctx: MutationCtx, channel: Id[Channel], body: str) -> Id[Message]:
     Message(channel=channel)  # type: ignore[call-arg]  # no body
     Message(channel=channel, body="x").body = "y"  # type: ignore[misc]  # frozen
     return ctx.db.insert(Message(channel=channel, body=body))
+
+
+@mutation
+def log(ctx: MutationCtx, body: str) -> CommitTs:
+    now = ctx.db.vars.commit_ts
+    assert_type(now, CommitTs)
+    entry = ctx.db.insert(Entry(body=body, at=now))
+    ctx.db.patch(entry, read_at=now)
+    Entry(body=body, at="now")  # type: ignore[arg-type]  # no timestamp
+    ctx.db.vars.commit_ts = now  # type: ignore[misc]  # read only
+    return now
+
+
+@query
+def entries(ctx: QueryCtx, after: CommitTs) -> list[Entry]:
+    assert ctx.db.vars  # type: ignore[attr-defined]  # a query commits nothing
+    return ctx.db.query(Entry).with_index(Entry.by_at, at=gt(after)).take(10)
 
 
 @mutation

@@ -13,6 +13,7 @@ from camber.schema.plan import (
     ArrayPlan,
     BooleanPlan,
     BytesPlan,
+    CommitTsPlan,
     ConstrainedPlan,
     ConvertedPlan,
     FieldPlan,
@@ -39,6 +40,7 @@ _SIMPLE: Mapping[type[Plan], str] = {
     IntegerPlan: "number",
     FloatPlan: "number",
     Int64Plan: "bigint",
+    CommitTsPlan: "bigint",
     BytesPlan: "ArrayBuffer",
 }
 

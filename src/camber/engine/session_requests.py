@@ -15,11 +15,12 @@ from typing import Any, Final, NamedTuple, cast
 
 from camber.engine import system_tables
 from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, TableEntry
-from camber.engine.transaction import FinishedTransaction, Transaction
+from camber.engine.transaction import FinishedTransaction, Stamp, Transaction
 from camber.storage.store import DocumentChange, EntryChange, id_key
 from camber.values.ids import encode_id
 from camber.values.keys import encode_part
 from camber.values.packed import pack, unpack
+from camber.values.pending import PACKED_COMMIT_TS, Places, places_in
 from camber.values.timestamp import Timestamp
 from camber.values.value import Int64, Value
 
@@ -66,16 +67,18 @@ def with_record(
     session: str,
     request: int,
     result: bytes,
+    result_places: Places = (),
     log_lines: tuple[str, ...],
     now_ns: int,
 ) -> FinishedTransaction:
-    """Return a transaction, in which no record was found, with one among its changes."""
+    """Return a transaction, in which no record was found, with one among its changes.
+
+    `result_places` are where the result has the commit timestamp.
+    """
     # Never older than what it has read, as with all documents (semantics 1.3).
     creation_time = max(finished.begin_ts + 1, now_ns) / 1e6
     document: dict[str, Value] = {
-        # Sorted first: the committer stamps the first place that looks like the placeholder, and
-        # a result may hold any bytes.
-        "_commitTs": system_tables.COMMIT_TIMESTAMP,
+        "_commitTs": PACKED_COMMIT_TS,
         CREATION_TIME_FIELD: creation_time,
         ID_FIELD: id,
         "session": session,
@@ -84,11 +87,17 @@ def with_record(
         "logLines": list(log_lines),
     }
     time_part, id_part = encode_part(creation_time), id_key(id)
+    after = pack(document)
+    stamp = Stamp(len(finished.changes), _TS_PLACES)
+    if result_places:
+        result_at = len(after) - len(result) - len(_packed_member("session", session))
+        within = [result_at + at for at in result_places]
+        stamp = Stamp(len(finished.changes), (*_TS_PLACES, *within))
     record = DocumentChange(
         table=_TABLE.number,
         id=id,
         before=None,
-        after=pack(document),
+        after=after,
         entries=tuple(
             EntryChange(
                 index=index.id, removed=None, added=index.key_before(document, time_part, id_part)
@@ -103,7 +112,13 @@ def with_record(
         source=finished.source,
         scheduled=finished.scheduled,
         staged=finished.staged,
+        stamps=(*finished.stamps, stamp),
     )
+
+
+def _packed_member(name: str, value: Value) -> bytes:
+    """Return a member of an object as it is packed."""
+    return pack(name) + pack(value)
 
 
 def _table() -> TableEntry:
@@ -114,3 +129,5 @@ def _table() -> TableEntry:
 
 #: As in every deployment: tables of the system do not change while it runs.
 _TABLE: Final = _table()
+#: Records have their timestamp first, since members of objects are sorted.
+_TS_PLACES: Final = places_in(pack({"_commitTs": PACKED_COMMIT_TS}))

@@ -10,7 +10,7 @@ from typing import Final
 
 from camber.engine.catalog import Catalog, IndexEntry, IndexState, TableEntry, table_entry
 from camber.values.ids import encode_id
-from camber.values.value import Int64, Value
+from camber.values.value import COMMIT_TS, Int64, Value
 
 #: Numbers from 512 to 10,000 are for system tables, user tables start above (protocol 2.4).
 USER_TABLE_NUMBER_MIN: Final = 10_001
@@ -92,9 +92,7 @@ STORAGE_NUMBER: Final = _NUMBERS[STORAGE]
 STORAGE_BY_COMPONENT: Final = _INDEXES[STORAGE][0].id
 FILE_LEDGER_NUMBER: Final = _NUMBERS[FILE_LEDGER]
 
-#: What stands for the commit timestamp in a document of `STAMPED` tables until the committer knows
-#: it: an int64 that no clock reaches, so that the committer can overwrite its 8 packed bytes.
-COMMIT_TIMESTAMP: Final = Int64(-(2**63) + 0x5CA1AB1E)
+#: Tables of Camber's whose documents may hold the timestamp of their commit.
 STAMPED: Final = frozenset({SESSION_REQUESTS_NUMBER, INDEXES_NUMBER, _NUMBERS[IMPORTS]})
 
 #: System tables that `ctx.db.system` may read.
@@ -124,7 +122,7 @@ def index_document(table: TableEntry, index: IndexEntry) -> dict[str, Value]:
         kind["tokenizer"] = index.tokenizer
     return {
         **kind,
-        "since": Int64(0) if unread else COMMIT_TIMESTAMP,
+        "since": Int64(0) if unread else COMMIT_TS,
         "table": table.number,
         "index": index.id,
         "name": index.name,

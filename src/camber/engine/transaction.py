@@ -43,10 +43,19 @@ from camber.storage.index_ids import by_id_index
 from camber.storage.store import DocumentChange, EntryChange, Row, Snapshot, StagedTable
 from camber.values.ids import decode_id, encode_id, new_internal_id
 from camber.values.keys import encode_key, encode_part
-from camber.values.packed import pack, unpack
+from camber.values.packed import CommitTsUnknown, pack, unpack
+from camber.values.pending import (
+    Places,
+    known,
+    pack_pending,
+    places_in,
+    places_in_key,
+    stamped,
+    stamped_key,
+)
 from camber.values.size import value_size
 from camber.values.timestamp import Timestamp
-from camber.values.value import Int64, Value
+from camber.values.value import Value
 
 #: Rows of a scan's first and largest reads from the store: most queries end within the first.
 _SCAN_ROWS_MIN = 64
@@ -54,14 +63,42 @@ _SCAN_ROWS_MAX = 1024
 
 _NOTHING: Final = Interval(b"", b"")
 
-_COMMIT_TIMESTAMP_PACKED = pack(system_tables.COMMIT_TIMESTAMP)
-
 
 class Entropy(Protocol):
     """Where ids come from; `host` has it."""
 
     def random_bytes(self, count: int) -> bytes:
         """Return `count` unpredictable bytes."""
+
+
+class Stamp(msgspec.Struct, frozen=True, array_like=True):
+    """Where the commit timestamp goes in one change: in the document, and in each of its new keys."""
+
+    change: int
+    document: Places
+    #: By entry of the change. None for those that are the same whatever the timestamp.
+    entries: tuple[Places, ...] | None = None
+
+    def put(self, change: DocumentChange, ts: Timestamp) -> DocumentChange:
+        """Return the change with the timestamp in it."""
+        assert change.after is not None
+        entries = change.entries
+        if self.entries is not None:
+            entries = tuple(
+                EntryChange(
+                    index=entry.index,
+                    removed=entry.removed,
+                    added=entry.added and stamped_key(entry.added, places, ts),
+                )
+                for entry, places in zip(entries, self.entries, strict=True)
+            )
+        return DocumentChange(
+            table=change.table,
+            id=change.id,
+            before=change.before,
+            after=stamped(change.after, self.document, ts),
+            entries=entries,
+        )
 
 
 class FinishedTransaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,25 +112,17 @@ class FinishedTransaction(msgspec.Struct, frozen=True, kw_only=True):
     scheduled: int = 0
     #: Tables that staged rows enter, besides.
     staged: tuple[StagedTable, ...] = ()
+    #: Where the commit timestamp goes.
+    stamps: tuple[Stamp, ...] = ()
 
     def stamped(self, ts: Timestamp) -> tuple[DocumentChange, ...]:
         """Return the changes with the commit timestamp put where it was asked for."""
-        packed: bytes | None = None
-        stamped: list[DocumentChange] = []
-        for change in self.changes:
-            if change.table in system_tables.STAMPED and change.after is not None:
-                if packed is None:
-                    packed = pack(Int64(ts))
-                after = change.after.replace(_COMMIT_TIMESTAMP_PACKED, packed, 1)
-                change = DocumentChange(  # the same, stamped
-                    table=change.table,
-                    id=change.id,
-                    before=change.before,
-                    after=after,
-                    entries=change.entries,
-                )
-            stamped.append(change)
-        return tuple(stamped)
+        if not self.stamps:
+            return self.changes
+        changes = list(self.changes)
+        for stamp in self.stamps:
+            changes[stamp.change] = stamp.put(changes[stamp.change], ts)
+        return tuple(changes)
 
 
 @dataclass(slots=True)
@@ -345,6 +374,8 @@ class Transaction:
         self._bytes_written = 0
         self._functions_scheduled = 0
         self._scheduled_bytes = 0
+        #: Whether anything of the mutation holds the timestamp of its commit.
+        self.awaits_commit_ts = False
 
     # Reads.
 
@@ -561,7 +592,11 @@ class Transaction:
         document = {**fields, ID_FIELD: id, CREATION_TIME_FIELD: creation_time}
         # A new random id has nothing before it to look for.
         absent = None if known else _Pending(table, None, {}, None, {})
-        self._put(table, id, pack(document), document, absent)
+        try:
+            packed = pack(document)
+        except CommitTsUnknown:
+            packed = self._packed_pending(table, document)
+        self._put(table, id, packed, document, absent)
         return id
 
     def new_internal_id(self) -> bytes:
@@ -577,10 +612,32 @@ class Transaction:
             ID_FIELD: id,
             CREATION_TIME_FIELD: before[CREATION_TIME_FIELD],
         }
-        packed = pack(document)
+        try:
+            packed = pack(document)
+        except CommitTsUnknown:
+            packed = self._packed_pending(table, document)
         if packed != current:
             known = self._pending.get(id) or _Pending(table, current, table.keys(before), None, {})
             self._put(table, id, packed, document, known)
+
+    def pack_pending(self, value: Value) -> bytes:
+        """Return the bytes of a value of the mutation that holds the timestamp of its commit."""
+        self.awaits_commit_ts = True
+        return pack_pending(value)
+
+    def has_its_place(self, table: TableEntry, index: IndexEntry, row: Row) -> bool:
+        """Return whether a row stands where it will stand: not if that is up to the timestamp."""
+        if not self.awaits_commit_ts or not places_in(row.packed):
+            return True
+        document = known(row.packed)
+        assert isinstance(document, dict)
+        return table.keys(document)[index.id] == row.key
+
+    def _packed_pending(self, table: TableEntry, document: dict[str, Value]) -> bytes:
+        if table.is_system and table.number not in system_tables.STAMPED:
+            # What a mutation gives to be kept there has to be known: arguments of functions.
+            return pack(document)
+        return self.pack_pending(document)
 
     def delete(self, id: str) -> None:
         """Remove an existing document."""
@@ -626,16 +683,18 @@ class Transaction:
         What has read too much may be finished: a query that failed so is watched for what it read.
         """
         self._record_open_scans()
+        changed = [
+            (id_, pending)
+            for id_, pending in self._pending.items()
+            if pending.before != pending.after
+        ]
         return FinishedTransaction(
             begin_ts=self.begin_ts,
             reads=self.reads,
-            changes=tuple(
-                _change(id_, pending)
-                for id_, pending in self._pending.items()
-                if pending.before != pending.after
-            ),
+            changes=tuple([_change(id_, pending) for id_, pending in changed]),
             source=self.source,
             scheduled=self._functions_scheduled,
+            stamps=tuple(_stamps(changed)) if self.awaits_commit_ts else (),
         )
 
     def check_limits(self) -> None:
@@ -922,3 +981,20 @@ def _change(id_: str, pending: _Pending) -> DocumentChange:
         after=pending.after,
         entries=tuple(entries),
     )
+
+
+def _stamps(changed: list[tuple[str, _Pending]]) -> Iterator[Stamp]:
+    """Yield where the commit timestamp goes in the changes to documents."""
+    for at, (_, pending) in enumerate(changed):
+        places = () if pending.after is None else places_in(pending.after)
+        if not places:
+            continue
+        assert pending.after is not None
+        document = known(pending.after)
+        assert isinstance(document, dict)
+        keys = pending.table.keys(document)
+        entries = tuple(
+            places_in_key(pending.after_keys[index.id], keys[index.id])
+            for index in pending.table.stored
+        )
+        yield Stamp(at, places, entries if any(entries) else None)

@@ -44,7 +44,7 @@ from camber.values.ids import InvalidId, decode_id
 from camber.values.packed import pack, unpack
 from camber.values.paths import is_identifier
 from camber.values.size import nesting
-from camber.values.value import UNSET, InvalidValue, Value, canonical, check
+from camber.values.value import COMMIT_TS, UNSET, CommitTs, InvalidValue, Value, canonical, check
 
 D = TypeVar("D", bound=Table)
 Doc = TypeVar("Doc")
@@ -252,6 +252,20 @@ class SystemReader(DatabaseReader):
         return self._got(entry.own_name, packed)
 
 
+class DatabaseVars:
+    """What a mutation can write that is known only when it commits: `ctx.db.vars`."""
+
+    @property
+    def commit_ts(self) -> CommitTs:
+        """Return what stands for the mutation's commit timestamp, and becomes it by the commit.
+
+        It may be stored in a field declared as `CommitTs`, passed to queries and mutations that the
+        mutation runs, and returned. Until the commit it is no number; in an index it comes behind
+        every timestamp that there has been.
+        """
+        return cast("CommitTs", COMMIT_TS)
+
+
 class DatabaseWriter(DatabaseReader):
     """Reads and writes documents; `ctx.db` of a mutation."""
 
@@ -259,6 +273,11 @@ class DatabaseWriter(DatabaseReader):
     def unrestricted(self) -> DatabaseWriter:
         """Return the same without row rules, for code that decides by itself who may do what."""
         return DatabaseWriter(msgspec.structs.replace(self._access, rules=None))
+
+    @property
+    def vars(self) -> DatabaseVars:
+        """Return what is known only when the mutation commits."""
+        return _VARS
 
     @overload
     def insert(self, document: D, /) -> Id[D]: ...
@@ -808,6 +827,7 @@ class _Source(msgspec.Struct, frozen=True):
 
 _NOTHING: Final = Interval(b"", b"")
 _ALL_KEYS = SelectedKeys(ALL, b"")
+_VARS: Final = DatabaseVars()
 _NO_TABLE = sha256(b"a query of a table that does not exist").digest()[:16]
 
 
@@ -829,7 +849,7 @@ class _Paginator:
         begin = self._open(self._opts.cursor)
         end = self._open_end()
         if self._source is None or (begin is not None and begin.position is None):
-            return self._result([], [], end or self._end(), None)
+            return self._result([], None, end or self._end(), None)
         interval = self._source.keys.interval
         if begin is not None:
             assert begin.position is not None
@@ -871,9 +891,8 @@ class _Paginator:
         if not self._query.has_filters:
             packed = [row.packed for row in rows]
             items = self._access.documents(self._source.table.own_name, packed)
-        keys = [row.key for row in rows]
         if end is not None:
-            if stopped and self._is_search and keys[-1] != end.position:
+            if stopped and self._is_search and rows[-1].key != end.position:
                 reason = (
                     "its page of a search has more documents by now than one may read, and no page "
                     "of a search can be split"
@@ -882,10 +901,32 @@ class _Paginator:
             continued = end
         elif exhausted:
             continued = self._end()
+        elif self._has_its_place(rows[-1]):
+            continued = Cursor(rows[-1].key, self._fingerprint)
         else:
-            continued = Cursor(keys[-1], self._fingerprint)
+            msg = (
+                f"a page of {self._source.table.own_name}.{self._source.index.name} ends at a document "
+                "whose place there is known when the mutation has committed, and no cursor can say "
+                "yet where that is: read the page before the document is written, or all of the rest"
+            )
+            raise DeveloperError(msg, code="CommitTsUnknown")
         bytes_read = self._access.transaction.usage.bytes_read - before.bytes_read
-        return self._result(items, keys, continued, self._status(items, keys, bytes_read, stopped))
+        status = self._status(items, len(rows), bytes_read, stopped)
+        return self._result(items, self._middle(rows), continued, status)
+
+    def _middle(self, rows: list[Row]) -> Cursor | None:
+        """Return where a page may be split; None where it cannot be."""
+        if len(rows) <= 2 or self._is_search:
+            return None
+        row = rows[(len(rows) - 1) // 2]
+        return Cursor(row.key, self._fingerprint) if self._has_its_place(row) else None
+
+    def _has_its_place(self, row: Row) -> bool:
+        assert self._source is not None
+        # What is found by its text stands where its text puts it.
+        return self._is_search or self._access.transaction.has_its_place(
+            self._source.table, self._source.index, row
+        )
 
     @property
     def _is_search(self) -> bool:
@@ -918,7 +959,7 @@ class _Paginator:
     def _status(
         self,
         items: list[Any],
-        keys: list[bytes],
+        rows: int,
         bytes_read: int,
         stopped: bool,  # noqa: FBT001
     ) -> PageStatus | None:
@@ -929,7 +970,7 @@ class _Paginator:
             return "SplitRequired"
         share = limits.page_split_recommended_percent
         if (
-            len(keys) * 100 > self._rows_max * share
+            rows * 100 > self._rows_max * share
             or bytes_read * 100 > self._bytes_max * share
             or len(items) > _SPLIT_PAGE_ITEMS
         ):
@@ -937,12 +978,10 @@ class _Paginator:
         return None
 
     def _result(
-        self, items: list[Any], keys: list[bytes], end: Cursor, status: PageStatus | None
+        self, items: list[Any], split: Cursor | None, end: Cursor, status: PageStatus | None
     ) -> Page[Any]:
         cursors = self._access.cursors
         self._access.pagination.pin(cursors.seal_journal(end))
-        may_split = len(keys) > 2 and not self._is_search
-        split = Cursor(keys[(len(keys) - 1) // 2], self._fingerprint) if may_split else None
         return Page(
             page=items,
             is_done=end.position is None,

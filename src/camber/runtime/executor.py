@@ -24,6 +24,7 @@ from camber.occ.read_set import ReadSet
 from camber.runtime.http_requests import Exchange, HttpRequest
 from camber.runtime.release import Routes
 from camber.runtime.results import ActionResult, Failure, HttpResult, QueryResult, Run
+from camber.values.pending import Places
 from camber.values.timestamp import Timestamp
 
 
@@ -142,6 +143,8 @@ class MutationExecuted(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None
     log_lines: tuple[str, ...]
     transaction: FinishedTransaction
+    #: Where the value has the commit timestamp.
+    value_places: Places = ()
     recorded_ts: Timestamp | None = None
     run: Run = Run()
 

@@ -124,11 +124,12 @@ def _headline(error: BaseException) -> tuple[str, bytes | None]:
     if isinstance(error, AppError):
         try:
             data: Value = canonical(error.data)
+            packed = pack(data)
         except InvalidValue as invalid:
             # The application's mistake; told in place of what it wanted to say.
             return f"Error: the data of an AppError must be storable: {invalid.sentence}", None
         text = data if isinstance(data, str) else encode_value(data).decode()
-        return f"ConvexError: {text}", pack(data)
+        return f"ConvexError: {text}", packed
     if isinstance(error, CamberError | Interrupted):
         return f"Error: {error}", None
     name = "Error" if type(error) is Exception else type(error).__name__

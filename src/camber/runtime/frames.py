@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from camber import limits
-from camber.engine.transaction import FinishedTransaction
+from camber.engine.transaction import FinishedTransaction, Stamp
 from camber.errors import ErrorKind, RequestError
 from camber.functions.analysis import Analysis
 from camber.functions.definition import FunctionKind
@@ -30,6 +30,7 @@ from camber.runtime.release import TableCheck
 from camber.runtime.results import ActionResult, Failure, HttpResult, QueryResult, Run
 from camber.storage.store import DocumentChange
 from camber.values.packed import ext_hook
+from camber.values.pending import Places
 from camber.values.timestamp import Timestamp
 
 _LENGTH_BYTES: Final = 4
@@ -269,6 +270,8 @@ class MutationDone(_Message, frozen=True):
     recorded_ts: Timestamp | None
     run: Run
     leaving: bool
+    stamps: tuple[Stamp, ...] = ()
+    value_places: Places = ()
 
 
 class Raised(_Message, frozen=True):
@@ -508,6 +511,8 @@ def mutation_done(id: int, executed: MutationExecuted, *, leaving: bool) -> Muta
         recorded_ts=executed.recorded_ts,
         run=executed.run,
         leaving=leaving,
+        stamps=transaction.stamps,
+        value_places=executed.value_places,
     )
 
 
@@ -523,7 +528,9 @@ def mutation_executed(done: MutationDone) -> MutationExecuted:
             changes=done.changes,
             source=done.source,
             scheduled=done.scheduled,
+            stamps=done.stamps,
         ),
+        value_places=done.value_places,
         recorded_ts=done.recorded_ts,
         run=done.run,
     )

@@ -33,7 +33,7 @@ from camber.runtime.handles import Handles, NamedFunction
 from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.results import Failure
 from camber.schema.plan import TableNames, ValidationError
-from camber.values.packed import pack, unpack
+from camber.values.packed import CommitTsUnknown, pack, unpack
 from camber.values.paths import HANDLE_PREFIX, FunctionPath
 from camber.values.size import value_size
 from camber.values.value import Value
@@ -325,13 +325,30 @@ def encoded_arguments(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     names: TableNames,
+    within: Transaction | None = None,
 ) -> bytes:
-    """Return the packed arguments of a call written in Python."""
-    return pack(function.arguments.encode_call(args, kwargs, names))
+    """Return the packed arguments of a call written in Python.
+
+    Those of a call `within` a mutation's transaction may hold its commit timestamp.
+    """
+    value: Value = function.arguments.encode_call(args, kwargs, names)
+    try:
+        return pack(value)
+    except CommitTsUnknown:
+        if within is None:
+            raise
+        return within.pack_pending(value)
 
 
-def encoded_result(function: Function[..., Any], result: Any, names: TableNames) -> bytes:
+def encoded_result(
+    function: Function[..., Any],
+    result: Any,
+    names: TableNames,
+    within: Transaction | None = None,
+) -> bytes:
     """Return the packed result of a function.
+
+    What is returned `within` a mutation's transaction may hold its commit timestamp.
 
     Raises:
         ReturnsValidationError: it does not match the return annotation, or is too large.
@@ -348,7 +365,12 @@ def encoded_result(function: Function[..., Any], result: Any, names: TableNames)
         raise ReturnsValidationError(str(error)) from None
     except DeveloperError as error:
         raise ReturnsValidationError(error.sentence) from None
-    packed = pack(value)
+    try:
+        packed = pack(value)
+    except CommitTsUnknown as error:
+        if within is None:
+            raise ReturnsValidationError(error.sentence) from None
+        packed = within.pack_pending(value)
     if _is_larger(packed, limits.result_bytes_max):
         msg = (
             f"the result of {function.path} is larger than {limits.result_bytes_max} bytes, the "

@@ -30,6 +30,7 @@ from camber.runtime.function_log import Conflict, Execution, FunctionLog, ran_at
 from camber.runtime.results import MutationResult
 from camber.storage.store import index_writes
 from camber.tracing import Tracing
+from camber.values.pending import stamped
 from camber.values.timestamp import Timestamp
 
 
@@ -153,6 +154,7 @@ class Mutations:
             session=session.session,
             request=session.request,
             result=executed.value,
+            result_places=executed.value_places,
             log_lines=executed.log_lines,
             now_ns=self._engine.host.now_ns(),
         )
@@ -319,6 +321,11 @@ def _told(visible: Callable[[], None] | None) -> Visible | None:
 
 
 def _result(executed: MutationExecuted, ts: Timestamp | None) -> MutationResult:
+    value = executed.value
+    if executed.value_places:
+        assert value is not None
+        assert ts is not None
+        value = stamped(value, executed.value_places, ts)
     return MutationResult(
-        ts=ts, value=executed.value, failure=executed.failure, log_lines=executed.log_lines
+        ts=ts, value=value, failure=executed.failure, log_lines=executed.log_lines
     )

@@ -85,6 +85,7 @@ from camber.runtime.system_functions.declaring import SYSTEM_PREFIX, SystemCall,
 from camber.runtime.system_functions.registry import find_system_query
 from camber.schema.table import StoredDocuments
 from camber.values.packed import pack, unpack
+from camber.values.pending import Places, places_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +154,15 @@ class TransactionRunner:
         if call.runs_job and outcome.value is not None:
             assert call.job is not None
             scheduled.succeed(transaction, call.job)
+        places: Places = ()
+        if transaction.awaits_commit_ts and outcome.value is not None:
+            places = places_in(outcome.value)
         return MutationExecuted(
             value=outcome.value,
             failure=outcome.failure,
             log_lines=log_lines,
             transaction=transaction.finish(),
+            value_places=places,
             run=outcome.run(transaction),
         )
 
@@ -411,7 +416,9 @@ class _Execution:
                     self.system_error = self.system_error or error
                 raise
         try:
-            return encoded_result(function, result, scope.stored)
+            if depth == 0 and function.kind is FunctionKind.QUERY:
+                return encoded_result(function, result, scope.stored)
+            return encoded_result(function, result, scope.stored, self.transaction)
         except DeveloperError as error:
             raise _Refused(error) from None
 
@@ -639,7 +646,7 @@ class _NestedCalls(msgspec.Struct, frozen=True):
         log = Log(lambda: transaction.now_ns)
         is_mutation = kind is FunctionKind.MUTATION
         try:
-            packed = encoded_arguments(function, args, kwargs, scope.names)
+            packed = encoded_arguments(function, args, kwargs, scope.names, transaction)
             with transaction.sub_transaction() if is_mutation else nullcontext():
                 keywords = bound(function, packed, scope.names)
                 pagination = self.pagination.of_nested_call()

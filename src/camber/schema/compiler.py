@@ -26,6 +26,7 @@ from camber.schema.plan import (
     ArrayPlan,
     BooleanPlan,
     BytesPlan,
+    CommitTsPlan,
     ConstrainedPlan,
     ConvertedPlan,
     FieldPlan,
@@ -41,7 +42,7 @@ from camber.schema.plan import (
     StringPlan,
     UnionPlan,
 )
-from camber.values.value import UNSET, Int64
+from camber.values.value import COMMIT_TS, UNSET, CommitTs, Int64
 
 
 class AnnotationError(CamberError):
@@ -63,6 +64,7 @@ _SIMPLE: Mapping[Any, Plan] = {
     bool: BooleanPlan(),
     bytes: BytesPlan(),
     Int64: Int64Plan(),
+    CommitTs: CommitTsPlan(),
     None: NullPlan(),
     type(None): NullPlan(),
     Any: AnyPlan(),
@@ -402,7 +404,8 @@ def _constraint(meta: msgspec.Meta) -> Callable[[Any], str | None]:
         checks.append((lambda v: pattern.search(v) is not None, f"must match {meta.pattern!r}"))
 
     def problem(value: Any) -> str | None:
-        if value is None:
+        # What is not known yet lies within no bounds, and beyond none.
+        if value is None or value is COMMIT_TS:
             return None
         for holds, text in checks:
             if not holds(value):

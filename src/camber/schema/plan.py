@@ -2,8 +2,8 @@
 
 The kinds of plan are closed, so that the code generator can match on them:
 
-    AnyPlan NullPlan BooleanPlan StringPlan IntegerPlan FloatPlan Int64Plan BytesPlan IdPlan
-    LiteralPlan ArrayPlan RecordPlan ObjectPlan UnionPlan ConvertedPlan ConstrainedPlan
+    AnyPlan NullPlan BooleanPlan StringPlan IntegerPlan FloatPlan Int64Plan CommitTsPlan BytesPlan
+    IdPlan LiteralPlan ArrayPlan RecordPlan ObjectPlan UnionPlan ConvertedPlan ConstrainedPlan
 
 `decode` takes a wire value to what user code sees, `encode` takes that back; both check. Paths in
 errors are put together on the way out, so that success pays nothing for them.
@@ -22,8 +22,10 @@ from typing import Any, Protocol
 from camber.errors import DeveloperError
 from camber.values.ids import InvalidId, decode_id
 from camber.values.value import (
+    COMMIT_TS,
     FLOAT64_INTEGER_MAX,
     UNSET,
+    CommitTs,
     Int64,
     InvalidValue,
     Phrase,
@@ -126,6 +128,8 @@ class Plan(ABC):
 
     def refuse(self, value: object, reason: str = "") -> ValidationError:
         """Return the error for a value that does not match."""
+        if value is COMMIT_TS:
+            reason = "The commit timestamp is no number yet: declare what may hold it as CommitTs."
         return ValidationError(reason or "Value does not match validator.", value, self)
 
 
@@ -282,6 +286,31 @@ class Int64Plan(Plan):
         return value
 
     def encode(self, value: Any, names: TableNames) -> Value:
+        if type(value) is bool or not isinstance(value, int):
+            raise self.refuse(value)
+        try:
+            return Int64(value)
+        except InvalidValue as error:
+            raise _as_validation(error, self) from None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitTsPlan(Plan):
+    """The timestamp of a commit: an int64, or what stands for it until the mutation commits."""
+
+    json = {"type": "commitTs"}  # noqa: RUF012
+    builder = "v.commitTs()"
+
+    def decode(self, value: Value, names: TableNames) -> Any:
+        if isinstance(value, Int64):
+            return CommitTs(value)
+        if value is COMMIT_TS:
+            return value
+        raise self.refuse(value)
+
+    def encode(self, value: Any, names: TableNames) -> Value:
+        if value is COMMIT_TS:
+            return value  # type: ignore[no-any-return]
         if type(value) is bool or not isinstance(value, int):
             raise self.refuse(value)
         try:

@@ -21,6 +21,7 @@ from camber.schema.plan import (
     ArrayPlan,
     BooleanPlan,
     BytesPlan,
+    CommitTsPlan,
     ConstrainedPlan,
     ConvertedPlan,
     FloatPlan,
@@ -93,7 +94,7 @@ class _Description:
                 return {"kind": "integer"}
             case FloatPlan():
                 return {"kind": "float"}
-            case Int64Plan():
+            case Int64Plan() | CommitTsPlan():
                 return {"kind": "int64"}
             case BytesPlan():
                 return {"kind": "bytes"}

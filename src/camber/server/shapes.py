@@ -19,6 +19,7 @@ _SIMPLE: Final = {
     "null": "Null",
     "number": "Float64",
     "bigint": "Int64",
+    "commitTs": "Int64",
     "boolean": "Boolean",
     "string": "String",
     "bytes": "Bytes",

@@ -41,7 +41,7 @@ from camber.transfer.sources import (
     open_source,
 )
 from camber.transfer.uploads import Uploads, receive
-from camber.values.value import Int64, Value
+from camber.values.value import COMMIT_TS, Int64, Value
 
 _log = logging.getLogger("camber.transfer")
 
@@ -325,7 +325,7 @@ class Imports:
                 {
                     "state": {
                         "state": "completed",
-                        "timestamp": system_tables.COMMIT_TIMESTAMP,
+                        "timestamp": COMMIT_TS,
                         "num_rows_written": Int64(documents),
                     }
                 },

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from camber.values.value import UNSET, Int64, Value
+from camber.values.value import COMMIT_TS, UNSET, Int64, Value
 
 #: What escapes a zero byte within a string or bytes. No value begins with it.
 GOES_ON: Final = b"\xff"
@@ -23,6 +23,7 @@ NUMBER_BYTES: Final = 9
 _FLOAT = struct.Struct(">d")
 _U64 = struct.Struct(">Q")
 _ALL = (1 << 64) - 1
+_LATEST: Final = Int64(2**63 - 1)
 
 
 def encode_key(values: Sequence[Value]) -> bytes:
@@ -62,6 +63,9 @@ def encode_part(value: Value) -> bytes:
         return b"".join(parts) + b"\0"
     if isinstance(value, str):
         return encode_part(str.__str__(value))
+    if value is COMMIT_TS:
+        # Behind all commits that there have been.
+        return _int64(_LATEST)
     msg = f"{value!r} has no place in the order of values"
     raise TypeError(msg)
 

@@ -1,7 +1,8 @@
 """The one internal form of values: msgpack in which equal values have equal bytes.
 
 An integral float64 within 2**53 (not -0.0) is a msgpack int, any other a float64, an int64 the
-extension `INT64_EXT`. Object keys are sorted.
+extension `INT64_EXT`. Object keys are sorted. Within a mutation, what it packs may hold its commit
+timestamp, which is not known yet (`pending`): the extension `COMMIT_TS_EXT`, as long as the int64.
 """
 
 from __future__ import annotations
@@ -12,18 +13,27 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from camber.values.value import Int64, Value, canonical_float
+from camber.values.value import COMMIT_TS, Int64, InvalidValue, Value, canonical_float
 
 INT64_EXT: Final = 1
+COMMIT_TS_EXT: Final = 2
 #: Shorter arrays have their length in their first byte.
 _FIXED_ARRAY: Final = 16
 _INT64 = struct.Struct(">q")
 
 
-def ext_hook(code: int, data: memoryview) -> Int64:
-    """Turn an extension back into an int64, for msgspec's decoders."""
-    assert code == INT64_EXT, f"unknown extension {code} in a stored value"
-    return Int64(_INT64.unpack(data)[0])
+class CommitTsUnknown(InvalidValue):
+    """The timestamp of a commit to come, where only what is known may be."""
+
+    code = "CommitTsUnknown"
+
+
+def ext_hook(code: int, data: memoryview) -> Any:
+    """Turn an extension back into what it stands for, for msgspec's decoders."""
+    if code == INT64_EXT:
+        return Int64(_INT64.unpack(data)[0])
+    assert code == COMMIT_TS_EXT, f"unknown extension {code} in a stored value"
+    return COMMIT_TS
 
 
 #: Types whose values msgpack has as they are; `Raw` is what is packed already.
@@ -34,7 +44,11 @@ _decoder = msgspec.msgpack.Decoder(ext_hook=ext_hook)
 
 
 def pack(value: Value) -> bytes:
-    """Return the canonical bytes of a value that has been checked."""
+    """Return the canonical bytes of a value that has been checked.
+
+    Raises:
+        CommitTsUnknown: there is the timestamp of a commit to come in it.
+    """
     return _encoder.encode(_packable(value))
 
 
@@ -78,5 +92,12 @@ def _packable(value: Value) -> Any:
         ]
     if isinstance(value, Int64):
         return msgspec.msgpack.Ext(INT64_EXT, _INT64.pack(value))
+    if value is COMMIT_TS:
+        raise CommitTsUnknown(
+            (),
+            value,
+            "is not known before the mutation has committed. Until then it can be stored in "
+            "documents, passed to queries and mutations that the mutation runs, and returned",
+        )
     msg = f"{value!r} has not been checked"
     raise TypeError(msg)

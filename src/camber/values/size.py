@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from camber.values.value import UNSET, Value
+from camber.values.value import COMMIT_TS, UNSET, Value
 
 
 def value_size(value: Value) -> int:
@@ -24,6 +24,9 @@ def value_size(value: Value) -> int:
         return 2 + sum([value_size(item) for item in value])
     if isinstance(value, dict):
         return 2 + sum([len(name.encode()) + 1 + value_size(item) for name, item in value.items()])
+    if value is COMMIT_TS:
+        # As the int64 that it becomes.
+        return 9
     return value_size(str(value))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast, final
 
 import msgspec
 
@@ -43,6 +43,52 @@ class Int64(int):
 
     def __str__(self) -> str:
         return int.__repr__(self)
+
+
+class CommitTs(Int64):
+    """When a mutation has committed: nanoseconds, in the order of commits.
+
+    A field of this type takes `ctx.db.vars.commit_ts`, and an int64 that is known already.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"CommitTs({int(self)})"
+
+
+def _is_no_number(*_: object) -> Any:
+    msg = (
+        "ctx.db.vars.commit_ts is no number before the mutation has committed: it can be stored, "
+        "passed to queries and mutations, returned, and told from other values by == and `is`"
+    )
+    raise DeveloperError(msg, code="CommitTsUnknown")
+
+
+@final
+class UnknownCommitTs:
+    """What stands for the timestamp of a commit that has not happened yet. There is one: `COMMIT_TS`.
+
+    It is no number: it can be stored, passed on, returned and compared with itself.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "commit_ts"
+
+    def __reduce__(self) -> str:
+        return "COMMIT_TS"
+
+    __lt__ = __le__ = __gt__ = __ge__ = _is_no_number
+    __int__ = __index__ = __float__ = __round__ = __neg__ = __abs__ = _is_no_number
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _is_no_number
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _is_no_number
+    __mod__ = __rmod__ = __divmod__ = __rdivmod__ = _is_no_number
+
+
+#: Typed `Any`: within a mutation it stands where values do.
+COMMIT_TS: Final[Any] = UnknownCommitTs()
 
 
 class Phrase(str):
@@ -117,6 +163,8 @@ def _canonical(value: object, path: tuple[str | int, ...], nesting: int) -> Valu
         return canonical_float(float(value))
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
+    if value is COMMIT_TS:
+        return cast("Value", value)
     raise InvalidValue(path, value, "is not a supported Convex type")
 
 

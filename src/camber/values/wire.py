@@ -24,6 +24,7 @@ from camber.errors import BadRequest
 from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
 from camber.values.value import (
+    COMMIT_TS,
     FLOAT64_INTEGER_MAX,
     Int64,
     InvalidValue,
@@ -37,6 +38,7 @@ _I64 = struct.Struct("<q")
 _F64 = struct.Struct("<d")
 _U64 = struct.Struct("<Q")
 _F64_BIG = struct.Struct(">d")
+_COMMIT_TS: Final = "$commitTs"
 _json_encoder = msgspec.json.Encoder(order="sorted")
 _json_decoder = msgspec.json.Decoder()
 
@@ -171,6 +173,12 @@ def _object(
             return _special_float(item, path)
         if name == "$bytes":
             return _base64(item, name, path)
+        if name == _COMMIT_TS:
+            raise InvalidValue(
+                path,
+                Phrase("a commit timestamp that is not known yet"),
+                "exists only within the mutation that commits: send an int64",
+            )
     if nesting <= 0:
         raise InvalidValue(path, Phrase("a value"), _too_nested())
     if len(json) > limits.object_fields_max:
@@ -224,6 +232,9 @@ def to_wire(value: Value) -> Any:
         return {"$integer": base64.b64encode(_I64.pack(value)).decode()}
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
+    if value is COMMIT_TS:
+        # Only people see it, in what is said of a value within a mutation.
+        return {_COMMIT_TS: None}
     raise _unchecked(value)
 
 

@@ -26,7 +26,13 @@ FIRST_BALANCE = 100
 def note(ctx: MutationCtx, operation: str, by: list[Any], **arguments: Any) -> None:
     client, request = by
     ctx.db.insert(
-        Done(client=client, request=int(request), operation=operation, arguments=arguments)
+        Done(
+            client=client,
+            request=int(request),
+            operation=operation,
+            arguments=arguments,
+            at=ctx.db.vars.commit_ts,
+        )
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from camber import Id, Index, ScheduledFunction, Table
+from camber import CommitTs, Id, Index, ScheduledFunction, Table
 
 
 class Account(Table, table="accounts"):
@@ -51,5 +51,7 @@ class Done(Table, table="done"):
     request: int
     operation: str
     arguments: dict[str, Any]
+    #: When it has committed.
+    at: CommitTs
 
     by_request = Index("client", "request")

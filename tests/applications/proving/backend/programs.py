@@ -6,6 +6,7 @@ from typing import Any
 
 from camber import (
     AppError,
+    FunctionError,
     MutationCtx,
     Page,
     PaginationOpts,
@@ -15,8 +16,9 @@ from camber import (
     mutation,
     query,
 )
+from camber.errors import DeveloperError
 
-from .steps import Failed, Running, Steps, read_page, run, to_the_end
+from .steps import Failed, Running, Steps, read_page, run, to_the_end, told_now
 
 
 def _running(ctx: Any, ids: list[str], pages: list[Any]) -> Running:
@@ -33,7 +35,13 @@ def _running(ctx: Any, ids: list[str], pages: list[Any]) -> Running:
     def page(spec: Any, options: PaginationOpts, journal: str | None) -> Any:
         # What pins the pages of nested queries is the journal of the query that calls them.
         assert journal is None
-        return {**ctx.run_query(one_page, spec=spec, opts=options).to_dict(), "journal": None}
+        try:
+            found = ctx.run_query(one_page, spec=spec, opts=options)
+        except FunctionError as error:
+            if "CommitTsUnknown" not in str(error):
+                raise
+            raise DeveloperError(str(error), code="CommitTsUnknown") from error
+        return {**found.to_dict(), "journal": None}
 
     def who() -> str | None:
         user = ctx.auth.get_user_identity()
@@ -51,7 +59,7 @@ def write(ctx: MutationCtx, steps: list[Any], ids: list[str], pages: list[Any]) 
 @mutation
 def write_and_fail(ctx: MutationCtx, steps: list[Any], ids: list[str], pages: list[Any]) -> None:
     """Run a program and throw all of it away."""
-    raise AppError({"seen": to_the_end(run(_running(ctx, ids, pages), steps))})
+    raise AppError({"seen": told_now(to_the_end(run(_running(ctx, ids, pages), steps)))})
 
 
 @query
@@ -67,7 +75,7 @@ def step_by_step(
     running = _running(ctx, ids, pages)
     seen = to_the_end(run(running, steps))
     if fails:
-        raise AppError({"seen": seen})
+        raise AppError({"seen": told_now(seen)})
     return {"seen": seen, "ids": running.ids, "pages": running.pages}
 
 

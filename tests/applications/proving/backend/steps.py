@@ -37,11 +37,23 @@ class Running:
 
 
 class Failed(Exception):
-    """A nested program that was told to fail, with what it has seen."""
+    """A nested program that was told to fail, with what it has seen.
+
+    Errors outlive the transaction, so they cannot say when it commits: "now" is said instead.
+    """
 
     def __init__(self, seen: Any) -> None:
         super().__init__("told to fail")
-        self.seen = seen
+        self.seen = told_now(seen)
+
+
+def told_now(value: Any) -> Any:
+    """Return a value with "now" in the place of the commit timestamp."""
+    if isinstance(value, list):
+        return [told_now(item) for item in value]
+    if isinstance(value, dict):
+        return {name: told_now(item) for name, item in value.items()}
+    return "now" if repr(value) == "commit_ts" else value
 
 
 def run(running: Running, steps: list[Any]) -> Steps:
@@ -118,6 +130,13 @@ def _bump(running: Running, told: dict[str, Any]) -> Any:
         return None
     running.db.patch(id_, {"n": found.get("n", 0) + 1})
     return found
+
+
+def _stamp(running: Running, told: dict[str, Any]) -> Any:
+    """Write when the program commits into a field of a document."""
+    now = running.db.vars.commit_ts
+    value = {"alone": now, "array": ["a", now], "object": {"x": now}}[told["within"]]
+    return running.db.patch(_id(running, told), {told["field"]: value})
 
 
 def _query(db: Any, told: dict[str, Any]) -> Any:
@@ -241,6 +260,7 @@ OPERATIONS: dict[str, Operation] = {
     "replace": _plainly(_replace),
     "delete": _plainly(_delete),
     "bump": _plainly(_bump),
+    "stamp": _plainly(_stamp),
     "collect": _plainly(_collect),
     "take": _plainly(_take),
     "first": _plainly(_first),
