@@ -528,6 +528,7 @@ class Import:
                 # Nobody else commits: there is nothing to conflict with.
                 reads=ReadSet(),
                 changes=changes,
+                stamps=finished.stamps,
                 source=SOURCE,
                 staged=self._staged_tables(plan),
             )
