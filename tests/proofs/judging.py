@@ -121,7 +121,7 @@ class Judge:
         """Take in what there is from a timestamp on."""
         self._states.append((ts, tables))
 
-    def explains(self, attempt: Attempt, before: Tables, told: Any) -> bool:
+    def explains(self, attempt: Attempt, before: Tables, told: Any = NOW) -> bool:
         """Return whether an attempt could have seen what it saw at a state."""
         known = self.cursors
         self.cursors = copy.deepcopy(known)
