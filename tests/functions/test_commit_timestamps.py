@@ -16,7 +16,7 @@ from tests.runtime.test_executors import Running, call_of
 
 SCHEMA = """
     from typing import Any
-    from camber import CommitTs, Index, Int64, Table
+    from camber import CommitTs, Index, Int64, SearchIndex, Table
 
     class Entry(Table, table="entries"):
         name: str
@@ -26,6 +26,7 @@ SCHEMA = """
         by_at = Index("at")
         by_more = Index("more", "at")
         by_seen = Index("seen", unique=True)
+        search = SearchIndex("name", filter_fields=["at", "more"])
 
     class Wrong(Table, table="wrong"):
         at: Int64 = Int64(0)
@@ -231,6 +232,26 @@ def test_stale_queries_see_nothing_of_it(run):
     stale = "ctx.options(stale_snapshot=True).run_query(behind, after={})"
     assert run(f"{INSERT.format('a')}; {stale.format('Int64(3)')}") == []
     assert run(f"{INSERT.format('a')}; {stale.format('now')}") == []
+
+
+def test_searches_are_filtered_by_it(it, run):
+    found = "[e.at for e in db.query(Entry).with_search_index(Entry.search, 'word'{})]"
+    write = "db.insert(Entry(name='word a', at=now, more=[now, 1])); "
+    own = run(write + found.format(", at=now") + " + " + found.format(", more=[now, 1]"))
+    first, second = own
+    assert isinstance(first, Int64)
+    assert first == second
+    later = run(write + "now")
+    assert run(found.format(f", at=Int64({first})")) == [first]
+    assert run(found.format(f", more=[Int64({later}), 1]")) == [later]
+    # Those that do not depend on when it was, too.
+    assert sorted(run(found.format(""))) == [first, later]
+    # What it was found by leads nowhere once it is another.
+    run(f"db.patch(db.query(Entry).with_index(Entry.by_at, at=Int64({first})).unique().id, at=now)")
+    assert run(found.format(f", at=Int64({first})")) == []
+    assert len(run(found.format(""))) == 2
+    run("[db.delete(entry.id) for entry in db.query(Entry)]; None")
+    assert run(found.format("")) == []
 
 
 def test_a_unique_index_takes_one_in_each_mutation(it, run):

@@ -95,8 +95,12 @@ class IndexEntry:
         text = _at_path(document, self.fields[0])
         if not isinstance(text, str):
             return None
-        filters = [filter_digest(encode_part(_at_path(document, path))) for path in self.fields[1:]]
+        filters = [filter_digest(part) for part in self.filter_parts(document)]
         return text_key(time_key, filters, text_words(text, self.tokenizer), id_key)
+
+    def filter_parts(self, document: dict[str, Value]) -> list[bytes]:
+        """Return the values of a text index's filter fields, as parts of keys."""
+        return [encode_part(_at_path(document, path)) for path in self.fields[1:]]
 
     def unique_key(self, document: dict[str, Value]) -> bytes | None:
         """Return what must differ between documents of a unique index.

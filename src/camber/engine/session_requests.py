@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple, cast
 
 from camber.engine import system_tables
 from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, TableEntry
-from camber.engine.transaction import FinishedTransaction, Stamp, Transaction
+from camber.engine.stamps import Stamp
+from camber.engine.transaction import FinishedTransaction, Transaction
 from camber.storage.store import DocumentChange, EntryChange, id_key
 from camber.values.ids import encode_id
 from camber.values.keys import encode_part

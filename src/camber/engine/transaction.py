@@ -27,6 +27,7 @@ from camber.engine.catalog import (
     table_entry,
 )
 from camber.engine.search_scan import SearchScan
+from camber.engine.stamps import Stamp, has_its_place, stamp_of
 from camber.errors import DeveloperError, OutOfRetention
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.read_set import ReadSet
@@ -44,15 +45,7 @@ from camber.storage.store import DocumentChange, EntryChange, Row, Snapshot, Sta
 from camber.values.ids import decode_id, encode_id, new_internal_id
 from camber.values.keys import encode_key, encode_part
 from camber.values.packed import CommitTsUnknown, pack, unpack
-from camber.values.pending import (
-    Places,
-    known,
-    pack_pending,
-    places_in,
-    places_in_key,
-    stamped,
-    stamped_key,
-)
+from camber.values.pending import pack_pending
 from camber.values.size import value_size
 from camber.values.timestamp import Timestamp
 from camber.values.value import Value
@@ -69,36 +62,6 @@ class Entropy(Protocol):
 
     def random_bytes(self, count: int) -> bytes:
         """Return `count` unpredictable bytes."""
-
-
-class Stamp(msgspec.Struct, frozen=True, array_like=True):
-    """Where the commit timestamp goes in one change: in the document, and in each of its new keys."""
-
-    change: int
-    document: Places
-    #: By entry of the change. None for those that are the same whatever the timestamp.
-    entries: tuple[Places, ...] | None = None
-
-    def put(self, change: DocumentChange, ts: Timestamp) -> DocumentChange:
-        """Return the change with the timestamp in it."""
-        assert change.after is not None
-        entries = change.entries
-        if self.entries is not None:
-            entries = tuple(
-                EntryChange(
-                    index=entry.index,
-                    removed=entry.removed,
-                    added=entry.added and stamped_key(entry.added, places, ts),
-                )
-                for entry, places in zip(entries, self.entries, strict=True)
-            )
-        return DocumentChange(
-            table=change.table,
-            id=change.id,
-            before=change.before,
-            after=stamped(change.after, self.document, ts),
-            entries=entries,
-        )
 
 
 class FinishedTransaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -627,11 +590,7 @@ class Transaction:
 
     def has_its_place(self, table: TableEntry, index: IndexEntry, row: Row) -> bool:
         """Return whether a row stands where it will stand: not if that is up to the timestamp."""
-        if not self.awaits_commit_ts or not places_in(row.packed):
-            return True
-        document = known(row.packed)
-        assert isinstance(document, dict)
-        return table.keys(document)[index.id] == row.key
+        return not self.awaits_commit_ts or has_its_place(table, index, row.packed, row.key)
 
     def _packed_pending(self, table: TableEntry, document: dict[str, Value]) -> bytes:
         if table.is_system and table.number not in system_tables.STAMPED:
@@ -986,15 +945,7 @@ def _change(id_: str, pending: _Pending) -> DocumentChange:
 def _stamps(changed: list[tuple[str, _Pending]]) -> Iterator[Stamp]:
     """Yield where the commit timestamp goes in the changes to documents."""
     for at, (_, pending) in enumerate(changed):
-        places = () if pending.after is None else places_in(pending.after)
-        if not places:
-            continue
-        assert pending.after is not None
-        document = known(pending.after)
-        assert isinstance(document, dict)
-        keys = pending.table.keys(document)
-        entries = tuple(
-            places_in_key(pending.after_keys[index.id], keys[index.id])
-            for index in pending.table.stored
-        )
-        yield Stamp(at, places, entries if any(entries) else None)
+        if pending.after is not None:
+            stamp = stamp_of(at, pending.table, pending.after, pending.after_keys)
+            if stamp is not None:
+                yield stamp

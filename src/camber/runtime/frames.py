@@ -13,7 +13,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from camber import limits
-from camber.engine.transaction import FinishedTransaction, Stamp
+from camber.engine.stamps import Stamp
+from camber.engine.transaction import FinishedTransaction
 from camber.errors import ErrorKind, RequestError
 from camber.functions.analysis import Analysis
 from camber.functions.definition import FunctionKind

@@ -23,6 +23,7 @@ from camber.values.keys import NUMBER_BYTES, decode_number, encode_part
 _ID_TAG: Final = b"\x10"
 #: As long as makes equal digests of different values unheard of, also by those who try.
 DIGEST_BYTES: Final = 16
+_DIGESTS_AT: Final = NUMBER_BYTES + 1
 
 
 def filter_digest(encoded: bytes) -> bytes:
@@ -51,7 +52,7 @@ def text_of_key(key: bytes) -> Text:
     """Return what a key says."""
     start = _words_at(key)
     end = key.rindex(_ID_TAG)
-    filters = key[NUMBER_BYTES + 1 : start]
+    filters = key[_DIGESTS_AT:start]
     return Text(
         time=decode_number(key[:NUMBER_BYTES]),
         id=key[end + 1 : -1].decode(),
@@ -60,6 +61,12 @@ def text_of_key(key: bytes) -> Text:
         ),
         words=key[start:end].decode().split(),
     )
+
+
+def with_digest(key: bytes, place: int, digest: bytes) -> bytes:
+    """Return a key in which the filter field at `place` has another value, of this digest."""
+    at = _DIGESTS_AT + place * DIGEST_BYTES
+    return key[:at] + digest + key[at + DIGEST_BYTES :]
 
 
 def id_of_text_key(key: bytes) -> str:
@@ -73,7 +80,7 @@ def time_key_of(time: float) -> bytes:
 
 
 def _words_at(key: bytes) -> int:
-    return NUMBER_BYTES + 1 + key[NUMBER_BYTES] * DIGEST_BYTES
+    return _DIGESTS_AT + key[NUMBER_BYTES] * DIGEST_BYTES
 
 
 class TextQuery(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -99,7 +106,7 @@ class TextQuery(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     def admits(self, key: bytes) -> bool:
         """Return whether the filters let a text in."""
         for place, digest in self.filters:
-            at = NUMBER_BYTES + 1 + place * DIGEST_BYTES
+            at = _DIGESTS_AT + place * DIGEST_BYTES
             if key[at : at + DIGEST_BYTES] != digest:
                 return False
         return True
