@@ -162,6 +162,9 @@ signing_key_trusted_s_max: Final = 365 * 24 * 3600
 providers_max: Final = 32
 #: Bytes of a token. Proxies take 8 to 16 KiB of one header.
 token_bytes_max: Final = 16 * 1024
+#: Bytes of the tokens that were verified last and need not be again: some thousands of the usual size.
+#: What is kept of one may take ten times as much.
+tokens_remembered_bytes_max: Final = 4 * 1024 * 1024
 #: How far clocks may differ: a token is good this long after its end and before its beginning, in
 #: seconds (protocol 9.3).
 token_tolerance_s: Final = 5.0
@@ -305,6 +308,8 @@ connections_per_address_max: Final = 1000
 connections_refused_max: Final = 500
 #: Files that a server has open besides its connections: its store, processes, pipes and libraries.
 files_besides_connections: Final = 256
+#: Characters of what a client says it is, of which more are cut off: browsers need some 120.
+user_agent_length_max: Final = 512
 #: Messages that one socket may send in a second, by default: an official client in a hurry sends some
 #: hundred. It may be ahead of that for `socket_burst_s` seconds, since what was sent while a phone was
 #: away comes at once.
@@ -348,6 +353,9 @@ actions_in_flight_max: Final = 1000
 transitions_unsent_max: Final = 2
 #: Time that one mutation of a connection may take, retries included, in seconds.
 mutation_s_max: Final = 60.0
+#: How often the tokens of open sockets are held against their providers' keys, in seconds, where nothing says
+#: that these have changed: a provider tells nobody that it has withdrawn one.
+socket_tokens_reviewed_s: Final = 60.0
 #: Bytes of a Transition beyond which it is split for clients that know chunks (protocol 3.13).
 transition_chunk_bytes_max: Final = 5_000_000
 #: UTF-8 bytes of the reason of a close frame (RFC 6455 5.5.1).

@@ -7,6 +7,8 @@ import json
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.functions.projects import write_project
 from tests.servers import ADMIN_KEY, Server
@@ -67,6 +69,16 @@ HTTP = """
     @http.get("/notes", allow=signed_in)
     async def notes(ctx: ActionCtx, request: Request) -> Response:
         return Response(",".join(await ctx.run_query(bodies)))
+
+    async def echo(scope, receive, send):
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            message = await receive()
+            await send({"type": "websocket.send", "text": f"heard {message['text']}"})
+
+    http.mount("/echo", echo, allow=signed_in)
+    http.mount("/broken", echo, allow=guard(lambda ctx: 1 / 0 > 0))
 """
 UNAUTHENTICATED = {"code": "Unauthenticated", "message": "Sign in first"}
 FORBIDDEN = {"code": "Forbidden", "message": "You may not do this"}
@@ -134,6 +146,21 @@ def test_routes_are_guarded(server):
     refused = httpx.get(f"{server.site_url}/notes")
     assert (refused.status_code, refused.json()) == (401, UNAUTHENTICATED)
     assert httpx.get(f"{server.site_url}/notes", headers=as_(server, "ann")).text == "of ann"
+
+
+def test_websockets_of_mounted_applications_are_guarded_before_they_are_accepted(server):
+    def heard(path, subject):
+        url = server.site_url.replace("http", "ws")
+        with connect(f"{url}{path}", additional_headers=as_(server, subject)) as socket:
+            socket.send("hello")
+            return socket.recv(timeout=20)
+
+    assert heard("/echo/here", "ann") == "heard hello"
+    for path, subject in (("/echo/here", None), ("/broken", None), ("/broken", "ann")):
+        with pytest.raises(InvalidStatus) as refused:
+            heard(path, subject)
+        assert refused.value.response.status_code == 403
+        assert b"heard" not in (refused.value.response.body or b"")
 
 
 def test_an_admin_reads_all_data_and_is_asked_no_guard(server):

@@ -182,6 +182,7 @@ def test_misuse_is_told_in_a_line(tmp_path, arguments, told):
         (("dev", "--durability", "maybe"), "'maybe' is not one of"),
         (("start", "--cloud-url", "example.com"), "no origin such as"),
         (("start", "--proxies", "10.0.0.7,proxy"), "'proxy' is no IP address"),
+        (("start", "--client-address-header", "X: y"), "'X: y' is no name of a header"),
         (("start", "--max-body-mib", "17"), "less than or equal to 16"),
         (("start", "--port", "70000"), "less than or equal to 65535"),
         (("start", "--log-format", "xml"), "'xml' is not one of"),

@@ -14,6 +14,7 @@ from camber import limits
 from camber.errors import AuthenticationFailed, FeatureUnavailable
 from camber.identity.documents import FetchFailed
 from camber.identity.identity import User, identity_key
+from camber.identity.key_sets import VerifyingKey
 from camber.identity.providers import JwtIssuer, OidcIssuer, ProviderError
 from camber.identity.token_verifier import Disclosure, TokenVerifier
 from tests.identity import issuing
@@ -54,7 +55,7 @@ class World:
 
     async def user(self, text):
         found = await self.verifier.verified(text)
-        return found.user
+        return found.user.user
 
     async def refused(self, text):
         """Return why a token is not accepted, at the latest when its provider was asked again."""
@@ -596,7 +597,7 @@ def test_keys_are_fetched_once_for_all_who_wait():
         assert [getattr(each, "subject", each) for each in results[1:]] == ["ada"] * 14
         assert len(world.documents.asked) == 2
         # From now on nobody waits.
-        assert world.verifier.verified_now(token(key("ES256"))).user.subject == "ada"
+        assert world.verifier.verified_now(token(key("ES256"))).user.user.subject == "ada"
 
     run(outcome)
 
@@ -807,7 +808,7 @@ def test_keys_may_be_given_in_place():
     ):
 
         async def outcome(world):
-            assert world.verifier.verified_now(token(key("ES256"))).user.subject == "ada"
+            assert world.verifier.verified_now(token(key("ES256"))).user.user.subject == "ada"
             assert "no such key" in (await world.refused(token(key("ES256", 1)))).sentence
             assert world.documents.asked == []
 
@@ -823,6 +824,168 @@ def test_who_is_trusted_changes_at_once_and_keys_that_are_held_are_kept():
         assert len(world.documents.asked) == asked
         world.verifier.trust(())
         assert (await world.refused(token(key("ES256")))).code == "NoAuthProvider"
+
+    run(outcome)
+
+
+# Tokens that come again.
+
+
+@pytest.fixture
+def looked_at(monkeypatch):
+    """Return the signatures that were looked at."""
+    seen: list[bytes] = []
+    real = VerifyingKey.has_signed
+
+    def counted(self, message, signature):
+        seen.append(signature)
+        return real(self, message, signature)
+
+    monkeypatch.setattr(VerifyingKey, "has_signed", counted)
+    return seen
+
+
+def test_a_token_that_comes_again_is_not_verified_again(looked_at):
+    async def outcome(world):
+        text = token(key("RS256"))
+        first = await world.verifier.verified(text)
+        assert len(looked_at) == 1
+        for _ in range(3):
+            assert world.verifier.verified_now(text) is first
+        assert len(looked_at) == 1
+        # Another one is, be it by a letter, and is not confused with it.
+        head, body, signature = text.split(".")
+        other = f"{head}.{body}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
+        assert "signature" in (await world.refused(other)).sentence
+        assert world.verifier.verified_now(text) is first
+        assert len(looked_at) == 2
+
+    run(outcome)
+
+
+def test_what_is_remembered_ends_with_its_token_its_key_and_its_provider(looked_at):
+    async def outcome(world):
+        world.documents.fresh_s = 100.0
+        text = token(key("ES256"), claims(exp=NOW_S + 150))
+        await world.user(text)
+        # While the keys do not hold it is not known, and they are asked for.
+        await world.host.move(101.0)
+        assert world.verifier.verified_now(text) is None
+        assert await world.user(text)
+        await world.host.move(55.0)
+        assert "expired" in (await world.refused(text)).sentence
+
+        text = token(key("ES256"), claims(exp=NOW_S + 10**6))
+        await world.user(text)
+        world.documents.serve_oidc(key("ES256", 1))
+        await world.host.move(30.0)
+        # Somebody shows the new key, and with it the old one is gone.
+        assert await world.user(token(key("ES256", 1), claims(exp=NOW_S + 10**6)))
+        assert "no such key" in (await world.refused(text)).sentence
+
+        text = token(key("ES256", 1), claims(exp=NOW_S + 10**6))
+        await world.user(text)
+        world.verifier.trust((OidcIssuer.of(issuer=ISSUER, application_id="b", own_site=""),))
+        assert (await world.refused(text)).code == "NoAuthProvider"
+
+    run(outcome)
+
+
+def test_the_first_provider_that_matches_decides_for_tokens_that_come_again_too(looked_at):
+    async def outcome(world):
+        text = token(key("ES256"))
+        await world.user(text)
+        before = custom(application_id=None, jwks=f"{ISSUER}/others")
+        world.documents.by_url[f"{ISSUER}/others"] = key_set(key("ES256", 1))
+        world.verifier.trust((before, OIDC))
+        assert "no such key" in (await world.refused(text)).sentence
+
+    run(outcome)
+
+
+def test_tokens_are_remembered_within_a_bound_of_bytes(monkeypatch, looked_at):
+    async def outcome(world):
+        texts = [token(key("EdDSA"), claims(sub=f"user {n}")) for n in range(4)]
+        monkeypatch.setattr(limits, "tokens_remembered_bytes_max", 3 * len(texts[0]))
+        for text in texts[:3]:
+            await world.user(text)
+        # The first one was asked for last, so that the second has to go.
+        world.verifier.verified_now(texts[0])
+        await world.user(texts[3])
+        looked_at.clear()
+        for text in (texts[0], texts[2], texts[3]):
+            world.verifier.verified_now(text)
+        assert looked_at == []
+        world.verifier.verified_now(texts[1])
+        assert len(looked_at) == 1
+
+    run(outcome)
+
+
+def test_who_is_trusted_no_more_while_their_keys_are_asked_for_is_not_let_in():
+    """A token that waits for its keys when they are given up is held against those that come after."""
+
+    async def outcome(world):
+        site = "https://site.example.com"
+        own = OidcIssuer.of(issuer=site, application_id=APPLICATION, own_site=site)
+        world.documents.serve_oidc(key("ES256"), issuer=site)
+        may_answer, asked = asyncio.Event(), []
+
+        async def fetch(url):
+            # As it is when it is asked for, however long the answer takes.
+            answer = await world.documents(url)
+            asked.append(url)
+            if asked.count(f"{site}/keys") == 1:
+                await may_answer.wait()
+            return answer
+
+        verifier = TokenVerifier(host=world.host, fetch=fetch, disclosure=Disclosure.ALL)
+        verifier.trust((own,), own_site=site)
+        text = token(key("ES256"), claims(iss=site))
+        waiting = asyncio.ensure_future(verifier.verified(text))
+        await settled()
+        assert asked[-1] == f"{site}/keys"
+        world.documents.serve_oidc(key("ES256", 1), issuer=site)
+        verifier.trust((own,), own_site=site)
+        may_answer.set()
+        await settled()
+        if not waiting.done():
+            await world.host.move(limits.provider_asked_again_s)
+        with pytest.raises(AuthenticationFailed, match="no such key"):
+            await waiting
+
+    run(outcome)
+
+
+def test_a_token_that_was_accepted_is_held_against_what_is_trusted_now():
+    async def outcome(world):
+        accepted_ = await world.verifier.verified(token(key("ES256"), claims(exp=NOW_S + 10**6)))
+        other = await world.verifier.verified(token(key("EdDSA"), claims(exp=NOW_S + 10**6)))
+        assert world.verifier.holds(accepted_) is True
+        seen = world.verifier.changes
+        told = asyncio.ensure_future(world.verifier.changed(seen))
+        await settled()
+        assert not told.done()
+        # The same keys again are no change.
+        await world.host.move(limits.provider_fresh_s + 1)
+        assert world.verifier.holds(accepted_) is None
+        await world.verifier.ask(accepted_.provider)
+        assert world.verifier.holds(accepted_) is True
+        assert not told.done()
+        world.documents.serve_oidc(key("EdDSA"))
+        await world.host.move(limits.provider_fresh_s + 1)
+        await world.verifier.ask(accepted_.provider)
+        await settled()
+        assert told.done()
+        assert world.verifier.holds(accepted_) is False
+        assert world.verifier.holds(other) is True
+        # One that does not answer is no reason to end anything.
+        world.documents.failure = FetchFailed("away")
+        await world.host.move(limits.provider_fresh_s + 1)
+        await world.verifier.ask(other.provider)
+        assert world.verifier.holds(other) is None
+        world.verifier.trust(())
+        assert world.verifier.holds(other) is False
 
     run(outcome)
 

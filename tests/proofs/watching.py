@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from camber.runtime.executor import Sender
 from camber.server.client_version import UNKNOWN
 from camber.server.draining import Drain
 from camber.server.metrics import Metrics
@@ -384,7 +385,7 @@ async def watch(serving: Serving, scripts: list[list[Any]]) -> list[Client]:
     sockets = SyncSockets(serving.deployment, metrics, Drain(serving.host))
 
     def connecting(client: Client) -> Connection:
-        socket = SyncSocket(sockets, UNKNOWN)
+        socket = SyncSocket(sockets, UNKNOWN, Sender(ip=None, user_agent=None))
         socket.connected(client)
         return socket
 

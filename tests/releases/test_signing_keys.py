@@ -50,11 +50,16 @@ def test_keys_are_made_once_and_stay(tmp_path):
     async def scenario(project):
         await project.deployed.push()
         assert project.variables == {}
-        await project.deployed.push(auth_config=OWN)
+        report = await project.deployed.push(auth_config=OWN)
         made = project.variables
         assert set(made) == {PRIVATE_KEY, KEY_SET}
-        await project.deployed.push(more="")
+        # Who pushes is told, by the names of the variables alone.
+        (note,) = report.notes
+        assert f"{PRIVATE_KEY} and {KEY_SET}" in note
+        assert not any(value in note for value in made.values())
+        report = await project.deployed.push(more="")
         assert project.variables == made
+        assert report.notes == ()
 
     run(scenario, tmp_path)
 

@@ -223,6 +223,8 @@ def _summary(report: PushReport) -> str:
         ("staged indexes", report.indexes_staged),
         ("enabled indexes", report.indexes_enabled),
         ("dropped indexes", report.indexes_dropped),
+        ("new identity providers", report.changes.providers_added),
+        ("removed identity providers", report.changes.providers_removed),
     ):
         if names:
             parts.append(f"{what}: {', '.join(names)}")

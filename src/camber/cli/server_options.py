@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import ipaddress
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -52,10 +53,19 @@ def _origin(url: str | None) -> str | None:
 def _addresses(text: str) -> str:
     for address in _listed(text):
         try:
-            ipaddress.ip_address(address)
+            ipaddress.ip_network(address, strict=False)
         except ValueError:
-            msg = f"{address!r} is no IP address such as 10.0.0.7"
+            msg = (
+                f"{address!r} is no IP address such as 10.0.0.7, and no network such as 10.0.0.0/8"
+            )
             raise typer.BadParameter(msg) from None
+    return text
+
+
+def _header(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[A-Za-z0-9-]+", text):
+        msg = f"{text!r} is no name of a header such as X-Forwarded-For"
+        raise typer.BadParameter(msg)
     return text
 
 
@@ -255,12 +265,22 @@ class ServerOptions:
         str,
         _option(
             "--proxies",
-            help="Addresses, with commas, whose connections are those of many.",
+            help="Addresses or networks, with commas, whose connections are those of many.",
             panel=_NETWORK,
             metavar="ADDRESSES",
             callback=_addresses,
         ),
     ] = "127.0.0.1,::1"
+    client_address_header: Annotated[
+        str | None,
+        _option(
+            "--client-address-header",
+            help="The header to which these add from where they were asked, such as X-Forwarded-For.",
+            panel=_NETWORK,
+            metavar="NAME",
+            callback=_header,
+        ),
+    ] = None
     max_messages: Annotated[
         int,
         _option(
@@ -365,6 +385,7 @@ class ServerOptions:
             connections=self.max_connections,
             connections_per_address=self.max_connections_per_address,
             proxies=_listed(self.proxies),
+            client_address_header=self.client_address_header,
             messages_per_s=self.max_messages,
             message_bytes=self.max_message_mib * 2**20,
             body_bytes=self.max_body_mib * 2**20 + envelope,

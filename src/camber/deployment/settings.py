@@ -51,7 +51,10 @@ class NetworkLimits:
     #: Connections at one time: in all, and from one address that is no proxy.
     connections: int = limits.connections_max
     connections_per_address: int = limits.connections_per_address_max
+    #: Addresses, and networks such as 10.0.0.0/8.
     proxies: frozenset[str] = frozenset({"127.0.0.1", "::1"})
+    #: The header to which each of them adds from where it was asked; None if none is to be believed.
+    client_address_header: str | None = None
     #: Messages of one socket in a second.
     messages_per_s: int = limits.socket_messages_per_s_max
     #: Bytes of one message, and of the body of one call over HTTP.

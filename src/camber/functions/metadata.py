@@ -38,10 +38,16 @@ class FunctionMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
 
 
 class RequestMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a function runs for: a request, and a scheduled function or cron job if it is one."""
+    """What a function runs for: a request, and a scheduled function or cron job if it is one.
+
+    `ip` and `user_agent` are those of the client that asked, also for what it has called in its turn.
+    Both are None for what is scheduled, and `ip` where the server cannot know it: docs/hosting.md.
+    """
 
     request_id: str
     scheduled_function_id: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
 
 
 class Facts(Protocol):

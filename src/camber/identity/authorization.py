@@ -69,7 +69,8 @@ async def identity_of_header(
         case AdminKey(text):
             return identity_of_admin_key(text, admin_keys)
         case BearerToken(text):
-            return verifier.verified_now(text) or await verifier.verified(text)
+            found = verifier.verified_now(text) or await verifier.verified(text)
+            return found.user
 
 
 def identity_of_admin_key(text: str, admin_keys: AdminKeys) -> Admin:

@@ -53,11 +53,19 @@ class Document(Generic[T]):
     """One document, as the last answer had it. Lives on the event loop."""
 
     def __init__(
-        self, *, host: Host, fetch: Fetch, url: str, parse: Callable[[Fetched], T]
+        self,
+        *,
+        host: Host,
+        fetch: Fetch,
+        url: str,
+        parse: Callable[[Fetched], T],
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`changed` is called when an answer is another than the one before."""
         self._host = host
         self._fetch = fetch
         self._parse = parse
+        self._changed = changed
         self.url = url
         self._held: T | None = None
         self._failure = ""
@@ -123,6 +131,7 @@ class Document(Generic[T]):
         return self._flight
 
     async def _ask(self) -> None:
+        before = self._held
         try:
             fetched = await self._fetch(self.url)
             self._held = self._parse(fetched)
@@ -138,5 +147,7 @@ class Document(Generic[T]):
             self._fresh_until_s = now_s + fresh_s
             self._kept_until_s = self._fresh_until_s + limits.provider_away_s_max
             self._again_s = 0.0
+            if before is not None and self._held != before:
+                self._changed()
         finally:
             self._flight = None

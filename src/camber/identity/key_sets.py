@@ -6,33 +6,17 @@ set has is left out: keys for encryption, symmetric ones, other curves, RSA keys
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
-
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
-from jwt.exceptions import InvalidKeyError
+from typing import TYPE_CHECKING, Any, Final
 
 from camber import limits
 from camber.errors import CamberError
 from camber.identity.algorithms import Algorithm
 from camber.values.wire import BadJson, decode_json
 
-_PublicKey: TypeAlias = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
-
-_RS256: Final = RSAAlgorithm(RSAAlgorithm.SHA256)
-_ES256: Final = ECAlgorithm(ECAlgorithm.SHA256)
-_EDDSA: Final = OKPAlgorithm()
-
-_READERS: Final[Mapping[Algorithm, type[RSAAlgorithm | ECAlgorithm | OKPAlgorithm]]] = {
-    Algorithm.RS256: RSAAlgorithm,
-    Algorithm.ES256: ECAlgorithm,
-    Algorithm.EDDSA: OKPAlgorithm,
-}
+if TYPE_CHECKING:
+    from camber.identity.signatures import PublicKey
 
 #: For each kind of key and curve its algorithm, and the members that are its public half.
 _KINDS: Final[Mapping[tuple[object, object], tuple[Algorithm, tuple[str, ...]]]] = {
@@ -54,16 +38,13 @@ class VerifyingKey:
 
     id: str | None
     algorithm: Algorithm
-    key: _PublicKey
+    key: PublicKey
 
     def has_signed(self, message: bytes, signature: bytes) -> bool:
         """Return whether `signature` is one of `message` by this key's private half."""
-        key = self.key
-        if isinstance(key, RSAPublicKey):
-            return _RS256.verify(message, key, signature)
-        if isinstance(key, EllipticCurvePublicKey):
-            return _ES256.verify(message, key, signature)
-        return _EDDSA.verify(message, key, signature)
+        from camber.identity.signatures import has_signed
+
+        return has_signed(self.key, message, signature)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,19 +108,10 @@ def _usable(jwk: Mapping[str, Any]) -> VerifyingKey | None:
     # What a set must not have, a private half, is not even looked at.
     if not all(isinstance(jwk.get(member), str) for member in members):
         return None
-    key = _public_key(algorithm, {member: jwk[member] for member in members})
+    from camber.identity.signatures import public_key
+
+    key = public_key(algorithm, {member: jwk[member] for member in members})
     id_ = jwk.get("kid")
     if key is None or not isinstance(id_, str | None):
         return None
     return VerifyingKey(id=id_, algorithm=algorithm, key=key)
-
-
-def _public_key(algorithm: Algorithm, jwk: Mapping[str, str]) -> _PublicKey | None:
-    try:
-        key = _READERS[algorithm].from_jwk(json.dumps(jwk))
-    except (InvalidKeyError, ValueError):
-        return None
-    if isinstance(key, RSAPublicKey):
-        shortest, longest = limits.rsa_key_bits_min, limits.rsa_key_bits_max
-        return key if shortest <= key.key_size <= longest else None
-    return key if isinstance(key, EllipticCurvePublicKey | Ed25519PublicKey) else None

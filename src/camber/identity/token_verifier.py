@@ -1,15 +1,19 @@
 """Verifying tokens of users: by whom, with which key, and who that is (protocol 9).
 
-What needs no waiting does not wait: while a provider's keys are held, a token is verified at once.
+What needs no waiting does not wait: while a provider's keys are held, a token is verified at once, and
+only the first time that it comes. One that was accepted can be held against what is trusted later.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
+from camber import limits
 from camber.errors import AuthenticationFailed, FeatureUnavailable
 from camber.host import Host
 from camber.identity.documents import Document, Fetch, Fetched, FetchFailed, Unavailable
@@ -25,6 +29,7 @@ from camber.identity.providers import (
     same_issuer,
 )
 from camber.identity.tokens import NotVerified, Token, check_claims, read_token, user_of_token
+from camber.identity.verified_tokens import RememberedTokens, VerifiedToken
 from camber.values.wire import BadJson, decode_json
 
 #: What keys may be served as (protocol 9.3).
@@ -69,6 +74,10 @@ class TokenVerifier:
         self._own_site = ""
         self._keys: dict[Provider, _Keys] = {}
         self._problems: tuple[str, ...] = ()
+        self._remembered = RememberedTokens()
+        #: How often whom it trusts, or what their keys are, has changed.
+        self.changes = 0
+        self._changed = asyncio.Event()
 
     def trust(
         self, providers: Iterable[Provider], problems: Sequence[str] = (), *, own_site: str = ""
@@ -83,6 +92,19 @@ class TokenVerifier:
         before = {each: keys for each, keys in self._keys.items() if not self._is_own(each)}
         self._keys = {each: before.get(each) or self._keys_of(each) for each in providers}
         self._problems = tuple(problems)
+        self._note_change()
+
+    def _note_change(self) -> None:
+        # Another provider may be the first that matches now, or call itself otherwise.
+        self._remembered.clear()
+        self.changes += 1
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def changed(self, since: int) -> None:
+        """Return when whom it trusts, or what their keys are, is not as it was at change `since`."""
+        while self.changes == since:
+            await self._changed.wait()
 
     def _is_own(self, provider: Provider) -> bool:
         match provider:
@@ -101,34 +123,59 @@ class TokenVerifier:
         """Return whose tokens are accepted."""
         return tuple(self._keys)
 
-    def verified_now(self, text: str) -> User | None:
-        """Return the user of a token; None if its provider has to be asked first.
+    def verified_now(self, text: str) -> VerifiedToken | None:
+        """Return what a token is; None if its provider has to be asked first.
 
         Raises:
             AuthenticationFailed: it is not to be accepted.
         """
+        if len(text) <= limits.token_bytes_max:
+            known = self._remembered.find(text, self._host.now_ns())
+            if known is not None and self.holds(known):
+                return known
         asked = self._read(text)
         held = asked.keys.held()
-        return None if held is None or _lacks_key(asked, held) else self._user(asked, held)
+        return None if held is None or _lacks_key(asked, held) else self._accepted(asked, held)
 
-    async def verified(self, text: str) -> User:
-        """Return the user of a token.
+    async def verified(self, text: str) -> VerifiedToken:
+        """Return what a token is.
 
         Raises:
             AuthenticationFailed: it is not to be accepted.
             FeatureUnavailable: its provider does not answer (AuthProviderDiscoveryFailed).
         """
-        asked = self._read(text)
-        try:
-            held = await asked.keys.current()
-            if _lacks_key(asked, held):
-                held = await asked.keys.newer(held)
-        except Unavailable as failure:
-            said = "the identity provider of the token does not answer as it should; try again"
-            if self._disclosure is Disclosure.ALL:
-                said += f": {failure}"
-            raise FeatureUnavailable(said, code="AuthProviderDiscoveryFailed") from None
-        return self._user(asked, held)
+        while True:
+            asked = self._read(text)
+            try:
+                held = await asked.keys.current()
+                if _lacks_key(asked, held):
+                    held = await asked.keys.newer(held)
+            except Unavailable as failure:
+                said = "the identity provider of the token does not answer as it should; try again"
+                if self._disclosure is Disclosure.ALL:
+                    said += f": {failure}"
+                raise FeatureUnavailable(said, code="AuthProviderDiscoveryFailed") from None
+            # Who is trusted may have changed meanwhile, and these keys may be of before.
+            if self._keys.get(asked.provider) is asked.keys:
+                return self._accepted(asked, held)
+
+    def holds(self, token: VerifiedToken) -> bool | None:
+        """Return whether a token that was accepted would be now, but for its time.
+
+        None if its provider has to be asked, see `ask`.
+        """
+        keys = self._keys.get(token.provider)
+        if keys is None:
+            return False
+        held = keys.held()
+        return None if held is None else token.key in held.keys.keys
+
+    async def ask(self, provider: Provider) -> None:
+        """Have a provider's keys here, if it is trusted and answers."""
+        keys = self._keys.get(provider)
+        if keys is not None:
+            with contextlib.suppress(Unavailable):
+                await keys.current()
 
     def _read(self, text: str) -> _Asked:
         token = read_token(text)
@@ -141,7 +188,11 @@ class TokenVerifier:
         except NotVerified as reason:
             raise _refused(provider, str(reason)) from None
         return _Asked(
-            token=token, provider=provider, keys=self._keys[provider], until_ns=int(until_s * 1e9)
+            text=text,
+            token=token,
+            provider=provider,
+            keys=self._keys[provider],
+            until_ns=int(until_s * 1e9),
         )
 
     def _provider_of(self, token: Token) -> Provider:
@@ -157,7 +208,7 @@ class TokenVerifier:
             )
         raise AuthenticationFailed(said, code="NoAuthProvider")
 
-    def _user(self, asked: _Asked, held: _Held) -> User:
+    def _accepted(self, asked: _Asked, held: _Held) -> VerifiedToken:
         token, provider = asked.token, asked.provider
         if held.issuer is not None and held.issuer not in {token.issuer, f"https://{token.issuer}"}:
             raise _refused(provider, f"its iss is {token.issuer!r}, not {held.issuer!r}")
@@ -168,24 +219,31 @@ class TokenVerifier:
                 provider,
                 f"it names {named}, and the provider has no such key for {token.algorithm.value}",
             )
-        if not any(key.has_signed(token.signed, token.signature) for key in candidates):
-            raise _refused(provider, "its signature is not by the provider's key")
-        return User(user_of_token(token, provider), until_ns=asked.until_ns)
+        for key in candidates:
+            if key.has_signed(token.signed, token.signature):
+                user = User(user_of_token(token, provider), until_ns=asked.until_ns)
+                accepted = VerifiedToken(user=user, provider=provider, key=key)
+                self._remembered.add(asked.text, accepted)
+                return accepted
+        raise _refused(provider, "its signature is not by the provider's key")
 
     def _keys_of(self, provider: Provider) -> _Keys:
         match provider:
             case OidcIssuer():
-                return _DiscoveredKeys(provider, self._host, self._fetch, lambda: self._own_site)
+                return _DiscoveredKeys(
+                    provider, self._host, self._fetch, lambda: self._own_site, self._note_change
+                )
             case JwtIssuer(keys=KeySet() as keys):
                 return _GivenKeys(keys)
             case JwtIssuer():
-                return _FetchedKeys(provider.jwks, self._host, self._fetch)
+                return _FetchedKeys(provider.jwks, self._host, self._fetch, self._note_change)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
     """A token that is good if its provider has signed it."""
 
+    text: str
     token: Token
     provider: Provider
     keys: _Keys
@@ -211,8 +269,10 @@ class _GivenKeys:
 class _FetchedKeys:
     """Keys that are at a URL."""
 
-    def __init__(self, url: str, host: Host, fetch: Fetch) -> None:
-        self._document = Document(host=host, fetch=fetch, url=url, parse=_typed_key_set)
+    def __init__(self, url: str, host: Host, fetch: Fetch, changed: Callable[[], None]) -> None:
+        self._document = Document(
+            host=host, fetch=fetch, url=url, parse=_typed_key_set, changed=changed
+        )
 
     def held(self) -> _Held | None:
         keys = self._document.held()
@@ -237,14 +297,24 @@ class _DiscoveredKeys:
     """Keys that are where their provider says that they are."""
 
     def __init__(
-        self, provider: OidcIssuer, host: Host, fetch: Fetch, own_site: Callable[[], str]
+        self,
+        provider: OidcIssuer,
+        host: Host,
+        fetch: Fetch,
+        own_site: Callable[[], str],
+        changed: Callable[[], None],
     ) -> None:
         self._provider = provider
         self._host = host
         self._fetch = fetch
         self._own_site = own_site
+        self._changed = changed
         self._configuration = Document(
-            host=host, fetch=fetch, url=provider.discovery_url, parse=self._parse
+            host=host,
+            fetch=fetch,
+            url=provider.discovery_url,
+            parse=self._parse,
+            changed=changed,
         )
         self._key_set: Document[KeySet] | None = None
 
@@ -267,7 +337,13 @@ class _DiscoveredKeys:
 
     def _key_set_at(self, url: str) -> Document[KeySet]:
         if self._key_set is None or self._key_set.url != url:
-            self._key_set = Document(host=self._host, fetch=self._fetch, url=url, parse=_key_set)
+            self._key_set = Document(
+                host=self._host,
+                fetch=self._fetch,
+                url=url,
+                parse=_key_set,
+                changed=self._changed,
+            )
         return self._key_set
 
     def _parse(self, fetched: Fetched) -> _Configuration:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -47,8 +46,6 @@ from camber.runtime.release import LoadedRelease
 from camber.values.ids import encode_id
 from camber.values.packed import unpack
 from camber.values.value import Value
-
-_log = logging.getLogger("camber.releases")
 
 #: Beside the number: what stored documents are known to be (camber.schema.storable).
 _STORABLE_ID = encode_id(system_tables.RELEASES_NUMBER, bytes(15) + b"\x01")
@@ -277,15 +274,15 @@ class Pushes:
             made = self._keep_signing_key(push, transaction)
             crons = declare(transaction, analysis, self._engine.host.now_ns() / 1e6)
             finished = transaction.finish()
-        push.switched = _report(
-            analysis, PushMode.SWITCH, number, changes, plans, checks, crons=crons
-        )
+        report = _report(analysis, PushMode.SWITCH, number, changes, plans, checks, crons=crons)
+        if made:
+            note = f"the keys of access tokens were made: the variables {' and '.join(made)}"
+            report = replace(report, notes=(*report.notes, note))
+        push.switched = report
         self._releases.prepare(number, push.release)
         await hold.commit(finished)
         self._releases.switched(number)
-        if made:
-            _log.info("made the keys of access tokens: %s", " and ".join(made))
-        return push.switched
+        return report
 
     def _check_variables(self, push: _Push) -> None:
         """Do nothing if all variables are such that components and identity providers can do with them.

@@ -333,6 +333,7 @@ class _Calls:
             caller=Caller.APPLICATION,
             request_id=self.call.request_id,
             origin=Origin.ACTION,
+            sender=self.call.sender,
             parent_execution_id=self.call.execution_id,
             traceparent=self.call.traceparent,
             job=self.call.job,

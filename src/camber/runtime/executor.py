@@ -60,6 +60,17 @@ class SessionRequest(msgspec.Struct, frozen=True, kw_only=True):
     request: int
 
 
+class Sender(msgspec.Struct, frozen=True, kw_only=True):
+    """From where a client calls. What is not known is None.
+
+    `ip` is its address, in the form in which there is one text for each; `user_agent` is what it says of
+    itself.
+    """
+
+    ip: str | None
+    user_agent: str | None
+
+
 class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     """One function to run.
 
@@ -67,7 +78,8 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     (`ledger/spare`), or empty for the application itself; `arguments` is a packed value, an object unless
     the caller got it wrong; `journal` only matters to queries. Arguments that encode no value at
     all are empty, and `arguments_error` says why. `client` is who asks, as against others who do: a
-    session, an address.
+    session, an address. Mutations and actions, and what these call, have the `sender` of a client's
+    request; what is scheduled has none.
 
     What follows is for the operator: `execution_id` is set for actions, so that what they call can
     name it as its `parent_execution_id`; `traceparent` is the W3C header of the span that the
@@ -88,6 +100,7 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True):
     arguments_error: str | None = None
     origin: Origin = Origin.HTTP_API
     client: str = ""
+    sender: Sender | None = None
     execution_id: str | None = None
     parent_execution_id: str | None = None
     traceparent: str | None = None

@@ -398,4 +398,10 @@ def function_metadata(component: Application, function: Function[..., Any]) -> F
 
 def request_metadata(call: FunctionCall) -> RequestMetadata:
     """Return what a function may know of what it runs for."""
-    return RequestMetadata(request_id=call.request_id, scheduled_function_id=call.job)
+    sender = call.sender
+    return RequestMetadata(
+        request_id=call.request_id,
+        scheduled_function_id=call.job,
+        ip=None if sender is None else sender.ip,
+        user_agent=None if sender is None else sender.user_agent,
+    )

@@ -33,6 +33,7 @@ from camber.server.log_api import LogApi
 from camber.server.metrics import Metrics
 from camber.server.metrics_api import MetricsApi
 from camber.server.openapi import OpenApi
+from camber.server.proxies import Proxies
 from camber.server.request_spans import RequestSpans
 from camber.server.site import BELOW_API, Site, SiteBelow
 from camber.server.static_files import StaticFiles
@@ -116,6 +117,7 @@ class _Sockets:
     def __init__(self, deployment: Deployment, metrics: Metrics, drain: Drain) -> None:
         self._sockets = SyncSockets(deployment, metrics, drain)
         self._turn = LoopTurn()
+        self._proxies = Proxies(deployment.settings.network)
 
     async def versioned(self, websocket: WebSocket) -> None:
         """Serve an npm client, whose version stands in the path."""
@@ -138,7 +140,7 @@ class _Sockets:
 
     async def _serve(self, websocket: WebSocket, client: ClientVersion) -> None:
         await websocket.accept()
-        socket = SyncSocket(self._sockets, client)
+        socket = SyncSocket(self._sockets, client, self._proxies.sender_of(websocket.scope))
         host = self._sockets.host
         network = self._sockets.deployment.settings.network
         give_over = websocket.scope.get("extensions", {}).get(EXTENSION)

@@ -16,6 +16,7 @@ from camber import limits
 from camber.deployment.settings import NetworkLimits
 from camber.errors import ErrorKind, Overloaded, RateLimited, RequestError
 from camber.host import Host
+from camber.server.proxies import Proxies
 
 #: How often connections are looked after, in seconds.
 _BEAT_S = 1.0
@@ -36,6 +37,7 @@ class Gate:
 
     def __init__(self, network: NetworkLimits, refused: Counter[str]) -> None:
         self._network = network
+        self._proxies = Proxies(network)
         self.refused = refused
         #: Connections that are in, whether they speak HTTP or have become sockets.
         self.connections = 0
@@ -50,7 +52,7 @@ class Gate:
         if most and self.connections >= most:
             msg = f"this server has {most} connections, the most that it takes; try again later"
             return Overloaded(msg, code="TooManyConnections")
-        if address in self._network.proxies:
+        if address is not None and self._proxies.has(address):
             address = None
         most = self._network.connections_per_address
         if address is not None and most and self._by_address[address] >= most:

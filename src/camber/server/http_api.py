@@ -24,6 +24,7 @@ from camber.server.client_version import ClientVersion, parse_client_header
 from camber.server.dispatch import Endpoint
 from camber.server.errors import json_response
 from camber.server.headers import header_of, untrusted_file_headers
+from camber.server.proxies import Proxies
 from camber.sync.messages import packed_arguments
 from camber.values.paths import FunctionPath
 from camber.values.timestamp import Timestamp
@@ -56,6 +57,7 @@ class HttpApi:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._body_bytes_max = deployment.settings.network.body_bytes
+        self._proxies = Proxies(deployment.settings.network)
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes of protocol 4.2, but `/`, sockets and HTTP actions."""
@@ -192,6 +194,7 @@ class HttpApi:
         args = body.get("args", {})
         arguments, error = packed_arguments(args if isinstance(args, list) else [args])
         component = body.get("componentPath") or ""
+        sender = self._proxies.sender_of(request.scope)
         return _Ask(
             call=FunctionCall(
                 path=FunctionPath.parse(path).key,
@@ -199,7 +202,8 @@ class HttpApi:
                 arguments_error=error,
                 identity=identity,
                 caller=caller_of(identity),
-                client=request.client.host if request.client is not None else "",
+                client=sender.ip or "",
+                sender=sender,
                 request_id=self._request_id(request),
                 component=str(component) if isinstance(identity, Admin) else "",
             ),

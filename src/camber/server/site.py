@@ -34,6 +34,7 @@ from camber.runtime.results import Failure, HttpResult
 from camber.server.draining import Drain
 from camber.server.errors import error_response, json_response
 from camber.server.headers import header_of, length_of
+from camber.server.proxies import Proxies
 from camber.values.packed import unpack
 from camber.values.wire import encode_json, encode_value
 
@@ -62,6 +63,7 @@ class Site:
     def __init__(self, deployment: Deployment, drain: Drain) -> None:
         self._deployment = deployment
         self._drain = drain
+        self._proxies = Proxies(deployment.settings.network)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or serve a WebSocket."""
@@ -136,7 +138,7 @@ class Site:
     async def _run(
         self, found: Found[ServedRoute], scope: Scope, visit: _Request | _Socket
     ) -> HttpResult:
-        client = scope.get("client")
+        sender = self._proxies.sender_of(scope)
         # Of a mounted application it is known by which method it was called.
         method = (
             scope.get("method", "GET") if found.route.method == ANY_METHOD else found.route.method
@@ -146,7 +148,8 @@ class Site:
             arguments=b"",
             identity=await self._identity(scope),
             caller=Caller.CLIENT,
-            client=client[0] if client else "",
+            client=sender.ip or "",
+            sender=sender,
             request_id=header_of(scope, b"convex-request-id")
             or self._deployment.runtime.new_request_id(),
             component=found.route.component,

@@ -8,6 +8,7 @@ task for all of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from functools import partial
@@ -34,7 +35,8 @@ from camber.identity.authorization import (
     identity_of_admin_key,
 )
 from camber.identity.identity import Admin, Anonymous, Identity, User, identity_key
-from camber.runtime.executor import FunctionCall, Origin, SessionRequest
+from camber.identity.verified_tokens import VerifiedToken
+from camber.runtime.executor import FunctionCall, Origin, Sender, SessionRequest
 from camber.runtime.permissions import check_permission
 from camber.runtime.queries import request_of
 from camber.runtime.results import (
@@ -130,6 +132,8 @@ class SyncSockets:
         self.now = Moment(0, 0, 0.0)
         self._sockets: dict[SyncSocket, None] = {}
         self._heart: asyncio.Task[None] | None = None
+        #: Since a user has signed in on one of them.
+        self._review: asyncio.Task[None] | None = None
         #: Those for whom much is held, and how much, as the heart finds them.
         self._heavy: list[tuple[int, SyncSocket]] = []
 
@@ -146,9 +150,44 @@ class SyncSockets:
         self._sockets.pop(socket, None)
         self.metrics.clients_connected -= 1
         self._drain.remove(socket)
-        if not self._sockets and self._heart is not None:
-            self._heart.cancel()
-            self._heart = None
+        if not self._sockets:
+            for task in (self._heart, self._review):
+                if task is not None:
+                    task.cancel()
+            self._heart = self._review = None
+
+    def review_tokens(self) -> None:
+        """Have the tokens of sockets looked at again when other providers or keys are trusted."""
+        if self._review is None:
+            self._review = self.host.spawn("review of tokens", self._review_tokens())
+
+    async def _review_tokens(self) -> None:
+        verifier = self.deployment.verifier
+        while True:
+            seen = verifier.changes
+            pause_s = limits.socket_tokens_reviewed_s
+            if not await self._all_tokens_known():
+                # A provider that does not answer is no reason to end anything; it is asked again.
+                pause_s = limits.provider_asked_again_s
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await verifier.changed(seen)
+
+    async def _all_tokens_known(self) -> bool:
+        """End what goes by a token that would be refused; return whether that is known of all."""
+        verifier = self.deployment.verifier
+        providers = {socket.token.provider for socket in self._sockets if socket.token is not None}
+        await asyncio.gather(*map(verifier.ask, providers))
+        is_known = True
+        for number, socket in enumerate(list(self._sockets), start=1):
+            holds = True if socket.token is None else verifier.holds(socket.token)
+            if holds is None:
+                is_known = False
+            elif not holds:
+                socket.end_refused()
+            if number % limits.watchers_told_per_turn == 0:
+                await self.host.sleep(0)
+        return is_known
 
     async def _beat(self) -> None:
         while True:
@@ -227,13 +266,14 @@ class SyncSocket:
 
     __slots__ = (
         "_actions", "_deliveries", "_identity", "_inbox", "_is_draining", "_is_quiet", "_key_watch",
-        "_mutation_path", "_mutation_since_s", "_queries_running", "_queries_waiting", "_quiet_since_s",
+        "_mutation_path", "_mutation_since_s", "_queries_running", "_queries_waiting", "_quiet_since_s", "_sender",
         "_session", "_session_id", "_sockets", "_unsent", "_unsent_bytes", "_verifying", "_who", "mutation",
-        "outlet",
+        "outlet", "token",
     )  # fmt: skip
 
-    def __init__(self, sockets: SyncSockets, client: ClientVersion) -> None:
+    def __init__(self, sockets: SyncSockets, client: ClientVersion, sender: Sender) -> None:
         self._sockets = sockets
+        self._sender = sender
         self.outlet: Outlet
         self._session = Session(
             shell=self, anonymous=_ANONYMOUS, understands_chunks=client.understands_chunks
@@ -241,6 +281,8 @@ class SyncSocket:
         self._session_id: str | None = None
         self._identity: Identity = _ANONYMOUS
         self._who = identity_key(self._identity)
+        #: What the client goes by, if that is a user's token.
+        self.token: VerifiedToken | None = None
         self._deliveries = Deliveries(metrics=sockets.metrics, tracing=sockets.deployment.tracing)
         #: Whether nothing was sent since the last beat, and since when nothing is.
         self._is_quiet = False
@@ -366,12 +408,12 @@ class SyncSocket:
 
     def _verify(self, message: Authenticate) -> None:
         try:
-            identity = self._identity_of(message)
+            found = self._found(message)
         except RequestError as error:
             self._not_authenticated(error)
             return
-        if identity is not None:
-            self._authenticated(identity)
+        if found is not None:
+            self._authenticated(found)
             return
         # The token's provider has to be asked, and what the client sends next is by whoever it is.
         self.outlet.hold()
@@ -380,7 +422,7 @@ class SyncSocket:
         )
 
     async def _verify_later(self, token: str) -> None:
-        found: User | Exception
+        found: VerifiedToken | Exception
         try:
             found = await self._sockets.deployment.verifier.verified(token)
         except Exception as error:  # noqa: BLE001  # told to the client, and logged if it is ours
@@ -388,10 +430,10 @@ class SyncSocket:
         self._verifying = None
         if self._session.is_closed:
             return
-        if isinstance(found, User):
-            self._authenticated(found)
-        else:
+        if isinstance(found, Exception):
             self._not_authenticated(found)
+        else:
+            self._authenticated(found)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -409,7 +451,13 @@ class SyncSocket:
         is_long = self._unsent >= limits.frames_unsent_max
         return is_long or self._unsent_bytes > limits.answers_held_bytes
 
-    def _authenticated(self, identity: Identity) -> None:
+    def _authenticated(self, found: VerifiedToken | Identity) -> None:
+        identity: Identity
+        if isinstance(found, VerifiedToken):
+            self.token, identity = found, found.user
+            self._sockets.review_tokens()
+        else:
+            self.token, identity = None, found
         self._watch_key(identity)
         self._identity, self._who = identity, identity_key(identity)
         self._carry_out(self._session.authenticated(identity, self._sockets.moment()))
@@ -429,7 +477,16 @@ class SyncSocket:
         self._fail(AuthenticationFailed("the token has expired", code="TokenExpired"))
         return True
 
-    def _identity_of(self, message: Authenticate) -> Identity | None:
+    def end_refused(self) -> None:
+        """End the connection: its token would be refused now. A client gets itself another one.
+
+        One that has sent another one already is what that says.
+        """
+        if self._verifying is None:
+            msg = "the token is accepted no more: its provider, or the key that signed it, was given up"
+            self._fail(AuthenticationFailed(msg, code="TokenGivenUp"))
+
+    def _found(self, message: Authenticate) -> VerifiedToken | Identity | None:
         """Return who the client is; None if that has to be asked."""
         if message.kind == "None":
             return _ANONYMOUS
@@ -677,7 +734,7 @@ class SyncSocket:
         self._mutation_since_s = self._sockets.host.monotonic()
         try:
             result = await runtime.mutation(
-                self._call(effect.call, effect.identity, request_id),
+                self._call(effect.call, effect.identity, request_id, sender=self._sender),
                 session=session,
                 visible=self._session.mutation_visible,
             )
@@ -714,7 +771,7 @@ class SyncSocket:
                 SessionRequest(session=effect.session_id, request=effect.request_id)
             )
         try:
-            call = self._call(effect.call, effect.identity, request_id)
+            call = self._call(effect.call, effect.identity, request_id, sender=self._sender)
             result = await self._sockets.runtime.action(call)
         except PermissionDenied as error:
             result = ActionResult(value=None, failure=_denied(error), log_lines=())
@@ -736,7 +793,13 @@ class SyncSocket:
         self._carry_out(effects)
 
     def _call(
-        self, call: Call, identity: Identity, request_id: str, journal: str | None = None
+        self,
+        call: Call,
+        identity: Identity,
+        request_id: str,
+        journal: str | None = None,
+        # Queries have none: others are given their results too.
+        sender: Sender | None = None,
     ) -> FunctionCall:
         return FunctionCall(
             path=call.path,
@@ -746,6 +809,7 @@ class SyncSocket:
             caller=caller_of(identity),
             origin=Origin.SYNC_WORKER,
             client=self._session_id or "",
+            sender=sender,
             request_id=request_id,
             component=call.component_path if isinstance(identity, Admin) else "",
             journal=journal,

@@ -25,7 +25,7 @@ from camber.functions.definition import FunctionKind
 from camber.functions.loading import Application, Freshness, load_application
 from camber.functions.system_documents import StoredFile
 from camber.identity.identity import Anonymous, Identity, User, UserIdentity, user_of
-from camber.runtime.executor import Caller, FunctionCall, Origin
+from camber.runtime.executor import Caller, FunctionCall, Origin, Sender
 from camber.runtime.invocation import Resolved, encoded_arguments, resolve
 from camber.runtime.release import InProcessRelease
 from camber.runtime.results import Failure, QueryResult
@@ -69,6 +69,7 @@ class TestApp:
         found = project if isinstance(project, Project) else load_project(Path(project))
         self._core = _Core(found, environment or {})
         self._identity: Identity = Anonymous()
+        self._sender: Sender | None = None
 
     def query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a query and return its result."""
@@ -86,7 +87,7 @@ class TestApp:
         self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> Subscription[R]:
         """Watch a query; see `Subscription`."""
-        called, call = self._core.call(callee, args, kwargs, self._identity)
+        called, call = self._core.call(callee, args, kwargs, self._identity, self._sender)
         return Subscription(self._core, called, call)
 
     def fetch(
@@ -107,8 +108,12 @@ class TestApp:
         user = user_of(self._identity)
         if user is not None:
             given.setdefault("Authorization", self._core.authorization(user))
+        sender = self._sender
+        if sender is not None and sender.user_agent is not None:
+            given.setdefault("User-Agent", sender.user_agent)
+        ip = None if sender is None else sender.ip
         return self._core.wait(
-            self._core.fetch(path, method=method, headers=given, json=json, content=content)
+            self._core.fetch(path, ip, method=method, headers=given, json=json, content=content)
         )
 
     def with_identity(self, **claims: Any) -> TestApp:
@@ -122,9 +127,17 @@ class TestApp:
         known.setdefault("issuer", "https://camber.test")
         known.setdefault("subject", f"user-{next(_subjects)}")
         known.setdefault("token_identifier", f"{known['issuer']}|{known['subject']}")
+        return self._with(User(UserIdentity(**known, claims=custom)), self._sender)
+
+    def with_request_metadata(
+        self, *, ip: str | None = None, user_agent: str | None = None
+    ) -> TestApp:
+        """Return the same application for a client that calls from there: see `ctx.meta`."""
+        return self._with(self._identity, Sender(ip=ip, user_agent=user_agent))
+
+    def _with(self, identity: Identity, sender: Sender | None) -> TestApp:
         app = object.__new__(TestApp)
-        app._core = self._core
-        app._identity = User(UserIdentity(**known, claims=custom))
+        app._core, app._identity, app._sender = self._core, identity, sender
         return app
 
     def with_user(self, user: Id[Any], session: Id[Any] | None = None, /, **claims: Any) -> TestApp:
@@ -251,7 +264,7 @@ class TestApp:
         return True
 
     def _probe(self, kind: FunctionKind, path: str, name: str, probe: Probe) -> Any:
-        _, call = self._core.call(path, (), {"probe": name}, self._identity)
+        _, call = self._core.call(path, (), {"probe": name}, self._identity, self._sender)
         self._core.wait(self._core.deployment.runtime.run(call, kind))
         return probe.result()
 
@@ -262,7 +275,7 @@ class TestApp:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        called, call = self._core.call(callee, args, kwargs, self._identity)
+        called, call = self._core.call(callee, args, kwargs, self._identity, self._sender)
         done = self._core.wait(self._core.deployment.runtime.run(call, kind))
         return self._core.value(called, done.value, done.failure)
 
@@ -331,9 +344,11 @@ class _Core:
         acting = base64.b64encode(encode_json(user.to_dict())).decode()
         return f"Convex {self.deployment.admin_keys.key}:{acting}"
 
-    async def fetch(self, path: str, **request: Any) -> httpx.Response:
-        """Send a request to the site."""
-        transport = httpx.ASGITransport(site_application(self.deployment))
+    async def fetch(self, path: str, ip: str | None, **request: Any) -> httpx.Response:
+        """Send a request to the site, from an address or from this machine."""
+        transport = httpx.ASGITransport(
+            site_application(self.deployment), client=(ip or "127.0.0.1", 123)
+        )
         url = self.deployment.settings.site_url
         async with httpx.AsyncClient(transport=transport, base_url=url) as client:
             return await client.request(request.pop("method"), path, **request)
@@ -344,6 +359,7 @@ class _Core:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         identity: Identity,
+        sender: Sender | None = None,
     ) -> tuple[Resolved, FunctionCall]:
         """Return the function that is named, and the call of it."""
         handles, application = self.deployment.handles, self.application
@@ -356,6 +372,7 @@ class _Core:
             identity=identity,
             caller=Caller.APPLICATION,
             origin=Origin.TESTER,
+            sender=sender,
             request_id=self.deployment.runtime.new_request_id(),
         )
         return resolved, call

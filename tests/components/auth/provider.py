@@ -38,6 +38,8 @@ class Provider:
         self.claims: Callable[[dict[str, Any]], dict[str, Any]] = lambda claims: claims
         self.sign: Callable[[dict[str, Any]], str] = self._sign
         self.configuration: dict[str, Any] = {}
+        #: Where else it leads who asks, by path.
+        self.leads: dict[str, str] = {}
         self.basic = True
         self.asked: list[str] = []
         self._codes: dict[str, dict[str, str]] = {}
@@ -47,13 +49,26 @@ class Provider:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 provider.asked.append(self.path)
-                provider._get(self)
+                if not self._leads_elsewhere():
+                    provider._get(self)
 
             def do_POST(self) -> None:
                 provider.asked.append(self.path)
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                if self._leads_elsewhere():
+                    return
                 status, answer = provider._exchange(self, dict(parse_qsl(body)))
                 provider._answer(self, status, answer)
+
+            def _leads_elsewhere(self) -> bool:
+                elsewhere = provider.leads.get(self.path.partition("?")[0])
+                if elsewhere is None:
+                    return False
+                self.send_response(307)
+                self.send_header("Location", elsewhere)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return True
 
             def log_message(self, *args: object) -> None:
                 pass

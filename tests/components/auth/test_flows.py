@@ -329,8 +329,12 @@ def test_a_provider_that_calls_itself_another_is_not_asked(app, ada, provider):
 
 @pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
 def test_secrets_are_sent_over_tls_alone(app, ada, provider, name):
-    provider.configuration = {name: provider.url.replace("127.0.0.1", "provider.example.com")}
+    # An address that leads to this very provider, and is not known to be this machine's own.
+    provider.configuration = {name: provider.url.replace("127.0.0.1", "0.0.0.0")}
+    asked = len(provider.asked)
     assert not ada.flow(provider)
+    path = provider.configuration[name].rpartition("/")[2]
+    assert f"/{path}" not in provider.asked[asked:]
 
 
 def test_a_flow_begins_with_its_verifier_and_to_an_allowed_place(app, ada, provider):

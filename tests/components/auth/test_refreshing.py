@@ -252,7 +252,7 @@ def test_a_session_that_has_ended_is_noticed_at_once_by_who_asks(app, ada):
     assert watched.value.is_anonymous
     app.mutation("people:leave", user=ada.user)
     assert watched.value is None
-    refused("NotSignedIn", ada.calling.mutation, "people:write", text="still here?")
+    refused("Unauthenticated", ada.calling.mutation, "people:write", text="still here?")
 
 
 def test_whom_another_provider_calls_so_is_nobody_here(app, ada):

@@ -14,6 +14,7 @@ from camber.components.auth.policy import AuthConfigError, Linking, SessionPolic
 from camber.components.auth.providers import Anonymous, Authorized, Credentials, Password
 from camber.components.auth.tables import (
     AuthAccount,
+    AuthKnownAddress,
     AuthRateLimit,
     AuthRefreshToken,
     AuthSession,
@@ -35,6 +36,7 @@ __all__ = [
     "Auth",
     "AuthAccount",
     "AuthConfigError",
+    "AuthKnownAddress",
     "AuthRateLimit",
     "AuthRefreshToken",
     "AuthSession",

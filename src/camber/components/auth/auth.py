@@ -21,6 +21,7 @@ from camber import (
     Request,
     Response,
     Table,
+    Users,
     action,
     internal_action,
     internal_mutation,
@@ -30,13 +31,21 @@ from camber import (
 from camber.components.auth import operations as op
 from camber.components.auth.access_tokens import issuer_of, published_keys
 from camber.components.auth.accounts import AfterChange, CreateOrUpdate, UserRules
+from camber.components.auth.attempts import Attempt
 from camber.components.auth.oauth import OAuth2
 from camber.components.auth.oauth_flow import Flow
+from camber.components.auth.passwords import FromOneAddress, Hasher
 from camber.components.auth.policy import AuthConfigError, Linking, SessionPolicy, shown
 from camber.components.auth.providers import Credentials, Password
 from camber.components.auth.redirects import AllowedRedirect
 from camber.components.auth.sessions import end_sessions, hash_of
-from camber.components.auth.signing_in import Config, SigningIn, send_message
+from camber.components.auth.signing_in import (
+    TOO_MANY,
+    Config,
+    SigningIn,
+    knows_secret,
+    send_message,
+)
 from camber.components.auth.signing_in import Request as SignInRequest
 from camber.components.auth.store import (
     BeforeSession,
@@ -68,7 +77,8 @@ class Auth(Extension, Generic[U]):
 
         auth = Auth(__name__, users=User, providers=[Password(), GitHub(), Anonymous()])
 
-    Convex's own front end for it, `@convex-dev/auth`, talks to these functions.
+    Convex's own front end for it, `@convex-dev/auth`, talks to these functions. Who calls is `users`, for
+    functions, guards and rules alike: `auth.users.role("admin")`.
 
     Args:
         module: the module that it is made in, `__name__`; clients know it as `auth`.
@@ -76,8 +86,9 @@ class Auth(Extension, Generic[U]):
         providers: the ways in.
         sessions: how long they last.
         token_lifetime: of an access token; a client gets another one before it ends.
-        attempts_per_hour: at one account's password, or at the codes of one address.
-        messages_per_hour: to one address.
+        attempts_per_hour: at one account's password, or at the codes of one address, by one who tries: from
+            one address, where clients' addresses are known.
+        messages_per_hour: to one address, asked for by one of them.
         allowed_redirects: where browsers may be sent beside SITE_URL: origins, `https://*.example.com`,
             `myapp://*`.
         linking: when a new way in belongs to a user that there is already.
@@ -104,7 +115,9 @@ class Auth(Extension, Generic[U]):
             msg = f'users={users!r}: it is a subclass of AuthUser with table="users"'
             raise AuthConfigError(msg)
         named = _by_id(providers)
-        self._users = users
+        #: Who calls, with their roles: what guards and rules ask. By names, since the application's
+        #: own classes may take the place of these tables'.
+        self.users = cast("Users[U, AuthSession]", Users("users", sessions="authSessions"))
         self._rules = Rules(
             providers=named,
             verifications=_verifications(named),
@@ -112,6 +125,7 @@ class Auth(Extension, Generic[U]):
             sessions=sessions,
             attempts_per_hour=attempts_per_hour,
             sendings_per_hour=messages_per_hour,
+            callers=self.users,
             users=UserRules(linking=linking),
         )
         self._config = Config(
@@ -125,10 +139,26 @@ class Auth(Extension, Generic[U]):
 
     # What an application may ask.
 
-    def user_id(self, ctx: QueryCtx | ActionCtx) -> Id[U] | None:
-        """Return who is signed in, by what the token says: for as long as it lasts.
+    def user(self, ctx: QueryCtx) -> U | None:
+        """Return who is signed in, in a session that has not ended: `users.current`."""
+        return self.users.current(ctx)
 
-        A session that has ended is not noticed before; `user` and `require_user` do.
+    def require_user(self, ctx: QueryCtx) -> U:
+        """Return who is signed in, in a session that has not ended: `users.require`.
+
+        Raises:
+            AccessDenied: nobody is (code Unauthenticated).
+        """
+        return self.users.require(ctx)
+
+    def session(self, ctx: QueryCtx) -> AuthSession | None:
+        """Return the session of who is signed in, if it has not ended: `users.session`."""
+        return self.users.session(ctx)
+
+    def user_id(self, ctx: QueryCtx | ActionCtx) -> Id[U] | None:
+        """Return who is signed in by what the token says, for actions, and where nothing is to be read.
+
+        A session that has ended is not noticed before the token has too; `user` notices at once.
         """
         caller = self._caller(ctx)
         return None if caller is None else cast("Id[U]", caller.user_id)
@@ -137,35 +167,6 @@ class Auth(Extension, Generic[U]):
         """Return the session of who is signed in, by what the token says."""
         caller = self._caller(ctx)
         return None if caller is None else cast("Id[AuthSession]", caller.session_id)
-
-    def user(self, ctx: QueryCtx) -> U | None:
-        """Return who is signed in, in a session that has not ended."""
-        session = self.session(ctx)
-        return (
-            None if session is None else cast("U | None", ctx.db.unrestricted.get(session.user_id))
-        )
-
-    def require_user(self, ctx: QueryCtx) -> U:
-        """Return who is signed in, in a session that has not ended.
-
-        Raises:
-            AppError: nobody is (code NotSignedIn).
-        """
-        user = self.user(ctx)
-        if user is None:
-            raise AppError({"code": "NotSignedIn", "message": "Sign in first"})
-        return user
-
-    def session(self, ctx: QueryCtx) -> AuthSession | None:
-        """Return the session of who is signed in, if it has not ended."""
-        caller = self._caller(ctx)
-        if caller is None:
-            return None
-        session_id = ctx.db.unrestricted.normalize_id("authSessions", caller.session_id)
-        session = None if session_id is None else ctx.db.unrestricted.get(session_id)
-        if session is None or session.user_id != caller.user_id:
-            return None
-        return cast("AuthSession", session)
 
     def _caller(self, ctx: QueryCtx | ActionCtx) -> Any:
         identity = ctx.auth.get_user_identity()
@@ -214,9 +215,10 @@ class Auth(Extension, Generic[U]):
         """Make an account, and a user with this profile.
 
         Raises:
-            AppError: there is one already (code AccountAlreadyExists).
+            AppError: there is one already (code AccountAlreadyExists), or that was asked too often (code
+                TooManyFailedAttempts).
         """
-        hasher = self._hasher(provider)
+        hasher = self._hasher(ctx, provider)
         wanted = op.CreateAccount(
             provider=provider,
             account_id=account_id,
@@ -224,9 +226,14 @@ class Auth(Extension, Generic[U]):
             fields=dict(profile),
         )
         made = await self._store(ctx, wanted)
+        if made["attempt"] == Attempt.REFUSED.value:
+            raise AppError(TOO_MANY)
         if not made["created"]:
             sentence = f"There is an account {account_id!r} already"
             raise AppError({"code": "AccountAlreadyExists", "message": sentence})
+        if secret is not None:
+            known = op.Known(provider=provider, account_id=account_id, attempt=made["attempt"])
+            await self._store(ctx, op.Succeeded(known=known))
         return _account(made["account"])
 
     async def retrieve_account(
@@ -244,15 +251,11 @@ class Auth(Extension, Generic[U]):
                 raise AppError(_WRONG)
             return _account(found)
         attempt = await self._store(ctx, op.TakeAttempt(provider=provider, account_id=account_id))
-        if not attempt["allowed"]:
-            sentence = "Too many failed attempts; try again later"
-            raise AppError({"code": "TooManyFailedAttempts", "message": sentence})
-        found = attempt["account"]
-        stored = None if found is None else found["secret"]
-        if not await self._hasher(provider).verify(secret, stored):
+        if not await knows_secret(self._hasher(ctx, provider), attempt, secret):
             raise AppError(_WRONG)
-        await self._store(ctx, op.Succeeded(bucket=attempt["bucket"]))
-        return _account(found)
+        known = op.Known(provider=provider, account_id=account_id, attempt=attempt["attempt"])
+        await self._store(ctx, op.Succeeded(known=known))
+        return _account(attempt["account"])
 
     async def modify_account_credentials(
         self, ctx: ActionCtx, *, provider: str, account_id: str, secret: str
@@ -262,7 +265,7 @@ class Auth(Extension, Generic[U]):
         Raises:
             AppError: there is none (code InvalidCredentials).
         """
-        hashed = await self._hasher(provider).hash(secret)
+        hashed = await self._hasher(ctx, provider).hash(secret)
         wanted = op.ReplaceSecret(provider=provider, account_id=account_id, secret=hashed)
         if not await self._store(ctx, wanted):
             raise AppError(_WRONG)
@@ -273,12 +276,12 @@ class Auth(Extension, Generic[U]):
         """End all sessions of a user but those that are named, from an action."""
         await self._store(ctx, op.InvalidateSessions(user_id=user_id, keep=list(keep)))
 
-    def _hasher(self, provider: str) -> Any:
+    def _hasher(self, ctx: ActionCtx, provider: str) -> Hasher:
         found = self._rules.providers.get(provider)
         if not isinstance(found, Password | Credentials):
             msg = f"provider {provider!r} has no secrets; there are: {shown(self._rules.providers)}"
             raise AuthConfigError(msg)
-        return found.hasher
+        return FromOneAddress(found.hasher, ctx.meta.get_request_metadata().ip)
 
     async def _store(self, ctx: ActionCtx, wanted: op.Operation) -> Any:
         return await ctx.run_mutation(self._config.store, operation=wanted)

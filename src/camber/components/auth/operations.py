@@ -11,16 +11,29 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 
+class AccountName(Struct, frozen=True, kw_only=True):
+    """An account, whether there is one or not."""
+
+    provider: str
+    account_id: str
+
+
+class Known(AccountName, frozen=True, kw_only=True):
+    """An account whose secret somebody has known, in an `attempts.Attempt`."""
+
+    attempt: str
+
+
 class SignIn(Struct, frozen=True, kw_only=True):
     """Begin a session in the place of the caller's own, or go on with `session_id`.
 
-    `hash` is of the secret of its refresh token; `bucket` is full again.
+    `hash` is of the secret of its refresh token. If a secret was known, that was no guess.
     """
 
     user_id: str
     hash: str
     session_id: str | None = None
-    bucket: str | None = None
+    known: Known | None = None
     type: Literal["signIn"] = "signIn"
 
 
@@ -90,6 +103,7 @@ class StartVerification(Struct, frozen=True, kw_only=True):
 class TakeSending(Struct, frozen=True, kw_only=True):
     """Count a message to an address, whether anybody has an account by it or not."""
 
+    provider: str
     address: str
     type: Literal["takeSending"] = "takeSending"
 
@@ -113,14 +127,14 @@ class TakeAttempt(Struct, frozen=True, kw_only=True):
 
 
 class Succeeded(Struct, frozen=True, kw_only=True):
-    """Give back the attempts of a bucket: it was no guess."""
+    """Take in that an attempt at an account's secret was no guess."""
 
-    bucket: str
+    known: Known
     type: Literal["succeeded"] = "succeeded"
 
 
 class CreateAccount(Struct, frozen=True, kw_only=True):
-    """Make an account with a secret, or return the one that there is and count an attempt at it."""
+    """Make an account, or return the one that there is; count an attempt at its secret either way."""
 
     provider: str
     account_id: str

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import hmac
 import secrets
 import unicodedata
+from collections import Counter
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 from camber import AppError
+from camber.components.auth.policy import HASHES_FROM_ONE_ADDRESS, subscriber_of
 
 _N, _R, _P, _KEY_BYTES = 16384, 16, 1, 64
 #: What one hash takes: 128 * N * r bytes, which is 32 MiB, and a little.
@@ -74,6 +78,44 @@ def scrypt_key(password: str, salt: str) -> str:
 
 #: Compared with where there is no account, so that it takes as long.
 _NOBODYS: Final = f"{'0' * 32}:{'0' * 2 * _KEY_BYTES}"
+
+
+class FromOneAddress:
+    """A hasher as clients at one address have it: they leave room in the queue to others."""
+
+    def __init__(self, hasher: Hasher, ip: str | None) -> None:
+        self._hasher = hasher
+        self._address = subscriber_of(ip)
+
+    async def hash(self, password: str) -> str:
+        """Return what is stored."""
+        with self._place():
+            return await self._hasher.hash(password)
+
+    async def verify(self, password: str, stored: str | None) -> bool:
+        """Return whether a password is the one; it takes as long where nothing is stored."""
+        with self._place():
+            return await self._hasher.verify(password, stored)
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._address is None:
+            yield
+            return
+        if _by_address[self._address] >= HASHES_FROM_ONE_ADDRESS:
+            sentence = "too many people sign in from your address at this moment; try again in a few seconds"
+            raise AppError({"code": "TooBusy", "message": sentence})
+        _by_address[self._address] += 1
+        try:
+            yield
+        finally:
+            _by_address[self._address] -= 1
+            if not _by_address[self._address]:
+                del _by_address[self._address]
+
+
+#: Hashes that wait or are made in this process.
+_by_address: Final[Counter[str]] = Counter()
 
 
 class _Threads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +24,17 @@ REUSE_WINDOW_MS: Final = 10_000
 FLOW_MS: Final = 15 * 60_000
 OAUTH_CODE_MS: Final = 2 * 60_000
 HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
+#: Attempts at one account from all addresses that are not known there, as multiples of what one of them
+#: has: who guesses from two addresses does not keep out who signs in from a third. And from one address
+#: at all accounts: an office is one.
+OF_ALL_STRANGERS: Final = 3
+FROM_ONE_ADDRESS: Final = 10
+#: For so long after somebody has got in from an address they are known there.
+KNOWN_ADDRESS_MS: Final = 90 * DAY_MS
+#: Hashes of passwords that wait or are made for one address at one time, in one process: of all
+#: there may be `passwords.WAITING_MAX`.
+HASHES_FROM_ONE_ADDRESS: Final = 4
 #: Characters of a password: enough for any phrase, and no megabytes to hash.
 PASSWORD_LENGTH_MAX: Final = 1024
 #: Characters of an address, or of another name of an account.
@@ -84,12 +96,11 @@ class Linking(Enum):
     SIGNED_IN = "signed in"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
-    """Attempts: so many at once, and as many again in an hour."""
-
-    identifier: str
-    per_hour: int
+def subscriber_of(ip: str | None) -> str | None:
+    """Return by what a client's address is counted: of IPv6 the network, all of which one has."""
+    if ip is None or ":" not in ip:
+        return ip
+    return str(ipaddress.ip_network((ip, 64), strict=False))
 
 
 def required(env: Variables, name: str, purpose: str) -> str:

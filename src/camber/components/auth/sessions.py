@@ -137,10 +137,10 @@ def refresh_session(
     if token is None:
         return None
     session = cast("AuthSession | None", ctx.db.unrestricted.get(token.session_id))
-    now = _now()
-    if session is None or session.expiration_time < now or token.expiration_time < now:
+    if session is None or _has_ended(ctx, session, token):
         end_session(ctx, token.session_id)
         return None
+    now = _now()
     if token.first_used_time is None:
         ctx.db.unrestricted.patch(token.id, {"firstUsedTime": now, "nonce": None})
         return _child(ctx, policy, token, session, presented)
@@ -151,6 +151,13 @@ def refresh_session(
         return _child(ctx, policy, token, session, presented)
     _use_up(ctx, token, now - REUSE_WINDOW_MS)
     return None
+
+
+def _has_ended(ctx: MutationCtx, session: AuthSession, token: AuthRefreshToken) -> bool:
+    now = _now()
+    is_late = session.expiration_time < now or token.expiration_time < now
+    # A user who was deleted is not kept signed in.
+    return is_late or ctx.db.unrestricted.get(session.user_id) is None
 
 
 def _token(ctx: MutationCtx, presented: Presented) -> AuthRefreshToken | None:

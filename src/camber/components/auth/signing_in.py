@@ -7,13 +7,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar, assert_never
+from typing import Any, Final, NoReturn, TypeVar, assert_never
 
 from camber import ActionCtx, AppError
 from camber.components.auth import operations as op
 from camber.components.auth.access_tokens import AUDIENCE, Signer, issuer_of, signer_of
+from camber.components.auth.attempts import Attempt
 from camber.components.auth.oauth import OAuth2
-from camber.components.auth.passwords import Hasher
+from camber.components.auth.passwords import FromOneAddress, Hasher
 from camber.components.auth.policy import AuthConfigError, required, shown
 from camber.components.auth.providers import Anonymous, Authorized, Credentials, Password
 from camber.components.auth.redirects import AllowedRedirect, destination, with_query
@@ -133,11 +134,15 @@ class SigningIn:
         return {"tokens": {"token": signer.sign(claims), "refreshToken": str(refresh)}}
 
     async def _sign_in(
-        self, user_id: str, *, session_id: str | None = None, bucket: str | None = None
+        self,
+        user_id: str,
+        *,
+        session_id: str | None = None,
+        known: op.Known | None = None,
     ) -> Answer:
         signer, secret = signer_of(self._ctx.env), secrets.token_hex(32)
         granted = await self._store(
-            op.SignIn(user_id=user_id, hash=hash_of(secret), session_id=session_id, bucket=bucket)
+            op.SignIn(user_id=user_id, hash=hash_of(secret), session_id=session_id, known=known)
         )
         return NOT_SIGNED_IN if granted is None else self._tokens(granted, secret, signer)
 
@@ -171,9 +176,15 @@ class SigningIn:
         wanted = op.StartVerification(
             provider=provider.id, address=address, code_hash=hash_of(token)
         )
-        if not await self._store(wanted):
-            _too_many_sendings()
-        await send_message(self._ctx, provider, address, token, back)
+        match Attempt(await self._store(wanted)):
+            case Attempt.TAKEN:
+                await send_message(self._ctx, provider, address, token, back)
+            case Attempt.SPARED:
+                await self._schedule_sending(provider.id, provider, address, back)
+            case Attempt.CROWDED:
+                self._ctx.log.warn(_CROWDED)
+            case Attempt.REFUSED:
+                _too_many_sendings()
         return {"started": True}
 
     async def _oauth(self, provider: OAuth2, request: Request) -> Answer:
@@ -242,7 +253,7 @@ class SigningIn:
         password = provider.check(params.get("password"))
         profile = provider.user(params)
         address = address_of(profile.fields, "email")
-        secret = await provider.hasher.hash(password)
+        secret = await self._hasher(provider).hash(password)
         made = await self._store(
             op.CreateAccount(
                 provider=provider.id,
@@ -252,10 +263,12 @@ class SigningIn:
                 email_awaited=profile.email_awaited,
             )
         )
-        _refuse_too_many(made)
+        attempt = Attempt(made["attempt"])
+        if attempt is Attempt.REFUSED:
+            _too_many_attempts()
         # Of a new account too, so that both take as long.
-        is_known = await provider.hasher.verify(password, made["account"]["secret"])
-        if is_known:
+        is_right = await self._hasher(provider).verify(password, made["account"]["secret"])
+        if is_right and (made["created"] or attempt is not Attempt.CROWDED):
             return await self._enter(provider, made, params)
         if provider.verify is None:
             # Without codes this cannot be hidden: whoever gets in has found the address free.
@@ -274,7 +287,7 @@ class SigningIn:
             await self._send_later(provider, provider.verify, address, params)
         else:
             # As if it had been sent: who has the address knows of the account.
-            await self._count_sending(address)
+            await self._count_sending(provider, address)
         return NOT_SIGNED_IN
 
     async def _sign_in_by_password(self, provider: Password, params: Mapping[str, Any]) -> Answer:
@@ -282,17 +295,17 @@ class SigningIn:
         if not isinstance(password, str):
             password = provider.check(password)
         attempt = await self._store(op.TakeAttempt(provider=provider.id, account_id=address))
-        _refuse_too_many(attempt)
-        await self._check(provider.hasher, attempt, password)
+        await self._check(provider, attempt, password)
         return await self._enter(provider, attempt, params)
 
-    async def _check(self, hasher: Hasher, attempt: Mapping[str, Any], password: str) -> None:
-        """Do nothing if a password is that of an account; an account that is not there has none."""
-        account = attempt["account"]
-        stored = None if account is None else account["secret"]
-        if not await hasher.verify(password, stored):
+    async def _check(self, provider: Password, attempt: Mapping[str, Any], password: str) -> None:
+        """Do nothing if a password is that of an account."""
+        if not await knows_secret(self._hasher(provider), attempt, password):
             sentence = "The address or the password is wrong"
             raise AppError({"code": "InvalidCredentials", "message": sentence})
+
+    def _hasher(self, provider: Password) -> Hasher:
+        return FromOneAddress(provider.hasher, self._ctx.meta.get_request_metadata().ip)
 
     async def _enter(
         self, provider: Password, attempt: Mapping[str, Any], params: Mapping[str, Any]
@@ -302,28 +315,40 @@ class SigningIn:
         if provider.verify is not None and account["emailVerified"] != account["accountId"]:
             await self._send_later(provider, provider.verify, account["accountId"], params)
             return NOT_SIGNED_IN
-        return await self._sign_in(account["userId"], bucket=attempt["bucket"])
+        known = op.Known(
+            provider=provider.id, account_id=account["accountId"], attempt=attempt["attempt"]
+        )
+        return await self._sign_in(account["userId"], known=known)
 
     async def _send_later(
         self, provider: Password, sender: Verification, address: str, params: Mapping[str, Any]
     ) -> None:
         """Have a code sent to whom an address is of; nobody is told whether there is anybody."""
         back = self._destination(params)
-        await self._count_sending(address)
+        if await self._count_sending(provider, address) is Attempt.CROWDED:
+            self._ctx.log.warn(_CROWDED)
+            return
+        await self._schedule_sending(provider.id, sender, address, back)
+
+    async def _schedule_sending(
+        self, provider: str, sender: Verification, address: str, back: str
+    ) -> None:
         # In the background, and there for those who have no account too: how long sending takes
         # would tell.
         await self._ctx.scheduler.run_after(
             0,
             self._config.send_code,
-            provider=provider.id,
+            provider=provider,
             verification=sender.id,
             address=address,
             back=back,
         )
 
-    async def _count_sending(self, address: str) -> None:
-        if not await self._store(op.TakeSending(address=address)):
+    async def _count_sending(self, provider: Password, address: str) -> Attempt:
+        attempt = Attempt(await self._store(op.TakeSending(provider=provider.id, address=address)))
+        if attempt is Attempt.REFUSED:
             _too_many_sendings()
+        return attempt
 
     async def _reset_password(
         self, provider: Password, reset: Verification, params: Mapping[str, Any]
@@ -339,7 +364,7 @@ class SigningIn:
                     account_id=address,
                     code_provider=reset.id,
                     code_hash=hash_of(code),
-                    secret=await provider.hasher.hash(password),
+                    secret=await self._hasher(provider).hash(password),
                     hash=hash_of(secret),
                 )
             )
@@ -364,15 +389,16 @@ class SigningIn:
         if attempt is None or (has_one and not isinstance(current, str)):
             sentence = "Sign in with the password before changing it, and give `currentPassword`"
             raise AppError({"code": "NotSignedIn", "message": sentence})
-        _refuse_too_many(attempt)
         if has_one:
-            await self._check(provider.hasher, attempt, str(current))
+            await self._check(provider, attempt, str(current))
+        elif Attempt(attempt["attempt"]) is Attempt.REFUSED:
+            _too_many_attempts()
         signer, secret = signer_of(self._ctx.env), secrets.token_hex(32)
         granted = await self._store(
             op.ChangePassword(
                 provider=provider.id,
                 account_id=attempt["account"]["accountId"],
-                secret=await provider.hasher.hash(password),
+                secret=await self._hasher(provider).hash(password),
                 hash=hash_of(secret),
             )
         )
@@ -416,10 +442,37 @@ def site_of_flows(ctx: ActionCtx) -> str:
     return (custom or issuer_of(ctx.env)).removesuffix("/")
 
 
-def _refuse_too_many(attempt: Mapping[str, Any]) -> None:
-    if not attempt["allowed"]:
-        sentence = "Too many failed attempts; try again later"
-        raise AppError({"code": "TooManyFailedAttempts", "message": sentence})
+async def knows_secret(hasher: Hasher, attempted: Mapping[str, Any], secret: str) -> bool:
+    """Return whether a secret is that of the account of an attempt; one that is not there has none.
+
+    Raises:
+        AppError: that does not count any more (code TooManyFailedAttempts).
+    """
+    attempt, account = Attempt(attempted["attempt"]), attempted["account"]
+    if attempt is Attempt.REFUSED:
+        _too_many_attempts()
+    # Whoever is let in or not: it takes as long, and so does an account that is not there.
+    is_right = await hasher.verify(secret, None if account is None else account["secret"])
+    if attempt is Attempt.CROWDED or (attempt is Attempt.SPARED and not is_right):
+        _too_many_attempts()
+    return is_right
+
+
+#: For the operator. Who asked is told that it was sent, as anybody is.
+_CROWDED: Final = (
+    "A message was not sent: too many were asked for, to its address or from the client's, and nobody is "
+    "known to have signed in by the one from the other"
+)
+
+
+TOO_MANY: Final = {
+    "code": "TooManyFailedAttempts",
+    "message": "Too many failed attempts; try again later",
+}
+
+
+def _too_many_attempts() -> NoReturn:
+    raise AppError(TOO_MANY)
 
 
 def _too_many_sendings() -> NoReturn:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never, cast
 
-from camber import MutationCtx, lt
+from camber import MutationCtx, Users, lt
 from camber.components.auth import operations as op
-from camber.components.auth.access_tokens import checked_claims, issuer_of
+from camber.components.auth.access_tokens import checked_claims
 from camber.components.auth.accounts import (
     Kind,
     NewAccount,
@@ -19,7 +19,13 @@ from camber.components.auth.accounts import (
     sign_up,
     update_user,
 )
-from camber.components.auth.attempts import forget_attempts, take_attempt
+from camber.components.auth.attempts import (
+    Attempt,
+    Target,
+    attempt_succeeded,
+    forget_attempts,
+    take_attempt,
+)
 from camber.components.auth.codes import (
     Authorize,
     NewCode,
@@ -32,10 +38,10 @@ from camber.components.auth.oauth import OAuth2
 from camber.components.auth.policy import (
     FLOW_MS,
     HOUR_MS,
+    KNOWN_ADDRESS_MS,
     OAUTH_CODE_MS,
     SESSIONS_SWEPT_AT_ONCE,
     SWEPT_AT_ONCE,
-    Bucket,
     SessionPolicy,
 )
 from camber.components.auth.providers import Anonymous, Credentials, Password
@@ -68,17 +74,37 @@ class Rules:
     sessions: SessionPolicy
     attempts_per_hour: int
     sendings_per_hour: int
+    callers: Users[Any, AuthSession]
     users: UserRules
     before_session: list[BeforeSession] = field(default_factory=list)
     custom_claims: CustomClaims | None = None
 
-    def attempts(self, identifier: str) -> Bucket:
-        """Return the bucket of attempts at a secret or code."""
-        return Bucket(identifier=identifier, per_hour=self.attempts_per_hour)
+    def secret(self, account: op.AccountName) -> Target:
+        """Return the secret of an account, as what is tried."""
+        return Target(
+            kind="secret",
+            of=(account.provider, account.account_id),
+            per_hour=self.attempts_per_hour,
+        )
 
-    def sendings(self, address: str) -> Bucket:
-        """Return the bucket of messages to an address."""
-        return Bucket(identifier=f"sending {address}", per_hour=self.sendings_per_hour)
+    def code(self, address: str, account: op.AccountName | None = None) -> Target:
+        """Return the codes of an address; who knows the secret of `account` has it."""
+        return Target(
+            kind="code",
+            of=(address.strip().lower(),),
+            per_hour=self.attempts_per_hour,
+            proven_by=() if account is None else (self.secret(account),),
+        )
+
+    def sending(self, address: str, provider: str) -> Target:
+        """Return the messages to an address, by which there may be an account at a provider."""
+        account = op.AccountName(provider=provider, account_id=address)
+        return Target(
+            kind="sending",
+            of=(address,),
+            per_hour=self.sendings_per_hour,
+            proven_by=(self.code(address), self.secret(account)),
+        )
 
 
 def carry_out(ctx: MutationCtx, rules: Rules, wanted: op.Operation) -> Any:
@@ -100,15 +126,15 @@ def carry_out(ctx: MutationCtx, rules: Rules, wanted: op.Operation) -> Any:
         case op.EndFlow():
             return store.end_flow(wanted)
         case op.StartVerification():
-            return store.start_verification(wanted)
+            return store.start_verification(wanted).value
         case op.TakeSending():
-            return take_attempt(ctx, rules.sendings(wanted.address))
+            return take_attempt(ctx, rules.sending(wanted.address, wanted.provider)).value
         case op.CodeForAccount():
             return store.code_for_account(wanted)
         case op.TakeAttempt():
             return store.take_attempt(wanted)
         case op.Succeeded():
-            return forget_attempts(ctx, rules.attempts(wanted.bucket))
+            return store.succeeded(wanted.known)
         case op.CreateAccount():
             return store.create_account(wanted)
         case op.GetAccount():
@@ -151,8 +177,8 @@ class _Store:
     # Sessions.
 
     def sign_in(self, wanted: op.SignIn) -> dict[str, Any] | None:
-        if wanted.bucket is not None:
-            forget_attempts(self._ctx, self._rules.attempts(wanted.bucket))
+        if wanted.known is not None:
+            self.succeeded(wanted.known)
         if wanted.session_id is None:
             return self._signed_in(wanted.user_id, wanted.hash)
         joined = join_session(
@@ -202,17 +228,7 @@ class _Store:
 
     def _own_session(self) -> AuthSession | None:
         """Return the session of the caller's token, if it has not ended."""
-        identity = self._ctx.auth.get_user_identity()
-        if identity is None or identity.issuer != issuer_of(self._ctx.env):
-            return None
-        caller = caller_of(identity.subject)
-        if caller is None:
-            return None
-        session_id = self._ctx.db.unrestricted.normalize_id("authSessions", caller.session_id)
-        session = None if session_id is None else self._ctx.db.unrestricted.get(session_id)
-        if session is None or session.user_id != caller.user_id:
-            return None
-        return cast("AuthSession", session)
+        return self._rules.callers.session(self._ctx)
 
     def _own_user(self) -> str | None:
         session = self._own_session()
@@ -222,16 +238,13 @@ class _Store:
 
     def redeem_code(self, wanted: op.RedeemCode) -> dict[str, Any] | None:
         address = wanted.params.get("email", wanted.params.get("phone"))
-        bucket = None
-        if isinstance(address, str):
-            bucket = self._rules.attempts(f"code {address.strip().lower()}")
-            if not take_attempt(self._ctx, bucket):
-                return None
-        redeemed = self._redeemed(wanted)
+        tried = self._rules.code(address) if isinstance(address, str) else None
+        attempt = Attempt.TAKEN if tried is None else take_attempt(self._ctx, tried)
+        redeemed = self._redeemed(wanted) if attempt in _LET_IN else None
         if redeemed is None:
             return None
-        if bucket is not None:
-            forget_attempts(self._ctx, bucket)
+        if tried is not None:
+            attempt_succeeded(self._ctx, tried, attempt)
         if isinstance(redeemed.of, FlowEnd):
             user_id = self._entered(redeemed.provider, redeemed.of)
         else:
@@ -280,9 +293,11 @@ class _Store:
         kind = Kind.VERIFICATION
         return update_user(self._ctx, self._rules.users, account, kind, profile, current)
 
-    def start_verification(self, wanted: op.StartVerification) -> bool:
-        if not take_attempt(self._ctx, self._rules.sendings(wanted.address)):
-            return False
+    def start_verification(self, wanted: op.StartVerification) -> Attempt:
+        sending = self._rules.sending(wanted.address, wanted.provider)
+        attempt = take_attempt(self._ctx, sending)
+        if attempt is not Attempt.TAKEN:
+            return attempt
         verification = self._rules.verifications[wanted.provider]
         account = find_account(self._ctx, wanted.provider, wanted.address)
         if account is None:
@@ -296,7 +311,7 @@ class _Store:
                 self._own_user(),
             )
         self._issue(account, verification, wanted.address, wanted.code_hash)
-        return True
+        return attempt
 
     def code_for_account(self, wanted: op.CodeForAccount) -> bool:
         account = find_account(self._ctx, wanted.account_provider, wanted.account_id)
@@ -393,11 +408,12 @@ class _Store:
 
     def create_account(self, wanted: op.CreateAccount) -> dict[str, Any]:
         account = find_account(self._ctx, wanted.provider, wanted.account_id)
-        if account is not None:
-            return {
-                **self._attempted(wanted.provider, wanted.account_id, account),
-                "created": False,
-            }
+        attempted: dict[str, Any] = {"attempt": Attempt.TAKEN.value}
+        if wanted.secret is not None or account is not None:
+            attempted = self._attempted(wanted.provider, wanted.account_id, account)
+        # Who crowds others out of guessing does not keep them from signing up.
+        if account is not None or attempted["attempt"] == Attempt.REFUSED.value:
+            return {**attempted, "created": False}
         profile = Profile(
             fields=wanted.fields,
             email_proven=wanted.email_proven,
@@ -415,15 +431,18 @@ class _Store:
             profile,
             self._own_user(),
         )
-        return {"account": _shown(account), "allowed": True, "bucket": None, "created": True}
+        return {**attempted, "account": _shown(account), "created": True}
 
     def _attempted(
         self, provider: str, account_id: str, account: AuthAccount | None
     ) -> dict[str, Any]:
         """Count an attempt: also at an account that is not there, or its end would tell so."""
-        identifier = f"secret {provider} {account_id}"
-        allowed = take_attempt(self._ctx, self._rules.attempts(identifier))
-        return {"account": _shown(account), "allowed": allowed, "bucket": identifier}
+        tried = op.AccountName(provider=provider, account_id=account_id)
+        attempt = take_attempt(self._ctx, self._rules.secret(tried))
+        return {"account": _shown(account), "attempt": attempt.value}
+
+    def succeeded(self, known: op.Known) -> None:
+        attempt_succeeded(self._ctx, self._rules.secret(known), Attempt(known.attempt))
 
     def replace_secret(self, wanted: op.ReplaceSecret) -> bool:
         account = find_account(self._ctx, wanted.provider, wanted.account_id)
@@ -451,8 +470,10 @@ class _Store:
         return account.email_verified is not None or sessions.first() is not None
 
     def reset_password(self, wanted: op.ResetPassword) -> dict[str, Any] | None:
-        bucket = self._rules.attempts(f"code {wanted.account_id}")
-        if not take_attempt(self._ctx, bucket):
+        name = op.AccountName(provider=wanted.provider, account_id=wanted.account_id)
+        tried = self._rules.code(wanted.account_id, name)
+        attempt = take_attempt(self._ctx, tried)
+        if attempt not in _LET_IN:
             return None
         account = find_account(self._ctx, wanted.provider, wanted.account_id)
         presented = PresentedCode(
@@ -466,10 +487,8 @@ class _Store:
         redeemed = redeem_code(self._ctx, presented, authorizing)
         if redeemed is None or account is None:
             return None
-        forget_attempts(self._ctx, bucket)
-        forget_attempts(
-            self._ctx, self._rules.attempts(f"secret {wanted.provider} {wanted.account_id}")
-        )
+        attempt_succeeded(self._ctx, tried, attempt)
+        forget_attempts(self._ctx, self._rules.secret(name))
         user_id = self._verified(redeemed, account)
         self._ctx.db.unrestricted.patch(account.id, {"secret": wanted.secret})
         end_sessions(self._ctx, user_id)
@@ -480,12 +499,15 @@ class _Store:
         account = find_account(self._ctx, wanted.provider, wanted.account_id)
         if account is None or account.user_id != user_id:
             return None
-        forget_attempts(
-            self._ctx, self._rules.attempts(f"secret {wanted.provider} {wanted.account_id}")
-        )
+        name = op.AccountName(provider=wanted.provider, account_id=wanted.account_id)
+        forget_attempts(self._ctx, self._rules.secret(name))
         self._ctx.db.unrestricted.patch(account.id, {"secret": wanted.secret})
         end_sessions(self._ctx, user_id)
         return self._signed_in(user_id, wanted.hash)
+
+
+#: Attempts that let in who is right.
+_LET_IN: Final = frozenset({Attempt.TAKEN, Attempt.SPARED})
 
 
 def _is_late(verifier: AuthVerifier) -> bool:
@@ -512,6 +534,7 @@ _SWEPT: Final = (
     ("authVerificationCodes", "expirationTime", "expirationTime", 0.0),
     ("authVerifiers", "by_creation_time", "_creationTime", FLOW_MS),
     ("authRateLimits", "lastAttemptTime", "lastAttemptTime", HOUR_MS),
+    ("authKnownAddresses", "lastTime", "lastTime", KNOWN_ADDRESS_MS),
 )
 
 

@@ -139,6 +139,16 @@ class AuthRateLimit(Table, table="authRateLimits"):
     by_last_attempt = Index("lastAttemptTime", name="lastAttemptTime")
 
 
+class AuthKnownAddress(Table, table="authKnownAddresses"):
+    """That somebody has signed in to an account from an address, both as one hash."""
+
+    identifier: str
+    last_time: float = field(name="lastTime")
+
+    by_identifier = Index("identifier", name="identifier")
+    by_last_time = Index("lastTime", name="lastTime")
+
+
 TABLES: tuple[type[Table], ...] = (
     AuthSession,
     AuthAccount,
@@ -146,4 +156,5 @@ TABLES: tuple[type[Table], ...] = (
     AuthVerificationCode,
     AuthVerifier,
     AuthRateLimit,
+    AuthKnownAddress,
 )
