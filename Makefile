@@ -57,9 +57,9 @@ unit:
 	$(BIN)/pytest --numprocesses=auto --dist=loadscope
 	for tests in examples/*/tests; do $(BIN)/pytest $$tests || exit 1; done
 
-# The whole system on a seeded event loop, SEEDS times; SEED=n replays one (docs/simulation.md).
+# The whole system on a seeded event loop, SEEDS times from FIRST on; SEED=n replays one (docs/simulation.md).
 simulate: setup
-	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100))
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --first $(or $(FIRST),0))
 
 # The property tests, for a long while.
 soak: setup

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.simulation.loop import Machine, SimulatedLoop
 from tests.simulation.network import Connection, Network, Refused
-from tests.simulation.operations import MUTATIONS, QUERIES, Arguments, Draw, drawn_mutation
+from tests.simulation.operations import MUTATIONS, QUERIES, Arguments, Draw, Repertoire
 from tests.sync.client import Books, text_of, ts_of
 
 _PATH = "/api/1.27.0/sync"
@@ -60,6 +60,7 @@ class Client:
     loop: SimulatedLoop
     network: Network
     chance: random.Random
+    repertoire: Repertoire
     mutations_left: int
     #: Seconds between two things that it does, at most.
     pause_s: float
@@ -122,7 +123,7 @@ class Client:
             return
         self.mutations_left -= 1
         number = len(self.requests)
-        name = drawn_mutation(self.chance)
+        name = self.repertoire.mutation(self.chance)
         arguments = MUTATIONS[name].draw(self._draw(f"{self.name}-{number:04}"))
         request = Request(number, name, arguments)
         self.requests.append(request)
@@ -136,7 +137,7 @@ class Client:
     def _subscribe(self) -> None:
         if len(self.wanted) >= 6:
             return
-        name = self.chance.choice(list(QUERIES))
+        name = self.repertoire.query(self.chance)
         query_id = self._next_query
         self._next_query += 1
         call = (name, QUERIES[name].draw(self._draw("")))

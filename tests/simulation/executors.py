@@ -1,12 +1,13 @@
-"""Executor processes: the program's own code behind a simulated socket.
+"""Executor processes: the program's own code behind simulated sockets.
 
-`TransactionWorker.serve` waits at its channel. Here the channel parks it instead: the call ends by
+One that runs actions has an event loop, as everybody has here. `TransactionWorker.serve` waits at its channel. Here the channel parks it instead: the call ends by
 an exception, and is made again when there is something to do. All that the worker knows is in the
 worker, so it goes on where it was.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,15 +20,22 @@ from camber.files.capabilities import Capabilities
 from camber.functions.loading import Application
 from camber.occ.cursors import CursorCipher
 from camber.runtime import frames
+from camber.runtime.action_worker import ActionWorker
 from camber.runtime.failures import FailureTexts
 from camber.runtime.frames import FrameBuffer, ToExecutor
 from camber.runtime.handles import Handles
+from camber.runtime.program import Role
 from camber.runtime.release import InProcessRelease
 from camber.runtime.transaction_worker import LoadedApplication, TransactionWorker
 from camber.runtime.transactions import TransactionRunner
 from tests.simulation.disk import Disk
 from tests.simulation.host import SimulatedHost, SimulatedProcess, SimulatedSocket
-from tests.simulation.loop import Machine
+from tests.simulation.loop import NS, Machine
+
+#: How long a process takes to load a release, in nanoseconds.
+_LOADING_NS = (5_000_000, 200_000_000)
+#: Between two reports on the event loop of a process for actions, in seconds.
+_REPORT_S = 0.5
 
 
 class Parked(BaseException):
@@ -113,7 +121,7 @@ class Executors:
         self._application = application
         self.chance = chance
         self._count = 0
-        self.running: list[Executor] = []
+        self.running: list[Executor | ActionExecutor] = []
         #: How long one transaction takes at most, in nanoseconds.
         self._work_ns = work_ns
 
@@ -125,15 +133,29 @@ class Executors:
         self, host: SimulatedHost, arguments: Sequence[str], sockets: Sequence[SimulatedSocket]
     ) -> SimulatedProcess:
         """Start the program that an executor process runs."""
-        assert "transactions" in arguments, f"only transactions are simulated: {arguments}"
         self._count += 1
         machine = Machine(f"executor {self._count}", host.loop, parent=host.machine)
         process = SimulatedProcess(host.loop, machine, 1000 + self._count)
-        (socket,) = sockets
-        executor = Executor(self, host, machine, process, socket)
+        own = SimulatedHost(
+            loop=host.loop,
+            machine=machine,
+            chance=self.chance,
+            programs=self,
+            skew_ns=host.skew_ns,
+            latencies={},
+        )
+        executor: Executor | ActionExecutor
+        if Role.ACTIONS.value in arguments:
+            executor = ActionExecutor(self, own, process, sockets)
+        else:
+            executor = Executor(self, own, process, sockets)
         self.running.append(executor)
         machine.on_killed.append(lambda: self.running.remove(executor))
         return process
+
+    def loading_ns(self) -> int:
+        """Return how long the next process takes to load its release."""
+        return self.chance.randint(*_LOADING_NS)
 
     def loaded(self, start: frames.Start) -> LoadedApplication:
         """Return a release as a process has it that has just loaded it."""
@@ -163,38 +185,40 @@ class Executors:
             describe=lambda name, application: None,
         )
 
+    def action_worker(
+        self, start: frames.Start, loaded: LoadedApplication, host: SimulatedHost
+    ) -> ActionWorker:
+        """Return the same of a process for actions."""
+        return ActionWorker(
+            host=host,
+            engine=ReadingEngine(source=self._disk.reader(), entropy=host),
+            application=loaded.release.application,
+            texts=FailureTexts(redact=start.redact, root=Path(start.root)),
+            handles=Handles(start.handles_key),
+            variables=Variables(key=start.variables_key, urls=start.urls),
+        )
+
 
 class Executor:
-    """One process: takes in frames, works for a while, answers."""
+    """One process for transactions: takes in frames, works for a while, answers."""
 
     def __init__(
         self,
         executors: Executors,
-        parent: SimulatedHost,
-        machine: Machine,
+        host: SimulatedHost,
         process: SimulatedProcess,
-        socket: SimulatedSocket,
+        sockets: Sequence[SimulatedSocket],
     ) -> None:
         self._executors = executors
-        self._host = SimulatedHost(
-            loop=parent.loop,
-            machine=machine,
-            chance=executors.chance,
-            programs=executors,
-            skew_ns=parent.skew_ns,
-            latencies={},
-        )
-        self._parent = parent
+        self._host = host
         self.process = process
-        self._socket = socket
+        (self._socket,) = sockets
         self._buffer = FrameBuffer()
-        self._channel = _Channel(socket.send)
+        self._channel = _Channel(self._socket.send)
         self._worker: TransactionWorker | None = None
         self._is_due = False
-        #: Until when it does nothing, as a process that was stopped.
-        self.stalled_until_ns = 0
-        machine.on_killed.append(socket.end)
-        socket.attach(machine, self._received, self._ended)
+        process.machine.on_killed.append(self._socket.end)
+        self._socket.attach(process.machine, self._received, self._ended)
 
     def _received(self, data: bytes) -> None:
         self._channel.messages += [
@@ -210,19 +234,12 @@ class Executor:
         if self._is_due:
             return
         self._is_due = True
-        loop = self._host.loop
-        chance = self._executors.chance
-        if self._worker is None:
-            delay_ns = chance.randint(5_000_000, 200_000_000)
-        else:
-            delay_ns = self._executors.transaction_ns()
-        loop.call_in(max(delay_ns, self.stalled_until_ns - loop.now_ns), self._work)
+        executors = self._executors
+        delay_ns = executors.transaction_ns() if self._worker else executors.loading_ns()
+        self._host.loop.call_in(delay_ns, self._work)
 
     def _work(self) -> None:
         self._is_due = False
-        if self._host.loop.now_ns < self.stalled_until_ns:
-            self._schedule()
-            return
         if self._worker is None:
             self._load()
             return
@@ -247,3 +264,52 @@ class Executor:
         self._socket.send(frames.frame(frames.Loaded(analysis=loaded.release.analysis)))
         if self._channel.messages:
             self._schedule()
+
+
+class ActionExecutor:
+    """One process for actions: loads what it is told, and then has an event loop and reports on it."""
+
+    def __init__(
+        self,
+        executors: Executors,
+        host: SimulatedHost,
+        process: SimulatedProcess,
+        sockets: Sequence[SimulatedSocket],
+    ) -> None:
+        self._executors = executors
+        self._host = host
+        self.process = process
+        self._socket, self._reports = sockets
+        self._buffer = FrameBuffer()
+        for socket in sockets:
+            process.machine.on_killed.append(socket.end)
+        self._socket.attach(process.machine, self._received, self._ended)
+
+    def _received(self, data: bytes) -> None:
+        # Until it has loaded that, it is told nothing else.
+        for body in self._buffer.feed(data):
+            start = frames.to_executor.decode(body)
+            assert isinstance(start, frames.Start)
+            self._host.spawn("program", self._run(start))
+
+    def _ended(self) -> None:
+        self.process.exit(0)
+
+    async def _run(self, start: frames.Start) -> None:
+        await asyncio.sleep(self._executors.loading_ns() / NS)
+        loaded = self._executors.loaded(start)
+        worker = self._executors.action_worker(start, loaded, self._host)
+        self._socket.send(frames.frame(frames.Loaded(analysis=loaded.release.analysis)))
+        self._host.spawn("loop watch", self._report())
+        await worker.serve(self._socket)  # type: ignore[arg-type]
+        self.process.exit(0)
+
+    async def _report(self) -> None:
+        """As the thread beside the loop does, which goes on while that stands still: here both do.
+
+        It begins at once: nothing orders what comes over two sockets.
+        """
+        while True:
+            status = frames.LoopStatus(still_s=0.0, path=None, where=None)
+            self._reports.send(frames.frame(status))
+            await asyncio.sleep(_REPORT_S)

@@ -178,8 +178,10 @@ class SimulatedSocket:
         for data in early:
             self._take(data)
 
-    def connect(self, protocol: asyncio.Protocol) -> tuple[_Transport, asyncio.Protocol]:
-        """Attach a protocol."""
+    def connect(
+        self, protocol: asyncio.Protocol, owner: Machine
+    ) -> tuple[_Transport, asyncio.Protocol]:
+        """Attach a protocol of a machine's."""
         transport = _Transport(self)
         protocol.connection_made(transport)
 
@@ -187,7 +189,7 @@ class SimulatedSocket:
             transport.is_ended = True
             protocol.connection_lost(None)
 
-        self.attach(self._host.machine, protocol.data_received, gone)
+        self.attach(owner, protocol.data_received, gone)
         return transport, protocol
 
     def send(self, data: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from tests.simulation.clients import Seen
 from tests.simulation.loop import Machine, SimulatedLoop
 from tests.simulation.network import Lost, Network, Refused
-from tests.simulation.operations import MUTATIONS, QUERIES, Arguments, Draw, drawn_mutation
+from tests.simulation.operations import MUTATIONS, QUERIES, Arguments, Draw, Repertoire, draw_go
 from tests.sync.client import ts_of
 
 
@@ -33,6 +33,7 @@ class HttpClient:
     loop: SimulatedLoop
     network: Network
     chance: random.Random
+    repertoire: Repertoire
     requests_left: int
     pause_s: float
     names: int
@@ -57,15 +58,18 @@ class HttpClient:
             await asyncio.sleep(self.chance.uniform(0, 4 * self.pause_s))
             self.requests_left -= 1
             try:
-                if self.chance.random() < 0.5:
+                roll = self.chance.random()
+                if roll < 0.5:
                     await self._mutate()
+                elif roll < 0.6 and self.repertoire.has_all:
+                    await self._go()
                 else:
                     await self._query()
             except Refused:
                 await asyncio.sleep(self.chance.uniform(0, 1))
 
     async def _mutate(self) -> None:
-        name = drawn_mutation(self.chance)
+        name = self.repertoire.mutation(self.chance)
         number = len(self.tried)
         tried = Tried(number, name, has_succeeded=False, value=None)
         self.tried.append(tried)
@@ -79,6 +83,20 @@ class HttpClient:
             tried.has_succeeded, tried.value = True, answer["value"]
             self._acknowledged = number
 
+    async def _go(self) -> None:
+        """Run an action, whose mutation is of this request."""
+        number = len(self.tried)
+        tried = Tried(number, "go", has_succeeded=False, value=None)
+        self.tried.append(tried)
+        arguments = draw_go(self._draw(f"{self.name}-{number:04}"))
+        answer = await self._asked(
+            "/api/action", path="exchange:go", args={"by": [self.name, number], **arguments}
+        )
+        if answer is not None and answer["status"] == "success":
+            if answer["value"] != arguments["text"]:
+                self.breaches.append(f"{self.name}: {arguments} came back as {answer['value']}")
+            tried.has_succeeded = True
+
     async def _query(self) -> None:
         """Ask for the newest timestamp, and for queries at exactly that one."""
         acknowledged = self._acknowledged
@@ -89,7 +107,7 @@ class HttpClient:
         self.told.append((ts, acknowledged))
         for _ in range(self.chance.randint(1, 3)):
             await asyncio.sleep(self.chance.choice((0, 0, 0.5)))
-            name = self.chance.choice(list(QUERIES))
+            name = self.repertoire.query(self.chance)
             arguments: Arguments = QUERIES[name].draw(self._draw(""))
             shown = await self._asked(
                 "/api/query_at_ts", ts=answer["ts"], path=f"exchange:{name}", args=arguments

@@ -69,6 +69,9 @@ class Machine:
         self.context.run(_machine.set, self)
         #: Called when it is killed: what the rest of the world notices.
         self.on_killed: list[Callable[[], None]] = []
+        #: Until when it stands still, and what is due meanwhile, in order.
+        self._stalled_until_ns = 0
+        self._held: list[_Event] = []
         self._loop = loop
         loop.machines.append(self)
         if parent is not None:
@@ -86,6 +89,31 @@ class Machine:
             child.kill()
         for notice in self.on_killed:
             notice()
+
+    def stall(self, duration_ns: int) -> None:
+        """Let it stand still for a while, as a process that was stopped: it runs nothing."""
+        self._stalled_until_ns = max(self._stalled_until_ns, self._loop.now_ns + duration_ns)
+        self._loop.call_in(duration_ns, self._go_on, context=self._loop.world.context)
+
+    def holds(self, event: _Event) -> bool:
+        """Keep something that is due for later, if it stands still."""
+        # What comes as it goes on waits for what was due before.
+        is_still = self._loop.now_ns < self._stalled_until_ns or bool(self._held)
+        if is_still:
+            self._held.append(event)
+        return is_still
+
+    def _go_on(self) -> None:
+        if self._loop.now_ns >= self._stalled_until_ns:
+            held, self._held = self._held, []
+            for event in held:
+                self._loop.run_event(event)
+
+    def exhume(self) -> None:
+        """Let what is left of it run once more, to be taken down."""
+        self.is_alive = True
+        self._stalled_until_ns = 0
+        self._go_on()
 
     def start(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Start a task on it, from outside."""
@@ -178,11 +206,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def bury(self) -> None:
         """Take down what is left of all machines, so that Python need not. Nobody looks any more."""
         self._is_over = True
-        for machine in self.machines:
-            machine.is_alive = True
         self._is_running = True
         events._set_running_loop(self)
         try:
+            for machine in self.machines:
+                machine.exhume()
             for _ in range(_BURIALS):
                 left = [t for machine in self.machines for t in machine.tasks if not t.done()]
                 for task in left:
@@ -217,14 +245,17 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             self._ready.append(heapq.heappop(self._timers)[3])
         for _ in range(len(self._ready)):
             event = self._ready.popleft()
-            if not self._is_moot(event):
-                self._run(event)
+            if not self._is_moot(event) and not event.machine.holds(event):
+                self.run_event(event)
         self.now_ns += self._chance.randint(*_TURN_NS)
 
     def _is_moot(self, event: _Event) -> bool:
         return event.is_cancelled or not event.machine.is_alive
 
-    def _run(self, event: _Event) -> None:
+    def run_event(self, event: _Event) -> None:
+        """Run what is due, unless it was cancelled or its machine was killed."""
+        if self._is_moot(event):
+            return
         self.note(f"{event.machine.name} {_label(event.callback)}")
         try:
             event.context.run(event.callback, *event.args)
@@ -232,6 +263,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             raise
         except BaseException as error:  # noqa: BLE001  # told as a bug
             self.call_exception_handler({"message": "a callback failed", "exception": error})
+
+    @property
+    def machine(self) -> Machine:
+        """Return the machine that runs."""
+        return _machine.get()
 
     # What is asked of a loop.
 
@@ -314,7 +350,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     async def create_connection(self, protocol_factory, *args, sock=None, **kwargs) -> Any:
         """Connect a protocol to one end of a pair that the simulated host has made."""
         assert sock is not None
-        return sock.connect(protocol_factory())
+        return sock.connect(protocol_factory(), self.machine)
 
     def default_exception_handler(self, context) -> None:
         self.call_exception_handler(context)

@@ -15,6 +15,9 @@ from typing import Any
 _ACCOUNTS = ("ann", "ben", "cat", "dan", "eve", "fay")
 _LOGS = ("x", "y", "z")
 _BOARDS = ("p", "q", "r")
+#: What the application has mounted twice; and all the places that components have notes in.
+_MOUNTS = ("left", "right")
+_PLACES = ("left", "left/box", "right", "right/box")
 _FIRST_BALANCE = 100
 
 Arguments = dict[str, Any]
@@ -29,6 +32,9 @@ class Model:
     notes: dict[str, set[str]] = field(default_factory=dict)
     #: Notes that are scheduled, and have neither run nor been cancelled.
     plans: dict[str, set[str]] = field(default_factory=dict)
+    #: Notes of components, by place and board; and those that a component has scheduled.
+    stowed: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+    expected: dict[str, set[str]] = field(default_factory=dict)
 
     def planned(self, name: str) -> list[str]:
         return sorted(self.plans.get(name, ()))
@@ -36,12 +42,34 @@ class Model:
     def board(self, name: str) -> list[str]:
         return sorted(self.notes.get(name, ()))
 
+    def place(self, place: str, name: str) -> set[str]:
+        """Return the notes of a board in a component, to be changed."""
+        return self.stowed.setdefault(place, {}).setdefault(name, set())
+
+    def shelf(self, mount: str, name: str) -> list[list[str]]:
+        """Return the notes of a board on a shelf, and in its box."""
+        return [sorted(self.place(place, name)) for place in (mount, f"{mount}/box")]
+
+    @property
+    def awaited(self) -> list[str]:
+        """Return what is scheduled and has not run."""
+        return [
+            f"{text} was scheduled for {where}"
+            for scheduled in (self.plans, self.expected)
+            for where, texts in scheduled.items()
+            for text in sorted(texts)
+        ]
+
     @property
     def state(self) -> Any:
         """Return what can be compared with the documents that are stored."""
         notes = {name: sorted(texts) for name, texts in self.notes.items() if texts}
         plans = {name: sorted(texts) for name, texts in self.plans.items() if texts}
-        return (self.accounts, self.logs, notes, plans)
+        stowed = {
+            place: {name: sorted(texts) for name, texts in boards.items() if texts}
+            for place, boards in self.stowed.items()
+        }
+        return (self.accounts, self.logs, notes, plans, {k: v for k, v in stowed.items() if v})
 
 
 @dataclass(frozen=True)
@@ -65,6 +93,10 @@ class Draw:
     def board(self) -> str:
         return self.chance.choice(_BOARDS[: self.names])
 
+    @property
+    def mount(self) -> str:
+        return self.chance.choice(_MOUNTS)
+
 
 @dataclass(frozen=True)
 class Mutation:
@@ -73,6 +105,8 @@ class Mutation:
     draw: Callable[[Draw], Arguments]
     apply: Callable[[Model, Arguments], Any]
     weight: int = 10
+    #: Asked for in worlds that have the whole platform alone: see `Repertoire`.
+    whole: bool = False
     always_fails: bool = False
 
 
@@ -84,6 +118,8 @@ class Query:
     answer: Callable[[Model, Arguments], Any]
     #: Whether a value may be the answer. Most are compared with it.
     fits: Callable[[Any, Any], bool] = operator.eq
+    #: As of mutations.
+    whole: bool = False
 
 
 def _transfer(model: Model, args: Arguments) -> list[int]:
@@ -149,6 +185,41 @@ def _call_off(model: Model, args: Arguments) -> str | None:
     return planned[0]
 
 
+def _stow(model: Model, args: Arguments) -> list[Any]:
+    """What a failing call has written is gone, what its caller has written stays."""
+    board, mount, text, fails = args["board"], args["mount"], args["text"], args["fails"]
+    _write(model, args)
+    places = {place: model.place(place, board) for place in (mount, f"{mount}/box")}
+    for place, texts in places.items():
+        if not (place.endswith("/box") and fails == "box"):
+            texts.add(text)
+    seen = model.shelf(mount, board)
+    if fails == "shelf":
+        for texts in places.values():
+            texts.discard(text)
+    return [seen, model.shelf(mount, board)]
+
+
+def _move(model: Model, args: Arguments) -> str | None:
+    source = model.place(args["source"], args["board"])
+    if not source:
+        return None
+    first = min(source)
+    source.remove(first)
+    model.place(args["target"], args["board"]).add(first)
+    return first
+
+
+def _stow_later(model: Model, args: Arguments) -> None:
+    model.expected.setdefault(f"{args['mount']} {args['board']}", set()).add(args["text"])
+
+
+def _arrive(model: Model, args: Arguments) -> None:
+    """As `_post`: a second time there is nothing to remove."""
+    model.expected.get(f"{args['mount']} {args['board']}", set()).remove(args["text"])
+    model.place(args["mount"], args["board"]).add(args["text"])
+
+
 def _fail(model: Model, args: Arguments) -> None:
     msg = "a mutation that fails has committed"
     raise AssertionError(msg)
@@ -167,6 +238,37 @@ def _draw_plan(draw: Draw) -> Arguments:
     return {**_draw_note(draw), "delay": draw.chance.choice((0.0, 0.0, 0.05, 0.5, 5.0))}
 
 
+def _draw_errand(draw: Draw) -> Arguments:
+    return {**_draw_plan(draw), "pause": _draw_pause(draw)}
+
+
+def draw_go(draw: Draw) -> Arguments:
+    """Return the arguments of an action that a client runs."""
+    return {**_draw_note(draw), "pause": _draw_pause(draw)}
+
+
+def _draw_page(draw: Draw) -> Arguments:
+    return {"numItems": draw.chance.randint(1, 5), "cursor": None}
+
+
+def _draw_pause(draw: Draw) -> float:
+    """How long an action takes before it has done its work, and again after that."""
+    return draw.chance.choice((0.0, 0.01, 0.1, 1.0))
+
+
+def _draw_stowed(draw: Draw) -> Arguments:
+    fails = draw.chance.choice(("nobody", "nobody", "box", "shelf"))
+    return {**_draw_note(draw), "mount": draw.mount, "fails": fails}
+
+
+def _draw_move(draw: Draw) -> Arguments:
+    return {"board": draw.board, "source": draw.mount, "target": draw.mount}
+
+
+def _draw_shelf(draw: Draw) -> Arguments:
+    return {"name": draw.board, "mount": draw.mount}
+
+
 def _draw_note(draw: Draw) -> Arguments:
     return {"board": draw.board, "text": draw.marker}
 
@@ -182,6 +284,16 @@ MUTATIONS: Mapping[str, Mutation] = {
     "call_off": Mutation(lambda draw: {"board": draw.board}, _call_off, weight=3),
     # Nobody asks for it: the scheduler runs it.
     "post": Mutation(_draw_note, _post, weight=0),
+    "send": Mutation(_draw_errand, lambda model, args: None, whole=True),
+    # Nor for this one: an action that was sent does.
+    "deliver": Mutation(_draw_note, _blind, weight=0),
+    "stow": Mutation(_draw_stowed, _stow, whole=True, weight=14),
+    "move": Mutation(_draw_move, _move, whole=True, weight=6),
+    "stow_later": Mutation(
+        lambda draw: {**_draw_plan(draw), "mount": draw.mount}, _stow_later, whole=True, weight=6
+    ),
+    # Nor for this: a component that was scheduled calls it by its handle.
+    "arrive": Mutation(_draw_note, _arrive, weight=0),
     "fail": Mutation(
         lambda draw: {"board": draw.board},
         _fail,
@@ -219,7 +331,7 @@ QUERIES: Mapping[str, Query] = {
     "page": Query(
         lambda draw: {
             "name": draw.board,
-            "paginationOpts": {"numItems": draw.chance.randint(1, 5), "cursor": None},
+            "paginationOpts": _draw_page(draw),
         },
         lambda model, args: model.board(args["name"]),
         _is_page,
@@ -228,13 +340,48 @@ QUERIES: Mapping[str, Query] = {
         lambda draw: {"name": draw.board, "count": draw.chance.randint(1, 4)},
         lambda model, args: model.board(args["name"])[: args["count"]],
     ),
+    "shelf": Query(
+        _draw_shelf,
+        lambda model, args: model.shelf(args["mount"], args["name"]),
+        whole=True,
+    ),
+    "shelves": Query(
+        lambda draw: {"name": draw.board},
+        lambda model, args: sorted(
+            text for mount in _MOUNTS for text in model.place(mount, args["name"])
+        ),
+        whole=True,
+    ),
+    "shelf_page": Query(
+        lambda draw: {**_draw_shelf(draw), "paginationOpts": _draw_page(draw)},
+        lambda model, args: sorted(model.place(args["mount"], args["name"])),
+        _is_page,
+        whole=True,
+    ),
 }
 
 
-def drawn_mutation(chance: random.Random) -> str:
-    """Return the name of a mutation, some more often than others."""
-    (name,) = chance.choices(list(MUTATIONS), [each.weight for each in MUTATIONS.values()])
-    return name
+@dataclass(frozen=True)
+class Repertoire:
+    """What the clients of a world may ask for: of the whole platform, or of the plain part of it.
+
+    Worlds without the rest are as they were before there was one, so that it stays known in which of
+    them planted bugs are found.
+    """
+
+    has_all: bool
+
+    def mutation(self, chance: random.Random) -> str:
+        """Return the name of a mutation, some more often than others."""
+        names = [name for name, each in MUTATIONS.items() if self.has_all or not each.whole]
+        (name,) = chance.choices(names, [MUTATIONS[name].weight for name in names])
+        return name
+
+    def query(self, chance: random.Random) -> str:
+        """Return the name of a query."""
+        return chance.choice(
+            [name for name, each in QUERIES.items() if self.has_all or not each.whole]
+        )
 
 
 def state_of(documents: Mapping[str, list[dict[str, Any]]]) -> Any:
@@ -251,11 +398,19 @@ def state_of(documents: Mapping[str, list[dict[str, Any]]]) -> Any:
     plans: dict[str, list[str]] = {}
     for plan in documents.get("plans", []):
         plans.setdefault(plan["board"], []).append(plan["text"])
+    stowed: dict[str, dict[str, list[str]]] = {}
+    for place in _PLACES:
+        for note in documents.get(f"{place}/notes", []):
+            stowed.setdefault(place, {}).setdefault(note["board"], []).append(note["text"])
     return (
         accounts,
         logs,
         {name: sorted(texts) for name, texts in notes.items()},
         {name: sorted(texts) for name, texts in plans.items()},
+        {
+            place: {name: sorted(texts) for name, texts in boards.items()}
+            for place, boards in stowed.items()
+        },
     )
 
 

@@ -39,9 +39,8 @@ def verdicts(
         yield from history.take_in(commit)
     for shown in seen[position:]:
         yield from _seen(shown, history.model)
-    for board, texts in history.model.plans.items():
-        for text in sorted(texts):
-            yield f"{text} was scheduled for {board}, and has not run"
+    for what in history.model.awaited:
+        yield f"{what}, and has not run"
     for once in over_http:
         yield from _tried(once, history)
     for client in clients:

@@ -10,8 +10,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from camber.engine import scheduled, session_requests
+from camber.engine import catalog, scheduled, session_requests
 from camber.engine.transaction import Transaction
+from camber.functions import database
+from camber.jobs import scheduler
+from camber.jobs.scheduler import Scheduler
 from camber.occ.read_set import ReadSet
 from camber.runtime.results import QueryResult
 from camber.runtime.transactions import TransactionRunner
@@ -114,6 +117,41 @@ def _ends_apart() -> AbstractContextManager[None]:
     return _patched(scheduled, "begin", early)
 
 
+@contextlib.contextmanager
+def _acts_again() -> Iterator[None]:
+    """An action that a server has left behind runs again, whatever it has done."""
+    with (
+        _patched(scheduler, "_has_attempts", lambda job: True),
+        _patched(Scheduler, "_pause_s", lambda self, job: 0.1),
+    ):
+        yield
+
+
+def _wrong_mount() -> AbstractContextManager[None]:
+    """What is in a box within the right shelf is found in the left one's."""
+
+    def confused(component: str, name: str) -> str:
+        return catalog.full_name(component.replace("right/", "left/"), name)
+
+    return _patched(database, "full_name", confused)
+
+
+def _half_undone() -> AbstractContextManager[None]:
+    """What a call has written stays, in a box, when it fails and its caller goes on."""
+    insert = Transaction.insert
+
+    def keeping(self: Transaction, table: str, *args: Any, **kwargs: Any) -> str:
+        if "/box/" not in table:
+            return insert(self, table, *args, **kwargs)
+        undo, self._undo = self._undo, []
+        try:
+            return insert(self, table, *args, **kwargs)
+        finally:
+            self._undo = undo
+
+    return _patched(Transaction, "insert", keeping)
+
+
 #: By name, what plants it.
 PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "no-record": _no_record,
@@ -124,4 +162,7 @@ PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "short-index": _short_index,
     "runs-again": _runs_again,
     "ends-apart": _ends_apart,
+    "acts-again": _acts_again,
+    "wrong-mount": _wrong_mount,
+    "half-undone": _half_undone,
 }

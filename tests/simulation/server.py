@@ -34,20 +34,22 @@ _INSTANCE: Final = Instance("simulated", b"\x07" * 32)
 _GRACE_S: Final = 2.0
 
 
-#: Where the schema has one more index in the other release.
+#: Where schemas have one more index in the other release: the application's, and a component's.
+_SCHEMAS: Final = (f"{_FUNCTIONS}/schema.py", "shelf/schema.py")
 _INDEX: Final = '    by_board = Index("board", "text")\n'
 _ONE_MORE: Final = '    by_text = Index("text")\n'
 
 
 def releases(folder: Path) -> tuple[Path, Path]:
-    """Return the folders of two releases, which differ in an index; the second is made here."""
+    """Return the folders of two releases, which differ in indexes; the second is made here."""
     indexed = folder / "indexed"
     if not indexed.exists():
         shutil.copytree(EXCHANGE, indexed)
-        schema = indexed / _FUNCTIONS / "schema.py"
-        text = schema.read_text()
-        assert _INDEX in text
-        schema.write_text(text.replace(_INDEX, _INDEX + _ONE_MORE))
+        for name in _SCHEMAS:
+            schema = indexed / name
+            text = schema.read_text()
+            assert _INDEX in text
+            schema.write_text(text.replace(_INDEX, _INDEX + _ONE_MORE))
     return EXCHANGE, indexed
 
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.simulation.actions import come_to, judged_actions
 from tests.simulation.clients import Client
 from tests.simulation.disk import Crash, Disk
 from tests.simulation.file_clients import FileClient, judged_files
 from tests.simulation.http_clients import HttpClient
 from tests.simulation.loop import NS, SimulatedLoop, Stuck, Trace
 from tests.simulation.network import Network
+from tests.simulation.operations import Repertoire
 from tests.simulation.oracle import judged
 from tests.simulation.server import Server
 
@@ -91,12 +93,13 @@ class Outcome:
     lines: list[str] | None = field(repr=False)
 
 
-def _file_clients(seed: int) -> int:
-    """Return how many clients upload files and delete them: some, in every second hundred worlds.
+def _has_all(seed: int) -> bool:
+    """Return whether a world has the whole platform: files, actions and components.
 
-    Those before have none, so that it is known in which of them planted bugs are found.
+    Every second hundred worlds have. Those before are plain, so that it is known in which of them
+    planted bugs are found.
     """
-    return 1 + seed % 2 if seed % 200 >= 100 else 0
+    return seed % 200 >= 100
 
 
 class _World:
@@ -122,11 +125,13 @@ class _World:
             folder=folder,
         )
         self.seed = seed
+        self.repertoire = Repertoire(has_all=_has_all(seed))
         self.clients: list[Client] = []
         self.over_http: list[HttpClient] = []
         self.with_files: list[FileClient] = []
         self.failures: list[str] = []
         self.befallen = 0
+        self.come_to: dict[str, int] = {}
 
     @property
     def usual_write_ns(self) -> int:
@@ -138,7 +143,8 @@ class _World:
         keeping = self._spawn("keep up", self.server.keep_up())
         self.clients = [self._client(number) for number in range(self.plan.clients)]
         self.over_http = [self._over_http(number) for number in range(self.plan.over_http)]
-        self.with_files = [self._with_files(number) for number in range(_file_clients(self.seed))]
+        with_files = 1 + self.seed % 2 if self.repertoire.has_all else 0
+        self.with_files = [self._with_files(number) for number in range(with_files)]
         faults = [
             self._spawn(kind, self._befall(kind, mean_s))
             for kind, mean_s in self.plan.faults.items()
@@ -160,6 +166,8 @@ class _World:
             self.failures += judged_files(
                 self.server.deployment, self.server.blobs, self.with_files
             )
+            self.failures += judged_actions(self.server.deployment, frozenset(self.plan.faults))
+            self.come_to = come_to(self.server.deployment)
         for client in self.clients:
             if not client.is_settled:
                 self.failures.append(f"{client.name} is not at rest in the end")
@@ -180,6 +188,7 @@ class _World:
             loop=self.loop,
             network=self.network,
             chance=random.Random(f"{self.seed} {name}"),
+            repertoire=self.repertoire,
             mutations_left=self.plan.mutations,
             pause_s=self.plan.pause_s,
             duplicates=self.plan.duplicates,
@@ -194,6 +203,7 @@ class _World:
             loop=self.loop,
             network=self.network,
             chance=random.Random(f"{self.seed} {name}"),
+            repertoire=self.repertoire,
             requests_left=self.plan.mutations,
             pause_s=self.plan.pause_s,
             names=self.plan.names,
@@ -278,8 +288,7 @@ async def _stall_executor(world: _World) -> None:
     executors = world.server.executors
     if executors is not None and executors.running:
         seconds = world.chance.choice((0.1, 1.0, 5.0, 35.0))
-        executor = world.chance.choice(executors.running)
-        executor.stalled_until_ns = world.loop.now_ns + int(seconds * NS)
+        world.chance.choice(executors.running).process.machine.stall(int(seconds * NS))
 
 
 async def _cut(world: _World) -> None:
@@ -418,6 +427,8 @@ def _judged(world: _World, trace: Trace) -> Outcome:
             "faults": world.befallen,
             "kills": world.server.kills,
             "refused": world.disk.failures,
+            **world.come_to,
+            "uploaded": sum(len(each.stored) + len(each.deleted) for each in world.with_files),
             "seen": sum(len(client.seen) for client in world.clients),
             "sockets": sum(client.sessions for client in world.clients),
             "virtual s": loop.now_ns // NS,

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tests.simulation.loop import Machine, SimulatedLoop, Stuck, Trace
+from tests.simulation.loop import NS, Machine, SimulatedLoop, Stuck, Trace
 
 
 def new_loop(seed=0):
@@ -84,6 +84,33 @@ def test_a_killed_machine_runs_nothing_any_more():
     assert said == []
     loop.bury()
     assert said == ["farewell", "farewell"]
+
+
+def test_a_machine_that_stands_still_goes_on_in_order():
+    said: list[tuple[int, float]] = []
+    loop = new_loop()
+
+    async def main():
+        machine = Machine("server", loop)
+        machine.stall(5 * NS)
+        # One within another does not end it sooner.
+        machine.stall(1 * NS)
+        for number in range(5):
+            loop.call_soon(
+                lambda number=number: said.append((number, loop.time())),
+                context=machine.context.copy(),
+            )
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(5)
+        # What stands still in the end is taken down as well.
+        machine.start(asyncio.sleep(1), "sleeps")
+        machine.stall(60 * NS)
+
+    loop.run_until_complete(main())
+    assert [number for number, _ in said] == list(range(5))
+    assert all(5 <= at < 5.01 for _, at in said)
+    loop.bury()
+    assert not any(machine.leftovers() for machine in loop.machines)
 
 
 def test_timeouts_and_threads_are_events():

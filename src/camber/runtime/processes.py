@@ -234,10 +234,11 @@ class ExecutorProcess:
 
     def _received(self, body: bytes) -> None:
         message = frames.from_executor.decode(body)
-        if not self.first.done():
-            self.first.set_result(message)
-        else:
+        if self.first.done():
             self.listener.received(self, message)
+        elif not isinstance(message, frames.LoopStatus):
+            # Reports have a socket of their own, and may overtake what comes over the other.
+            self.first.set_result(message)
 
     def _gone(self) -> None:
         if self._is_lost:

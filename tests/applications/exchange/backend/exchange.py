@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from camber import (
+    ActionCtx,
     AppError,
-    Id,
     MutationCtx,
     Page,
     PaginationOpts,
     QueryCtx,
     ScheduledFunction,
-    StoredFile,
+    action,
+    internal_action,
     internal_mutation,
     mutation,
     query,
 )
 
+from .app import left, right
 from .schema import Account, Done, Log, Note, Plan
 
 FIRST_BALANCE = 100
+MOUNTS = {"left": left, "right": right}
 
 
 def note(ctx: MutationCtx, operation: str, by: list[Any], **arguments: Any) -> None:
@@ -154,6 +158,89 @@ def call_off(ctx: MutationCtx, by: list[Any], board: str) -> str | None:
     return plan.text
 
 
+@internal_mutation
+def deliver(ctx: MutationCtx, by: list[Any], board: str, text: str) -> None:
+    """Put a note on a board, as an action was sent to do."""
+    note(ctx, "deliver", by, board=board, text=text)
+    ctx.db.insert(Note(board=board, text=text))
+
+
+@internal_action
+async def errand(ctx: ActionCtx, by: list[Any], board: str, text: str, pause: float) -> None:
+    """Deliver a note, which may happen once or never."""
+    await asyncio.sleep(pause)
+    await ctx.run_mutation(deliver, by, board, text)
+    await asyncio.sleep(pause)
+
+
+@mutation
+def send(
+    ctx: MutationCtx, by: list[Any], board: str, text: str, delay: float, pause: float
+) -> None:
+    """Schedule an action that delivers a note."""
+    note(ctx, "send", by, board=board, text=text, delay=delay, pause=pause)
+    client, request = by
+    ctx.scheduler.run_after(delay, errand, [f"{client}, sent", request], board, text, pause)
+
+
+@action
+async def go(ctx: ActionCtx, by: list[Any], board: str, text: str, pause: float) -> str:
+    """Deliver a note by another action; return its text."""
+    await ctx.run_action(errand, by, board, text, pause)
+    return text
+
+
+@mutation
+def stow(
+    ctx: MutationCtx, by: list[Any], board: str, text: str, mount: str, fails: str
+) -> list[Any]:
+    """Put a note here, one on a shelf and one into its box; return what the shelf saw, and what is left.
+
+    `fails` is who of them fails in the end, and is caught by its caller.
+    """
+    note(ctx, "stow", by, board=board, text=text, mount=mount, fails=fails)
+    ctx.db.insert(Note(board=board, text=text))
+    shelf = MOUNTS[mount]
+    try:
+        seen = ctx.run_mutation(shelf["notes:put"], name=board, text=text, fails=fails)
+    except AppError as error:
+        seen = error.data
+    return [seen, ctx.run_query(shelf["notes:boards"], name=board)]
+
+
+@mutation
+def move(ctx: MutationCtx, by: list[Any], board: str, source: str, target: str) -> str | None:
+    """Move the first note of a board from shelf to shelf: the one calls the other by its handle."""
+    note(ctx, "move", by, board=board, source=source, target=target)
+    handle = ctx.run_query(MOUNTS[target]["notes:receiver"])
+    moved: str | None = ctx.run_mutation(MOUNTS[source]["notes:give"], name=board, handle=handle)
+    return moved
+
+
+@internal_mutation
+def arrive(ctx: MutationCtx, by: list[Any], board: str, text: str, mount: str) -> None:
+    """Note what a component does that was scheduled there."""
+    note(ctx, "arrive", by, board=board, text=text, mount=mount)
+
+
+@mutation
+def stow_later(
+    ctx: MutationCtx, by: list[Any], board: str, text: str, mount: str, delay: float
+) -> None:
+    """Have a component schedule a note, and call us then."""
+    note(ctx, "stow_later", by, board=board, text=text, mount=mount, delay=delay)
+    client, request = by
+    told = {"by": [f"{client}, stowed", request], "board": board, "text": text, "mount": mount}
+    ctx.run_mutation(
+        MOUNTS[mount]["notes:put_later"],
+        name=board,
+        text=text,
+        delay=delay,
+        then=ctx.function_handle(arrive),
+        arguments=told,
+    )
+
+
 @mutation
 def fail(ctx: MutationCtx, by: list[Any], board: str) -> None:
     """Write, and fail."""
@@ -206,9 +293,9 @@ def planned(ctx: QueryCtx, name: str) -> list[str]:
 
 @query
 def pending(ctx: QueryCtx) -> int:
-    """How many scheduled functions have not run, as the system says."""
+    """How many scheduled mutations of its own have not run, as the system says."""
     found = ctx.db.system.query(ScheduledFunction).collect()
-    return sum(each.state.kind == "pending" for each in found)
+    return sum(each.state.kind == "pending" for each in found if not each.name.endswith(":errand"))
 
 
 @query
@@ -224,11 +311,38 @@ def first(ctx: QueryCtx, name: str, count: int) -> list[str]:
     return [each.text for each in notes.take(count)]
 
 
-@mutation
-def upload_url(ctx: MutationCtx) -> str:
-    return ctx.storage.generate_upload_url()
+@query
+def shelf(ctx: QueryCtx, name: str, mount: str) -> list[list[str]]:
+    """Of a board the notes on a shelf, and those in its box."""
+    boards: list[list[str]] = ctx.run_query(MOUNTS[mount]["notes:boards"], name=name)
+    return boards
+
+
+@query
+def shelves(ctx: QueryCtx, name: str) -> list[str]:
+    """Of a board the notes on both shelves."""
+    return sorted(
+        text for each in MOUNTS.values() for text in ctx.run_query(each["notes:board"], name=name)
+    )
+
+
+@query
+def shelf_page(ctx: QueryCtx, name: str, mount: str, opts: PaginationOpts) -> Page[str]:
+    page: Page[str] = ctx.run_query(MOUNTS[mount]["notes:page"], name=name, opts=opts)
+    return page
 
 
 @mutation
-def remove_file(ctx: MutationCtx, id: Id[StoredFile]) -> None:
-    ctx.storage.delete(id)
+def upload_url(ctx: MutationCtx, mount: str | None) -> str:
+    if mount is None:
+        return ctx.storage.generate_upload_url()
+    url: str = ctx.run_mutation(MOUNTS[mount]["files:upload_url"])
+    return url
+
+
+@mutation
+def remove_file(ctx: MutationCtx, mount: str | None, id: str) -> None:
+    if mount is None:
+        ctx.storage.delete(id)
+    else:
+        ctx.run_mutation(MOUNTS[mount]["files:remove"], id=id)
