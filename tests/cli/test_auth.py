@@ -80,6 +80,20 @@ def test_who_is_signed_in_stays_so_and_new_tokens_have_the_new_key(server, rotat
     assert issued["exp"] <= keys[kid(before)]["exp"] <= issued["exp"] + 120
 
 
+def test_others_verify_a_token_by_what_the_deployment_says_of_itself(server, rotate):
+    """As any library does that knows the issuer, and no more of Camber."""
+    token = signed_in(server, provider="anonymous")
+    rotate()
+    for text in (token, signed_in(server, provider="anonymous")):
+        issuer = jwt.decode(text, options={"verify_signature": False})["iss"]
+        assert issuer == server.site_url
+        said_ = httpx.get(f"{issuer}/.well-known/openid-configuration", timeout=30).json()
+        assert said_["issuer"] == issuer
+        key = jwt.PyJWKClient(said_["jwks_uri"]).get_signing_key_from_jwt(text)
+        claims = jwt.decode(text, key, algorithms=["RS256"], audience="convex", issuer=issuer)
+        assert claims["sub"].count("|") == 1
+
+
 def test_a_stolen_key_is_given_up_at_once(server, rotate):
     token = signed_in(server, provider="anonymous")
     assert is_let_in(server, token)

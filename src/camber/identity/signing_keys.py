@@ -13,13 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
-
 from camber.errors import BadRequest
 
 PRIVATE_KEY: Final = "JWT_PRIVATE_KEY"
@@ -104,6 +97,10 @@ def _text(keys: list[dict[str, Any]]) -> str:
 
 def new_signing_key() -> SigningKey:
     """Make a key, which takes some hundredths of a second."""
+    # Once in the life of a deployment, and not worth 6 ms of each start.
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
     key = rsa.generate_private_key(public_exponent=_EXPONENT, key_size=_BITS)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     numbers = key.public_key().public_numbers()
