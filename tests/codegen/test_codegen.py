@@ -25,14 +25,16 @@ _OPTIONS = {
 }
 
 
-def compile_with(folder, source):
-    """Compile a TypeScript file beside generated ones; return the compiler's complaints."""
+def compile_with(folder, **sources):
+    """Compile TypeScript files beside generated ones; return the compiler's complaints."""
     (folder / "node_modules").symlink_to(REPOSITORY / "node_modules")
-    (folder / "use.ts").write_text(source)
-    config = {"compilerOptions": _OPTIONS, "files": ["use.ts"]}
+    for name, source in sources.items():
+        (folder / f"{name}.ts").write_text(source)
+    config = {"compilerOptions": _OPTIONS, "files": [f"{name}.ts" for name in sources]}
     (folder / "tsconfig.json").write_text(json.dumps(config))
     done = subprocess.run(
         ["node", str(REPOSITORY / "node_modules/typescript/bin/tsc"), "-p", str(folder)],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -41,12 +43,20 @@ def compile_with(folder, source):
     return done.stdout
 
 
-@pytest.fixture
-def kitchen_types(tmp_path):
-    write_generated(
-        generated_files(load_application(KITCHEN, "backend")), [tmp_path / "_generated"]
-    )
-    return tmp_path
+@pytest.fixture(scope="module")
+def told_of_types(tmp_path_factory):
+    """What the compiler says of the right program and of each wrong call, by file."""
+    folder = tmp_path_factory.mktemp("types")
+    write_generated(generated_files(load_application(KITCHEN, "backend")), [folder / "_generated"])
+    head = "\n".join(RIGHT.splitlines()[:6])
+    wrong = {f"wrong{n}": f"{head}\nvoid {call};\n" for n, call in enumerate(WRONG)}
+    told = dict.fromkeys(("right", *wrong), "")
+    name = ""
+    # A complaint begins with its file; what explains it is indented.
+    for line in compile_with(folder, right=RIGHT, **wrong).splitlines(keepends=True):
+        name = name if line.startswith(" ") else line.partition(".ts(")[0]
+        told[name] += line
+    return told
 
 
 RIGHT = """
@@ -88,16 +98,15 @@ WRONG = {
 }  # fmt: skip
 
 
-def test_the_generated_types_compile(kitchen_types):
-    assert compile_with(kitchen_types, RIGHT) == ""
+def test_the_generated_types_compile(told_of_types):
+    assert told_of_types["right"] == ""
 
 
-@pytest.mark.parametrize("call", WRONG)
-def test_a_wrong_argument_does_not_compile(kitchen_types, call):
-    head = "\n".join(RIGHT.splitlines()[:6])
-    told = compile_with(kitchen_types, f"{head}\nvoid {call};\n")
+@pytest.mark.parametrize(("number", "reason"), [*enumerate(WRONG.values())], ids=[*WRONG])
+def test_a_wrong_argument_does_not_compile(told_of_types, number, reason):
+    told = told_of_types[f"wrong{number}"]
     assert "error TS" in told
-    assert WRONG[call] in told
+    assert reason in told
 
 
 def test_internal_functions_are_not_in_the_api(tmp_path):
@@ -140,12 +149,8 @@ def test_docstrings_and_shapes(tmp_path):
     assert "NodeResult | null" in text
     for name, content in files.items():
         (tmp_path / name).write_text(content)
-    assert (
-        compile_with(
-            tmp_path, 'export { api } from "./api.js";\nexport type * from "./dataModel.js";'
-        )
-        == ""
-    )
+    use = 'export { api } from "./api.js";\nexport type * from "./dataModel.js";'
+    assert compile_with(tmp_path, use=use) == ""
 
 
 def test_the_chats_generated_files_are_those_of_its_functions():

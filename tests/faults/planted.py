@@ -331,8 +331,8 @@ FAULTS = (
     Fault(
         name="of the results that a commit touches one is forgotten",
         file=_QUERIES,
-        old="            for result in results:\n                self._expire(result, commit.ts)\n",
-        new="            for result in results[1:]:\n                self._expire(result, commit.ts)\n",
+        old="for result in tuple(self._subscriptions.stale(commit.writes)):\n",
+        new="for result in tuple(self._subscriptions.stale(commit.writes))[1:]:\n",
         caught_by=_WATCHING,
     ),
     Fault(
