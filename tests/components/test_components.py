@@ -378,6 +378,10 @@ def test_who_watches_a_component_is_told_of_its_changes_alone(app):
             'app.use(Component("x", path="{package}"), name="y", http_prefix="/p/")',
             "routes under '/p' already",
         ),
+        (
+            'app.use(Component("x", path="{package}"), http_prefix="/p")',
+            "http_prefix='/p', and has no routes to serve there. Declare them in its module http",
+        ),
     ],
 )
 def test_what_cannot_be_mounted_is_told(tmp_path, declared, told):

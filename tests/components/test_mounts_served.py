@@ -97,6 +97,11 @@ SHELF = """
     box = app.use(Component("box", path="box"), http_prefix="/box")
     hidden = app.use(Component("box", path="box"), name="hidden")
 """
+ROUTER = """
+    from camber import HttpRouter
+
+    http = HttpRouter()
+"""
 CALLS = """
     from acme_mounted.packed import things as packed_things
     from box import things
@@ -139,6 +144,7 @@ def server(tmp_path_factory):
         "backend/things": THINGS,
         "backend/calls": CALLS,
         "box/things": THINGS,
+        "box/http": ROUTER,
         "shelf/app": SHELF,
         "shelf/things": THINGS,
     }

@@ -118,20 +118,18 @@ def test_what_cannot_be_declared_is_told_with_the_reason(declare, says):
 
 
 def test_components_have_their_routes_below_their_prefix():
-    def declared(*paths, prefix=None, **components):
+    def declared(*paths, at=None, **components):
         routes = tuple(AnalysedRoute(method="GET", path=path) for path in paths)
-        return Analysis(
-            functions={}, tables={}, routes=routes, http_prefix=prefix, components=components
-        )
+        return Analysis(functions={}, tables={}, routes=routes, site_path=at, components=components)
 
     analysis = declared(
         "/x",
         "/shop/own",
         **{
-            "shop": declared("/x", "/own", prefix="/shop/"),
-            "shop/cart": declared("/{id}", prefix="/cart"),
+            "shop": declared("/x", "/own", at="/shop"),
+            "shop/cart": declared("/{id}", at="/shop/cart"),
             "hidden": declared("/x"),
-            "hidden/in": declared("/x", prefix="/in"),
+            "hidden/in": declared("/x"),
         },
     )
     table = RouteTable(analysis.served_routes())

@@ -17,7 +17,7 @@ from camber.engine import system_tables
 from camber.engine.scheduled import Lane, find_job, move_job
 from camber.functions.loading import load_application
 from camber.identity.identity import Admin
-from camber.jobs.crons import documents, runs_of
+from camber.jobs.crons import CronRun, documents
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.release import InProcessRelease
 from camber.server.log_api import entry_json
@@ -121,7 +121,7 @@ class Project:
     def crons(self):
         """Return the last runs of each cron job, by name."""
         found = read(self.deployment.engine, lambda tx: list(documents(tx)))
-        return {each["name"]: runs_of(each) for each in found}
+        return {each["name"]: msgspec.convert(each["runs"], list[CronRun]) for each in found}
 
     def due(self):
         """Return when each is due, to the second."""
@@ -361,7 +361,7 @@ def test_a_push_leaves_a_cron_that_is_tried_again_as_it_is(project):
         ("crons.interval('a', tick, minutes=1, args={'nam': 'x'})", "extra field `nam`"),
         ("crons.interval('a', tick, minutes=1, args={'name': 3})", "v.string"),
         ("crons.interval('a', 3, minutes=1)", "3 is no function"),
-        ("crons.interval('a', 'code:nothing', minutes=1)", "no function 'code:nothing'"),
+        ("crons.interval('a', 'code:nothing', minutes=1)", "Could not find function for 'code:nothing'"),
         ("crons.hourly('a', tick, minute_utc=60)", "minute_utc is a whole number from 0 to 59"),
         ("crons.daily('a', tick, hour_utc=24)", "hour_utc is a whole number from 0 to 23"),
         ("crons.weekly('a', tick, day_of_week='someday', hour_utc=1)", "'someday' is no day"),

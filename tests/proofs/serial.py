@@ -15,8 +15,9 @@ from camber.engine.engine import Engine
 from camber.engine.transaction import FinishedTransaction, Transaction
 from camber.errors import OutOfRetention, RequestError
 from camber.functions.analysis import AnalysedIndex
+from camber.functions.application import Application
 from camber.functions.database import DatabaseAccess, DatabaseReader, DatabaseWriter
-from camber.functions.loading import Application, load_application
+from camber.functions.loading import load_application
 from camber.functions.pagination import PaginationState
 from camber.occ.cursors import CursorCipher, cursor_key
 from camber.occ.write_log import Conflict

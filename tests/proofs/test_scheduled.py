@@ -25,7 +25,8 @@ from camber.deployment.settings import DeploymentSettings, Scheduling
 from camber.engine import system_tables
 from camber.errors import RequestError
 from camber.files.memory import MemoryBlobs
-from camber.functions.loading import Application, load_application
+from camber.functions.application import Application
+from camber.functions.loading import load_application
 from camber.identity.identity import Anonymous
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.release import InProcessRelease

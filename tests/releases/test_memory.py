@@ -10,8 +10,8 @@ from collections import Counter
 from types import ModuleType
 
 from camber import limits
+from camber.functions.application import Application
 from camber.functions.definition import Function
-from camber.functions.loading import Application
 from camber.runtime.release import InProcessRelease
 from camber.schema.table import DeclaredTable
 from tests.releases.harness import deployed

@@ -17,7 +17,7 @@ from typing import Any
 from camber.engine.reading import ReadingEngine
 from camber.engine.variables import Variables
 from camber.files.capabilities import Capabilities
-from camber.functions.loading import Application
+from camber.functions.application import Application
 from camber.occ.cursors import CursorCipher
 from camber.runtime import frames
 from camber.runtime.action_worker import ActionWorker

@@ -16,7 +16,8 @@ from camber.deployment.settings import DeploymentSettings
 from camber.deployment.source import ReleaseSource, folder_source
 from camber.errors import CamberError
 from camber.files.memory import MemoryBlobs
-from camber.functions.loading import Application, load_application
+from camber.functions.application import Application
+from camber.functions.loading import load_application
 from camber.runtime.release import InProcessRelease
 from camber.server.application import api_application
 from camber.server.draining import Drain

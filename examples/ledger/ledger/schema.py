@@ -1,4 +1,4 @@
-from camber import Index, Table
+from camber import FunctionHandle, Index, Table
 
 
 class Entry(Table, table="entries"):
@@ -21,6 +21,6 @@ class Balance(Table, table="balances"):
 class Listener(Table, table="listeners"):
     """A function of whoever uses the ledger, to be told of each entry."""
 
-    handle: str
+    handle: FunctionHandle
 
     by_handle = Index("handle", unique=True)

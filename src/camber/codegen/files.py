@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from camber.codegen.types import Direction, Types
+from camber.functions.application import Application
 from camber.functions.definition import Function, Visibility
-from camber.functions.loading import Application
 from camber.values.paths import FunctionPath
 
 _HEADER = "// Written by Camber from the functions' annotations; changes are overwritten.\n"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
-from camber.functions.loading import Application
+from camber.functions.application import Application
 from camber.schema.plan import (
     AnyPlan,
     ArrayPlan,

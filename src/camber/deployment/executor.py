@@ -25,7 +25,8 @@ from camber import limits
 from camber.engine.reading import ReadingEngine
 from camber.engine.variables import Variables
 from camber.files.capabilities import Capabilities
-from camber.functions.loading import Application, LoadError, load_application
+from camber.functions.application import Application
+from camber.functions.loading import LoadError, load_application
 from camber.functions.logs import install_print
 from camber.host import RealHost
 from camber.occ.cursors import CursorCipher

@@ -14,11 +14,11 @@ from typing import Any, Final, Literal
 import msgspec
 
 from camber.engine.catalog import full_name
+from camber.functions.application import Application
 from camber.functions.components import Env
 from camber.functions.declarations import CustomJwt, OidcProvider
 from camber.functions.definition import FunctionKind, Visibility
 from camber.functions.http_router import HttpRoute, route_name
-from camber.functions.loading import Application
 from camber.schema.storable import describe
 from camber.schema.table import DeclaredTable, Index, SearchIndex
 
@@ -109,13 +109,18 @@ class ServedRoute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnalysedCron(msgspec.Struct, frozen=True, kw_only=True):
-    """A cron job; `schedule` is as `camber.functions.crons` has it, `arguments` are packed."""
+    """A cron job; `schedule` is as `camber.functions.crons` has it, `arguments` are packed.
+
+    `component` has declared it, and the function that it runs is one of `target`: the same, or what
+    is mounted there.
+    """
 
     name: str
     schedule: dict[str, Any]
     path: str
     arguments: bytes
     component: str = ""
+    target: str = ""
 
 
 class AnalysedProvider(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +164,8 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[AnalysedRoute, ...] | None = None
     crons: tuple[AnalysedCron, ...] = ()
     http_prefix: str | None = None
+    #: Where its routes are served, from the site's origin on; None for nowhere.
+    site_path: str | None = ""
     #: Whose tokens are accepted; the first that matches a token is asked.
     providers: tuple[AnalysedProvider, ...] = ()
     #: Deployment variables that components cannot do without.
@@ -178,27 +185,16 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         served: list[ServedRoute] = []
         has_router = self.routes is not None
         for component, declared in sorted(self.components.items(), reverse=True):
-            prefix = self._prefix(component)
-            if prefix is not None and declared.routes is not None:
+            if declared.site_path is not None and declared.routes is not None:
                 has_router = True
                 served += [
-                    ServedRoute(component=component, prefix=prefix, declared=route)
+                    ServedRoute(component=component, prefix=declared.site_path, declared=route)
                     for route in declared.routes
                 ]
         served += [
             ServedRoute(component="", prefix="", declared=route) for route in self.routes or ()
         ]
         return served if has_router else None
-
-    def _prefix(self, component: str) -> str | None:
-        """Return where the routes of a component are; None if they are nowhere."""
-        prefix, names = "", component.split("/")
-        for depth in range(1, len(names) + 1):
-            own = self.components["/".join(names[:depth])].http_prefix
-            if own is None:
-                return None
-            prefix += own.rstrip("/")
-        return prefix
 
     def all_tables(self) -> dict[str, AnalysedTable]:
         """Return the tables of all components too, by what they are called in the deployment."""
@@ -267,10 +263,12 @@ def _analyse(application: Application) -> Analysis:
                 path=cron.function.path,
                 arguments=cron.arguments,
                 component=application.component,
+                target=cron.target,
             )
             for cron in application.crons
         ),
         http_prefix=application.http_prefix,
+        site_path=application.site_path,
         providers=tuple(map(_analysed_provider, application.providers)),
     )
 

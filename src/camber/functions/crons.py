@@ -12,10 +12,9 @@ from typing import Any, Final
 
 from camber import limits
 from camber.errors import CamberError
-from camber.functions.calls import Callee, MountedFunction
+from camber.functions.calls import Callee
 from camber.functions.definition import Function
 from camber.values.packed import pack
-from camber.values.paths import FunctionPath
 
 _DAYS: Final = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 #: The year from which an expression is looked at; in the eight that follow all dates come.
@@ -37,14 +36,37 @@ class CronJob:
     callee: Callee[..., Any]
     args: Mapping[str, Any]
 
+    def resolved(self, function: Function[..., Any], target: str) -> ResolvedCron:
+        """Return the job with its function, which is of the component `target`.
+
+        Raises:
+            CronError: the function does not take the arguments.
+        """
+        try:
+            sent = function.arguments.encode_call((), self.args, _ANY_TABLES)
+            function.arguments.bind(sent, _ANY_TABLES)
+        except CamberError as error:
+            msg = (
+                f"cron job {self.name!r}: {function.path} does not take its args: {error.sentence}"
+            )
+            raise CronError(msg) from error
+        return ResolvedCron(
+            name=self.name,
+            schedule=self.schedule,
+            function=function,
+            target=target,
+            arguments=pack(sent),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedCron:
-    """A cron job whose function is known; `arguments` are packed."""
+    """A cron job whose function is known, and the component that it is of; `arguments` are packed."""
 
     name: str
     schedule: Mapping[str, Any]
     function: Function[..., Any]
+    target: str
     arguments: bytes
 
 
@@ -193,46 +215,6 @@ class Crons:
             msg = f"cron job {name!r} is one too many: an application may have {limits.crons_max}"
             raise CronError(msg)
         self.jobs[name] = CronJob(name=name, schedule=schedule, callee=callee, args=args or {})
-
-    def resolve(self, functions: Mapping[str, Function[..., Any]]) -> list[ResolvedCron]:
-        """Return the jobs with their functions; called when all modules have loaded.
-
-        Raises:
-            CronError: there is no such function, or it does not take the arguments.
-        """
-        return [_resolved(job, functions) for job in self.jobs.values()]
-
-
-def _resolved(job: CronJob, functions: Mapping[str, Function[..., Any]]) -> ResolvedCron:
-    # Nothing has looked at what it was given.
-    callee: object = job.callee
-    if isinstance(callee, Function):
-        path = callee.path
-    elif isinstance(callee, MountedFunction):
-        msg = (
-            f"cron job {job.name!r}: a function of a component is run by the component's own "
-            "crons.py, or by a function here that calls it"
-        )
-        raise CronError(msg)
-    elif isinstance(callee, str):
-        path = FunctionPath.parse(callee).key
-    else:
-        msg = f"cron job {job.name!r}: {callee!r} is no function, and no path of one"
-        raise CronError(msg)
-    function = functions.get(path)
-    if function is None:
-        named = path or getattr(callee, "name", "")
-        msg = f"cron job {job.name!r}: there is no function {named!r} in any module of the folder"
-        raise CronError(msg)
-    try:
-        sent = function.arguments.encode_call((), job.args, _ANY_TABLES)
-        function.arguments.bind(sent, _ANY_TABLES)
-    except CamberError as error:
-        msg = f"cron job {job.name!r}: {path} does not take its args: {error.sentence}"
-        raise CronError(msg) from error
-    return ResolvedCron(
-        name=job.name, schedule=job.schedule, function=function, arguments=pack(sent)
-    )
 
 
 class _AnyNumber(int):

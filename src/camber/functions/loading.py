@@ -9,21 +9,21 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
-from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 from camber import limits
-from camber.engine.variables import CLOUD_URL, SITE_URL
-from camber.errors import CamberError, DeveloperError
+from camber.errors import CamberError, FunctionNotFound
 from camber.functions.access import Access
-from camber.functions.components import App, Component, ComponentError, DeclaredVariable, Mount
-from camber.functions.crons import Crons, ResolvedCron
+from camber.functions.application import Application, Bound, function_named
+from camber.functions.calls import MountedFunction
+from camber.functions.components import App, Component, ComponentError, Mount
+from camber.functions.crons import CronError, CronJob, Crons, ResolvedCron
 from camber.functions.declarations import CustomJwt, OidcProvider
 from camber.functions.definition import Function
 from camber.functions.determinism.doors import adopt, prepare
@@ -42,124 +42,13 @@ from camber.functions.importing import (
 )
 from camber.functions.routing import shape_of
 from camber.functions.row_rules import DeclaredRules
-from camber.schema.compiler import AnnotationError, Compiler
+from camber.schema.compiler import AnnotationError
 from camber.schema.table import DeclaredTable, Table, resolve_tables
-from camber.values.paths import child_component
+from camber.values.paths import HANDLE_PREFIX, child_component
 
 T = TypeVar("T")
 
 _loading = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A component's variable, as it was bound where it is mounted.
-
-    `text` is its value, unless it is that of the deployment variable called `variable`.
-    """
-
-    text: str | None
-    variable: str | None
-    declared: DeclaredVariable | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Application:
-    """What a functions folder declares, or a component's.
-
-    Functions are by path (`messages:send`, `users:default`), tables by name. `component` is the
-    path of the mount, or empty for the application itself; `mounts` are those of its own, by name.
-    """
-
-    root: Path
-    package: str
-    functions: Mapping[str, Function[..., Any]]
-    tables: Mapping[str, DeclaredTable]
-    compiler: Compiler
-    http: HttpRouter | None = None
-    crons: tuple[ResolvedCron, ...] = ()
-    providers: tuple[OidcProvider | CustomJwt, ...] = ()
-    component: str = ""
-    #: Where the routes of a component are served, under those of what it is mounted in; nowhere
-    #: if it is None.
-    http_prefix: str | None = None
-    #: The same from the site's origin on: empty for the application itself, None for nowhere.
-    site_path: str | None = ""
-    #: What a component has for variables.
-    env: Mapping[str, Bound] = field(default_factory=dict)
-    mounts: Mapping[str, Application] = field(default_factory=dict)
-    #: Who may do what with the rows of its tables; None where all functions may do all.
-    rules: DeclaredRules | None = None
-
-    @cached_property
-    def components(self) -> Mapping[str, Application]:
-        """Return this one and all that is mounted in it, by component path."""
-        found = {self.component: self}
-        for mounted in self.mounts.values():
-            found.update(mounted.components)
-        return found
-
-    def in_component(self, component: str) -> Application | None:
-        """Return what is mounted at a component path, itself for the empty one."""
-        return self.components.get(component)
-
-    def owns(self, function: Function[..., Any]) -> bool:
-        """Return whether a module of its package has defined a function, in this load or another."""
-        return function.module.startswith(f"{self.package}.")
-
-    def variable(self, name: str, of_deployment: Callable[[str], str | None]) -> str | None:
-        """Return a variable as the functions here see it.
-
-        A component has the variables that it was given, and the deployment's URLs.
-
-        Raises:
-            ComponentError: it has a value that the component does not take.
-        """
-        if not self.component or name == CLOUD_URL:
-            return of_deployment(name)
-        if name == SITE_URL:
-            origin = of_deployment(name)
-            return None if origin is None else origin + (self.site_path or "")
-        bound = self.env.get(name)
-        if bound is None or bound.variable is None:
-            return None if bound is None else bound.text
-        value = of_deployment(bound.variable)
-        if value is not None and bound.declared is not None:
-            bound.declared.check(value)
-        return value
-
-    @property
-    def required_variables(self) -> tuple[str, ...]:
-        """Return the deployment variables that a component here cannot do without."""
-        return tuple(
-            sorted(
-                {
-                    bound.variable
-                    for component in self.components.values()
-                    for bound in component.env.values()
-                    if bound.variable is not None
-                    and bound.declared is not None
-                    and not bound.declared.is_optional
-                }
-            )
-        )
-
-    def no_identity(self) -> NoReturn:
-        """Refuse to say who calls: a component is told what it has to know by its caller.
-
-        Raises:
-            DeveloperError: always.
-        """
-        msg = (
-            f"ctx.auth is not available in component {self.component!r}: pass what it has to know of the "
-            "user as an argument"
-        )
-        raise DeveloperError(msg, code="AuthUnavailableInComponent")
-
-    def path_of(self, function: Function[..., Any]) -> str:
-        """Return the path of a function, also of one that another load of its module has made."""
-        module = function.module.removeprefix(f"{self.package}.").replace(".", "/")
-        return f"{module}:{function.name}"
 
 
 class Freshness(Enum):
@@ -237,6 +126,25 @@ def _check_reachable(application: Application) -> None:
             "another http_prefix, or another path"
         )
         raise ComponentError(msg)
+
+
+def _check_served(component: Application) -> None:
+    """Refuse a prefix under which nothing answers: somebody has meant routes that are not there."""
+    if component.http_prefix is None or _has_router(component):
+        return
+    msg = (
+        f"component {component.component!r} is mounted with http_prefix={component.http_prefix!r}, and has "
+        "no routes to serve there. Declare them in its module http, as the attribute "
+        "`http = HttpRouter()`, or leave out http_prefix"
+    )
+    raise ComponentError(msg)
+
+
+def _has_router(application: Application) -> bool:
+    return application.http is not None or any(
+        mount.http_prefix is not None and _has_router(mount)
+        for mount in application.mounts.values()
+    )
 
 
 def _served(application: Application, prefix: str) -> Iterator[tuple[str, HttpRoute, Application]]:
@@ -361,7 +269,12 @@ class _Loading:
             except ComponentError as error:
                 raise LoadError(package.place(self._root), str(error)) from error
             mounts[mount.name] = self._mount(inner, component, chain)
-        return replace(mounted_in, mounts=mounts)
+            try:
+                _check_served(mounts[mount.name])
+            except ComponentError as error:
+                raise LoadError(package.place(self._root), str(error)) from error
+        complete = replace(mounted_in, mounts=mounts)
+        return replace(complete, crons=_crons(self._own_modules(package), complete, self._root))
 
     def _declare(self, package: _Package) -> Application:
         """Return what a package declares, wherever it is mounted."""
@@ -372,11 +285,7 @@ class _Loading:
 
     def _collect(self, package: _Package) -> Application:
         root = self._root
-        modules = {
-            name: module
-            for name, module in package.modules.items()
-            if self._owner(module.__name__) == package.name
-        }
+        modules = self._own_modules(package)
         tables = self._tables(package)
         try:
             compiler = resolve_tables(tables.values())
@@ -402,7 +311,6 @@ class _Loading:
             tables=tables,
             compiler=compiler,
             http=_attribute(modules.get("http"), HttpRouter),
-            crons=_crons(modules, functions, root),
             providers=_providers(modules.get("auth_config"), root),
             rules=self._rules(package, modules, tables),
         )
@@ -435,6 +343,14 @@ class _Loading:
         except CamberError as error:
             file = modules["access"].__file__
             raise LoadError(relative(Path(str(file)), self._root), str(error)) from error
+
+    def _own_modules(self, package: _Package) -> dict[str, ModuleType]:
+        """Return the modules of a package that are not those of a component within it."""
+        return {
+            name: module
+            for name, module in package.modules.items()
+            if self._owner(module.__name__) == package.name
+        }
 
     def _owner(self, module: str) -> str | None:
         """Return the innermost of the loaded packages that a module is in."""
@@ -578,22 +494,43 @@ def _attribute(module: ModuleType | None, kind: type[T]) -> T | None:
 
 
 def _crons(
-    modules: Mapping[str, ModuleType], functions: Mapping[str, Function[..., Any]], root: Path
+    modules: Mapping[str, ModuleType], application: Application, root: Path
 ) -> tuple[ResolvedCron, ...]:
+    """Return the cron jobs of an application or component, whose mounts are known."""
     found: dict[str, ResolvedCron] = {}
     for name, module in modules.items():
         declared = [extension.crons for extension in _extensions(module)]
         own = _attribute(module, Crons) if name == "crons" else None
         for crons in declared if own is None else [own, *declared]:
             place = relative(Path(str(module.__file__)), root)
-            try:
-                resolved = crons.resolve(functions)
-            except CamberError as error:
-                raise LoadError(place, str(error)) from error
-            for cron in resolved:
-                if found.setdefault(cron.name, cron) is not cron:
-                    raise LoadError(place, f"there are two cron jobs called {cron.name!r}")
+            for job in crons.jobs.values():
+                if job.name in found:
+                    raise LoadError(place, f"there are two cron jobs called {job.name!r}")
+                try:
+                    found[job.name] = _resolved_cron(job, application)
+                except CamberError as error:
+                    raise LoadError(place, str(error)) from error
     return tuple(found.values())
+
+
+def _resolved_cron(job: CronJob, application: Application) -> ResolvedCron:
+    """Return a cron job with its function: one of the application's own, or of what it has mounted."""
+    # Nothing has looked at what it was given.
+    callee: object = job.callee
+    if isinstance(callee, str) and callee.startswith(HANDLE_PREFIX):
+        msg = (
+            f"cron job {job.name!r}: a handle is of one deployment, and what is declared here is pushed to "
+            "many. Name the function by its mount: mount[function]"
+        )
+        raise CronError(msg)
+    if not isinstance(callee, Function | MountedFunction | str):
+        msg = f"cron job {job.name!r}: {callee!r} is no function, and no path of one"
+        raise CronError(msg)
+    try:
+        component, function = function_named(application, callee)
+    except FunctionNotFound as error:
+        raise CronError(f"cron job {job.name!r}: {error.sentence}") from error
+    return job.resolved(function, component.component)
 
 
 def _providers(module: ModuleType | None, root: Path) -> tuple[OidcProvider | CustomJwt, ...]:

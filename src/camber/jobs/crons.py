@@ -63,7 +63,7 @@ def declare(transaction: Transaction, analysis: Analysis, now_ms: float) -> Cron
     stored = {str(document["_id"]): document for document in documents(transaction)}
     added, altered = [], []
     wanted = [
-        (cron, lane_of(declared.functions[cron.path]))
+        (cron, lane_of(analysis.everywhere()[cron.target].functions[cron.path]))
         for declared in analysis.everywhere().values()
         for cron in declared.crons
     ]
@@ -77,15 +77,20 @@ def declare(transaction: Transaction, analysis: Analysis, now_ms: float) -> Cron
             added.append(cron.name)
             continue
         is_same_schedule = known["schedule"] == fields["schedule"]
-        if any(known.get(name) != value for name, value in fields.items()):
+        if fields != _declared_fields(known):
             transaction.replace(id_, {**fields, "runs": known["runs"]})
             altered.append(cron.name)
         job = find_job(transaction, id_)
         if job is None or (job.lane in _WAITING and not is_same_schedule):
             _arm(transaction, cron, lane, changed(cron.schedule, now_ms))
-        elif job.lane in _WAITING and (job.lane, job.path) != (lane, cron.path):
+        elif job.lane in _WAITING and (job.lane, job.component, job.path) != (
+            lane,
+            cron.target,
+            cron.path,
+        ):
             # One that is tried again keeps its times, too.
-            move_job(transaction, replace(job, path=cron.path), lane, job.due, job.attempt)
+            renamed = replace(job, component=cron.target, path=cron.path)
+            move_job(transaction, renamed, lane, job.due, job.attempt)
     for id_ in stored:
         transaction.delete(id_)
         if transaction.get(job_id(id_)) is not None:
@@ -127,7 +132,7 @@ def ended(
         of=job.of,
         lane=lane,
         due_ms=occurrence.due_ms,
-        component=document["component"],
+        component=target_of(document),
         path=document["path"],
     )
     return PassedOver(document["name"], occurrence.skipped) if occurrence.skipped else None
@@ -143,9 +148,9 @@ def documents(transaction: Transaction) -> Iterator[dict[str, Any]]:
             yield document
 
 
-def runs_of(document: dict[str, Any]) -> list[CronRun]:
-    """Return the last runs of a cron job, the newest first."""
-    return msgspec.convert(document["runs"], list[CronRun])
+def target_of(document: dict[str, Any]) -> str:
+    """Return the component whose function a cron job runs: its own, unless another is named."""
+    return str(document.get("target", document["component"]))
 
 
 def cron_id(cron: AnalysedCron) -> str:
@@ -174,16 +179,28 @@ def _arm(transaction: Transaction, cron: AnalysedCron, lane: Lane, due_ms: float
         of=cron_id(cron),
         lane=lane,
         due_ms=due_ms,
-        component=cron.component,
+        component=cron.target,
         path=cron.path,
     )
 
 
 def _fields(cron: AnalysedCron) -> dict[str, Value]:
-    return {
+    fields: dict[str, Value] = {
         "name": cron.name,
         "component": cron.component,
         "path": cron.path,
         "args": [unpack(cron.arguments)],
         "schedule": canonical(cron.schedule),
+    }
+    if cron.target != cron.component:
+        fields["target"] = cron.target
+    return fields
+
+
+def _declared_fields(document: dict[str, Any]) -> dict[str, Value]:
+    """Return what a release has said of a cron job, which is all but its runs."""
+    return {
+        name: value
+        for name, value in document.items()
+        if name != "runs" and not name.startswith("_")
     }

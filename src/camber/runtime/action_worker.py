@@ -25,9 +25,9 @@ from camber.engine.catalog import Catalog
 from camber.engine.reading import ReadingEngine
 from camber.engine.variables import Variables
 from camber.errors import DeveloperError, RequestError
+from camber.functions.application import Application
 from camber.functions.definition import FunctionKind
 from camber.functions.file_requests import FileAnswer, FileRequest
-from camber.functions.loading import Application
 from camber.functions.logs import LogLine
 from camber.host import Host, Threads
 from camber.runtime import frames

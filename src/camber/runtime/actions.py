@@ -17,12 +17,12 @@ from camber.errors import (
     FunctionError,
     RequestError,
 )
+from camber.functions.application import Application, Resolved
 from camber.functions.calls import Callee
 from camber.functions.contexts import ActionCtx, Auth, SyncActionCtx
 from camber.functions.current import Contexts, running
 from camber.functions.definition import Function, FunctionKind
 from camber.functions.environment import Environment
-from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
 from camber.functions.metadata import FunctionMetadata, RequestMetadata
 from camber.host import Host, Threads
@@ -32,12 +32,12 @@ from camber.runtime.executor import Caller, FunctionCall, Origin, Progress
 from camber.runtime.failures import FailureTexts
 from camber.runtime.handles import Handles
 from camber.runtime.invocation import (
-    Resolved,
     admitted,
     bound,
     encoded_arguments,
     encoded_result,
     function_metadata,
+    handle_of,
     not_admitted,
     request_metadata,
     resolve,
@@ -301,7 +301,7 @@ class _Calls:
         return request_metadata(self.call)
 
     def handle(self, callee: Callee[..., Any]) -> str:
-        return self.actions.handles.handle(self._resolved(callee).named)
+        return handle_of(self.actions.handles, self._resolved(callee))
 
     def _resolved(self, callee: Callee[..., Any]) -> Resolved:
         return resolve(self.actions.handles, self.application, self.component, callee)

@@ -17,9 +17,9 @@ from msgspec.structs import replace
 
 from camber import limits
 from camber.errors import ActionLost, DeveloperError
+from camber.functions.application import Application
 from camber.functions.current import running
 from camber.functions.http_router import HttpRoute
-from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
 from camber.runtime.action_files import AskFiles
 from camber.runtime.actions import ActionRunner, is_being_cancelled

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from camber import limits
-from camber.functions.loading import Application
+from camber.functions.application import Application
 from camber.functions.logs import LogLine
 from camber.host import Host, LoopThread
 from camber.runtime.action_files import AskFiles

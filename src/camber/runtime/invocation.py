@@ -7,24 +7,23 @@ all have passed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from camber import limits
 from camber.engine.transaction import Transaction
 from camber.errors import (
     ArgumentValidationError,
-    BadRequest,
     DeveloperError,
     FunctionNotFound,
     InvalidFunctionCall,
     ReturnsValidationError,
 )
+from camber.functions.application import Application, Resolved, function_at, function_named
 from camber.functions.calls import MountedFunction
 from camber.functions.components import not_mounted
 from camber.functions.database import Query
 from camber.functions.definition import Function, FunctionKind, Visibility
 from camber.functions.http_router import HttpRoute
-from camber.functions.loading import Application
 from camber.functions.metadata import FunctionMetadata, RequestMetadata
 from camber.functions.predicates import Guard
 from camber.runtime.executor import Caller, FunctionCall
@@ -194,104 +193,33 @@ def _article(kind: FunctionKind) -> str:
     return f"{'an' if kind is FunctionKind.ACTION else 'a'} {kind.value}"
 
 
-class Resolved(NamedTuple):
-    """A function, and the component in which it runs."""
-
-    component: Application
-    function: Function[..., Any]
-
-    @property
-    def display(self) -> str:
-        """Return its name in errors: the component's path goes before it."""
-        inside = f"{self.component.component}/" if self.component.component else ""
-        return inside + self.function.path
-
-    @property
-    def named(self) -> NamedFunction:
-        """Return what its handle is made of."""
-        return NamedFunction(self.component.component, FunctionPath.parse(self.function.path))
-
-
 def resolve(
     handles: Handles, application: Application, caller: Application, callee: Any
 ) -> Resolved:
     """Return the function that user code of the component `caller` names in a call.
 
-    A function and a path are its own; a mount's reference leads to a public function of what it
-    has mounted; a handle leads anywhere in `application`.
+    A handle leads anywhere in `application`; all else is named as `function_named` has it.
 
     Raises:
         FunctionNotFound: there is none, or the handle was not made here.
     """
-    if isinstance(callee, Function):
-        # A function of an earlier release names its successor.
-        return _in(caller, _path_in(caller, callee))
-    if isinstance(callee, MountedFunction):
-        return _mounted(caller, callee)
-    if isinstance(callee, str):
-        if not callee.startswith(HANDLE_PREFIX):
-            return _in(caller, _key(callee))
+    if isinstance(callee, str) and callee.startswith(HANDLE_PREFIX):
         named = handles.named(callee)
         component = application.in_component(named.component)
         if component is None:
             msg = f"{callee!r} leads nowhere: no component is mounted at '{named.component}'"
             raise FunctionNotFound(msg)
-        return _in(component, named.path.key)
+        return function_at(component, named.path.key)
+    if isinstance(callee, Function | MountedFunction | str):
+        return function_named(caller, callee)
     msg = f"{callee!r} names no function: give the decorated function, or its path"
     raise FunctionNotFound(msg)
 
 
-def _mounted(caller: Application, callee: MountedFunction[..., Any]) -> Resolved:
-    component = caller.mounts.get(callee.mount)
-    if component is None:
-        there = ", ".join(sorted(caller.mounts)) or "none"
-        of = f"component '{caller.component}'" if caller.component else "the application"
-        msg = f"{of} has mounted no {callee.mount!r}; its mounts are: {there}"
-        raise FunctionNotFound(msg)
-    if isinstance(callee.function, Function):
-        path = _path_in(component, callee.function)
-    else:
-        path = _key(callee.function)
-    found = _in(component, path)
-    if found.function.visibility is Visibility.INTERNAL:
-        msg = (
-            f"{found.display} is internal to its component: make it public there, or have the "
-            "component hand out its handle"
-        )
-        raise FunctionNotFound(msg)
-    return found
-
-
-def _key(path: str) -> str:
-    # What user code names may be of anywhere: a text that names nothing is no bad request.
-    try:
-        return FunctionPath.parse(path).key
-    except BadRequest as error:
-        raise FunctionNotFound(error.sentence) from None
-
-
-def _path_in(component: Application, function: Function[..., Any]) -> str:
-    if not component.owns(function):
-        where = f"component '{component.component}'" if component.component else "the application"
-        msg = (
-            f"{function.module}.{function.handler.__name__} is no function of {where}, which is the package "
-            f"{component.package!r}. A function of another component is named by a mount of it: mount[function]"
-        )
-        raise FunctionNotFound(msg)
-    return component.path_of(function)
-
-
-def _in(component: Application, path: str) -> Resolved:
-    function = component.functions.get(path)
-    if function is None:
-        display = FunctionPath.parse(path).display
-        where = f" of component '{component.component}'" if component.component else ""
-        msg = (
-            f"Could not find function for '{display}'{where}. Is it defined in that module? Modules "
-            "whose names start with '_' hold no functions"
-        )
-        raise FunctionNotFound(msg)
-    return Resolved(component, function)
+def handle_of(handles: Handles, resolved: Resolved) -> str:
+    """Return the handle of a function."""
+    path = FunctionPath.parse(resolved.function.path)
+    return handles.handle(NamedFunction(resolved.component.component, path))
 
 
 def check_may_call(caller: FunctionKind, function: Function[..., Any], kind: FunctionKind) -> None:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast
 
 from camber.engine.committer import Ahead
 from camber.functions.analysis import Analysis
+from camber.functions.application import Application
 from camber.functions.definition import FunctionKind
-from camber.functions.loading import Application
 from camber.runtime import frames
 from camber.runtime.action_pool import ActionPool
 from camber.runtime.executor import (

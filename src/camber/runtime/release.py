@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from camber.engine.catalog import tables_of
 from camber.errors import CamberError
 from camber.functions.analysis import Analysis, ServedRoute, analyse
-from camber.functions.loading import Application
+from camber.functions.application import Application
 from camber.functions.routing import RouteTable
 from camber.values.packed import unpack
 

@@ -18,9 +18,9 @@ from camber.engine.scheduled import Lane, RetryPolicy
 from camber.engine.transaction import Transaction
 from camber.engine.writing import write
 from camber.errors import ArgumentValidationError, DeveloperError, FunctionError, RequestError
+from camber.functions.application import Application
 from camber.functions.calls import Callee
 from camber.functions.definition import FunctionKind
-from camber.functions.loading import Application
 from camber.functions.logs import Log
 from camber.functions.system_documents import ScheduledFunction
 from camber.host import Host

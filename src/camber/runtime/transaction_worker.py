@@ -14,7 +14,7 @@ from camber.engine import system_tables
 from camber.engine.reading import ReadingEngine
 from camber.engine.transaction import Transaction
 from camber.errors import Interrupted, OutOfMemory, RequestError
-from camber.functions.loading import Application
+from camber.functions.application import Application
 from camber.runtime import frames
 from camber.runtime.budget import Budget, MemoryCeiling
 from camber.runtime.executor import FunctionCall, MutationExecuted, QueryExecuted

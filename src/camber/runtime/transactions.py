@@ -33,6 +33,7 @@ from camber.errors import (
     RequestError,
 )
 from camber.files.capabilities import Capabilities
+from camber.functions.application import Application, Resolved
 from camber.functions.calls import Callee
 from camber.functions.components import not_mounted
 from camber.functions.contexts import Auth, MutationCtx, QueryCtx
@@ -41,7 +42,6 @@ from camber.functions.definition import Function, FunctionKind
 from camber.functions.determinism.conditions import Conditions
 from camber.functions.environment import Environment
 from camber.functions.file_storage import FileAccess
-from camber.functions.loading import Application
 from camber.functions.logs import Log, capturing
 from camber.functions.metadata import (
     FunctionMetadata,
@@ -64,7 +64,6 @@ from camber.runtime.executor import (
 from camber.runtime.failures import FailureTexts
 from camber.runtime.handles import Handles
 from camber.runtime.invocation import (
-    Resolved,
     Serving,
     admitted,
     application_of,
@@ -74,6 +73,7 @@ from camber.runtime.invocation import (
     encoded_result,
     function_metadata,
     guarded,
+    handle_of,
     not_admitted,
     request_metadata,
     resolve,
@@ -619,7 +619,7 @@ class _NestedCalls(msgspec.Struct, frozen=True):
         return self.execution.transaction.begin_ts
 
     def handle(self, callee: Callee[..., Any]) -> str:
-        return self.execution.handles.handle(self._resolved(callee).named)
+        return handle_of(self.execution.handles, self._resolved(callee))
 
     def _resolved(self, callee: Callee[..., Any]) -> Resolved:
         execution = self.execution

@@ -19,14 +19,15 @@ from camber.deployment.project import Project, load_project
 from camber.deployment.settings import MEMORY, DeploymentSettings, Scheduling, TestHooks
 from camber.engine.catalog import TableNumbers, tables_of
 from camber.errors import AccessDenied, AppError, DeveloperError, FunctionError, RequestError
+from camber.functions.application import Application, Resolved
 from camber.functions.calls import Callee
 from camber.functions.contexts import MutationCtx, QueryCtx
 from camber.functions.definition import FunctionKind
-from camber.functions.loading import Application, Freshness, load_application
+from camber.functions.loading import Freshness, load_application
 from camber.functions.system_documents import StoredFile
 from camber.identity.identity import Anonymous, Identity, User, UserIdentity, user_of
 from camber.runtime.executor import Caller, FunctionCall, Origin, Sender
-from camber.runtime.invocation import Resolved, encoded_arguments, resolve
+from camber.runtime.invocation import encoded_arguments, resolve
 from camber.runtime.release import InProcessRelease
 from camber.runtime.results import Failure, QueryResult
 from camber.schema.annotations import Id

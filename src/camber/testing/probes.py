@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from camber.functions.application import Application
 from camber.functions.contexts import MutationCtx, QueryCtx
 from camber.functions.definition import Function, FunctionKind, Visibility
-from camber.functions.loading import Application
 
 #: No module of an application that starts with `_` holds functions, so none is called like these.
 _READ: Final = "_testing:read"

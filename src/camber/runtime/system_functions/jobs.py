@@ -41,6 +41,8 @@ def _shown(call: SystemCall, document: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": document["name"],
         "component": document["component"],
+        # Whose function it runs.
+        "functionComponent": document.get("target", document["component"]),
         "function": FunctionPath.parse(document["path"]).canonical,
         "args": document["args"],
         "schedule": document["schedule"],

@@ -1,4 +1,4 @@
 from camber import App, Component
 
 app = App()
-ledger = app.use(Component("ledger", path="ledger"), env={"CURRENCY": "EUR"}, http_prefix="/ledger")
+ledger = app.use(Component("ledger", path="ledger"), env={"CURRENCY": "EUR"})
