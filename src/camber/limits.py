@@ -117,7 +117,7 @@ schedule_sleep_s_max: Final = 30.0
 #: how many are deleted in one transaction.
 scheduled_kept_s: Final = 7 * 24 * 3600.0
 scheduled_forgotten: Final = 1000
-#: How many operators cancel in one transaction (semantics 4.10).
+#: How many jobs are looked at in one transaction that cancels for an operator (semantics 4.10).
 scheduled_cancelled: Final = 1000
 #: Runs of a cron job that are remembered; characters of a result and bytes of log lines of each.
 cron_runs_kept: Final = 5
@@ -405,8 +405,14 @@ lifespan_end_s_max: Final = 5.0
 
 # Exports and imports (protocol 8.6, 8.7).
 
+#: Documents, and their bytes, of a component that is mounted no more that are deleted in one commit: other
+#: commits wait for it a few milliseconds.
+component_documents_deleted: Final = 500
+component_bytes_deleted: Final = 4 * 1024 * 1024
 #: How long a finished export is kept, in seconds: a week.
 export_kept_s: Final = 7 * 24 * 3600.0
+#: How many of the files that an export lacks its document names; the export itself names all.
+export_missing_told: Final = 100
 #: Documents of one read of an export or a listing: each may have a MiB.
 export_batch_documents_max: Final = 64
 #: Bytes of one part of an upload; the official CLI sends 5 MiB unless a file has very many.

@@ -11,6 +11,7 @@ import zipfile
 import pytest
 
 from tests.cli.test_cli import camber
+from tests.files.serving import PHOTOS, content_files, upload
 from tests.servers import ADMIN_KEY, KITCHEN, Server
 from tests.transfer.harness import files_in
 
@@ -100,11 +101,28 @@ def test_import_and_export_move_a_deployment(run, tmp_path, own_kitchen):
     done = run("import", tmp_path / "s.zip", "--replace-all", url=own_kitchen.url)
     assert done.returncode == 1
     assert "1 of 1" in done.stdout
-    assert done.stderr == (
-        "documents would be deleted, and nobody is there to confirm it: give --yes\n"
-    )
+    assert done.stderr == ("data would be deleted, and nobody is there to confirm it: give --yes\n")
     done = run("import", tmp_path / "s.zip", "--replace-all", "--yes", url=own_kitchen.url)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_export_that_lacks_files_says_which_and_is_there_nevertheless(tmp_path):
+    data = tmp_path / "data"
+    with Server(PHOTOS, data) as server:
+        there, gone = upload(server, b"there"), upload(server, b"gone, alas")
+        for path in content_files(data):
+            if path.read_bytes() == b"gone, alas":
+                path.unlink()
+        target = ("--url", server.url, "--admin-key", ADMIN_KEY, "--dir", tmp_path)
+        done = camber("export", "--path", tmp_path / "s.zip", "--include-file-storage", *target)
+        assert (done.returncode, done.stdout) == (1, f"Wrote {tmp_path / 's.zip'}\n")
+        assert f"everything but the content of 1 stored file, which is gone: {gone}" in done.stderr
+        # Whoever wants no files has all that was asked for.
+        done = camber("export", "--path", tmp_path / "t.zip", *target)
+        assert (done.returncode, done.stderr) == (0, "")
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        assert archive.read(f"_storage/{there}") == b"there"
+        assert archive.read("MISSING_FILES.txt").decode() == f"{gone}\n"
 
 
 def test_import_says_in_a_line_what_is_wrong(run, tmp_path):

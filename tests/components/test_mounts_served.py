@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.cli import commands
 from tests.cli.commands import camber, said
 from tests.servers import ADMIN_KEY, Server
 
@@ -313,3 +314,60 @@ def test_what_is_unmounted_keeps_its_files_and_takes_no_more(server):
     assert value(server, "things:read", "red", id=id) == "kept"
     answer = httpx.post(upload, content=b"more")
     assert value(server, "things:read", "red", id=answer.json()["storageId"]) == "more"
+
+
+def test_what_is_unmounted_is_deleted_for_good_by_operators(server):
+    target = ("--url", server.url, "--admin-key", ADMIN_KEY)
+    kept = shown(server, "_storage", "--component", "packed")
+    before = {
+        each["path"]: each
+        for each in json.loads(said(camber("components", "list", "--json", *target)))
+    }
+    assert {path: each["state"] for path, each in before.items()} == dict.fromkeys(
+        ("red", "shelf", "shelf/box", "shelf/hidden", "packed"), "mounted"
+    )
+    assert before["shelf/box"]["documents"] == {"things": 1}
+    assert before["shelf/box"]["files"] >= 1
+    assert before["shelf/box"]["fileBytes"] > before["shelf/box"]["files"]
+    assert before["shelf/box"]["scheduledFunctions"] == 1
+    refused = commands.told(camber("components", "delete", "shelf", "--yes", *target))
+    assert "component 'shelf' is mounted: push a release that does not mount it first" in refused
+    answer = server.post("/api/delete_component", {"componentId": "shelf"}, **ADMIN)
+    assert (answer.status_code, answer.json()["code"]) == (400, "ComponentMounted")
+
+    url = value(
+        server,
+        "things:url",
+        "shelf/box",
+        id=shown(server, "_storage", "--component", "shelf/box")[0]["_id"],
+    )
+    server.save("app.py", "shelf = app.", "shelf = App().")
+    assert httpx.get(url).status_code == 200
+    for id, code in (("nowhere", "ComponentPathNotFound"), ("../red", "ComponentPathNotFound"),
+                     ("", "BadJsonBody"), (None, "BadJsonBody"), (3, "BadJsonBody"),
+                     ("red", "ComponentMounted")):  # fmt: skip
+        answer = server.post("/api/delete_component", {"componentId": id}, **ADMIN)
+        assert (answer.status_code, answer.json()["code"]) == (400, code), id
+    assert server.post("/api/delete_component", {"componentId": "shelf"}).status_code == 403
+    unsure = camber("components", "delete", "shelf", *target)
+    assert (unsure.returncode, "nobody is there to confirm it" in unsure.stderr) == (1, True)
+    assert "there is no component 'shel'" in commands.told(
+        camber("components", "delete", "shel", *target)
+    )
+    listed = said(camber("components", "list", *target))
+    assert "unmounted" in listed
+
+    done = said(camber("components", "delete", "shelf", "--yes", *target))
+    assert "shelf/box: tables things (1); " in done
+    assert done.splitlines()[-1].startswith("Deleted ")
+    left = json.loads(said(camber("components", "list", "--json", *target)))
+    assert [each["path"] for each in left] == ["packed", "red"]
+    assert httpx.get(url).status_code == 404
+    assert shown(server, "_storage", "--component", "packed") == kept
+    assert "No component is mounted at 'shelf'" in commands.told(
+        camber("data", "--component", "shelf", *target)
+    )
+    server.save("app.py", "shelf = App().", "shelf = app.")
+    assert shown(server, "_storage", "--component", "shelf/box") == []
+    value(server, "things:later", "shelf/box", name="new")
+    assert [each["name"] for each in shown(server, "things", "--component", "shelf/box")] == ["new"]

@@ -195,7 +195,7 @@ def test_content_that_was_cut_off_by_others_is_missing_not_short(tmp_path):
     blobs = LocalBlobs(tmp_path)
     key = put(blobs, b"abcdef")
     os.truncate(files_of(tmp_path)[0], 3)
-    with pytest.raises(BlobMissing, match="ends at byte 3"):
+    with pytest.raises(BlobMissing, match="cut off: 3 bytes of 6"):
         read(blobs, key, 0, 6)
 
 

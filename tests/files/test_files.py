@@ -266,7 +266,10 @@ async def test_an_action_whose_files_cannot_be_cleared_up_keeps_none_open(servin
     deployment, _ = serving
     files = deployment.files
     session = ActionFiles(
-        engine=deployment.engine, files=files, variables=deployment.variables
+        engine=deployment.engine,
+        files=files,
+        variables=deployment.variables,
+        is_mounted=deployment.releases.is_mounted,
     ).session()
     for _ in range(3):
         opened: Any = await session.ask(BeginStore(component="", content_type=None, sha256=None))

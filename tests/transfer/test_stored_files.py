@@ -17,6 +17,7 @@ from camber.deployment.settings import MEMORY
 from camber.engine import file_ledger
 from camber.engine.file_ledger import BlobState
 from camber.engine.writing import write
+from camber.errors import StorageFailed
 from camber.runtime.files import Expected
 from camber.values.ids import decode_id, encode_id
 from camber.values.packed import unpack
@@ -199,6 +200,102 @@ async def test_files_of_components_go_into_an_export_and_come_back_to_whose_they
             assert there.keys() == before.keys() | more
         for id, content in ids.items():
             assert await downloaded(deployment, client, id) == content
+
+
+async def test_the_question_says_how_many_files_come_and_go(tmp_path):
+    def rows(question):
+        return question["message_to_confirm"].splitlines()[3:]
+
+    async with serving(tmp_path, store=MEMORY) as (deployment, client):
+        await insert(deployment, "cash/notes", {})
+        for at in ("", "", "cash"):
+            await stored(deployment, b"here", component=at)
+        kept = await stored(deployment, b"kept")
+        snapshot = archive(
+            **{
+                LIST: line(ID, b"new") + line(kept, b"kept"),
+                f"_storage/{ID}": "new",
+                f"_storage/{kept}": "kept",
+            }
+        )
+        _, question = await imported(deployment, client, snapshot, format="zip", mode="append")
+        assert rows(question) == ["_storage | 1      | 0 of 3"]
+        assert question["require_manual_confirmation"] is False
+        _, question = await imported(deployment, client, snapshot, format="zip", mode="replaceAll")
+        assert rows(question) == [
+            "cash/notes    | 0      | 1 of 1",
+            "_storage      | 0      | 2 of 4",
+            "cash/_storage | 0      | 1 of 1",
+        ]
+        # Nothing but files would go: that is asked about, too.
+        await stored(deployment, b"other")
+        _, question = await imported(deployment, client, snapshot, format="zip", mode="replaceAll")
+        assert rows(question) == ["_storage | 0      | 1 of 3"]
+        assert question["require_manual_confirmation"] is True
+        assert set(listed(deployment)) == {ID, kept}
+        # One that says nothing of files leaves them as they are.
+        without = archive(**{"people/documents.jsonl": "{}"})
+        _, question = await imported(deployment, client, without, format="zip", mode="replaceAll")
+        assert rows(question) == ["people | 1      | 0"]
+        assert question["require_manual_confirmation"] is False
+
+
+@pytest.mark.parametrize("store", [None, MEMORY])
+async def test_a_file_whose_content_is_gone_keeps_no_other_from_being_exported(
+    tmp_path, store, caplog
+):
+    async with serving(tmp_path / "a", store=store) as (deployment, client):
+        ids = [await stored(deployment, b"there", "text/plain", at) for at in ("", "cash", "")]
+        gone = [await stored(deployment, b"gone", component=at) for at in ("", "cash")]
+        await insert(deployment, "cash/notes", {})
+        for id in gone:
+            await asyncio.to_thread(
+                deployment.files._blobs.remove, deployment.files.find_by_id(id).key
+            )
+        if store is None:
+            cut = await stored(deployment, b"cut off")
+            gone.append(cut)
+            key = deployment.files.find_by_id(cut).key
+            (tmp_path / "a" / "files" / key[:2] / key).write_bytes(b"cut")
+        job, response = await exported(deployment, client, "?includeStorage=true")
+    assert (int(job["missing_files"]), sorted(job["missing_file_ids"])) == (len(gone), sorted(gone))
+    assert all(id in caplog.text for id in gone)
+    found = contents(response)
+    assert found["MISSING_FILES.txt"].decode().split() == job["missing_file_ids"]
+    names = [name for name in found if "_storage/" in name and not name.endswith("documents.jsonl")]
+    assert {name.rpartition("/")[2] for name in names} == {f"{id}.txt" for id in ids}
+    listed_ids = [
+        json.loads(row)["_id"]
+        for folder in ("", "_components/cash/")
+        for row in found[f"{folder}{LIST}"].decode().splitlines()
+    ]
+    assert sorted(listed_ids) == sorted(ids)
+
+    # What there is of it can be restored.
+    async with serving(tmp_path / "b", store=store) as (deployment, client):
+        await insert(deployment, "cash/notes", {})
+        state, _ = await imported(
+            deployment, client, response.content, format="zip", mode="replaceAll"
+        )
+        assert state["state"] == "completed", state
+        assert set(listed(deployment)) == set(ids)
+
+
+async def test_an_export_does_not_take_a_bucket_that_is_away_for_an_empty_one(
+    tmp_path, monkeypatch
+):
+    async with serving(tmp_path, store=MEMORY) as (deployment, client):
+        await stored(deployment, b"there")
+
+        def away(key, start, end):
+            raise StorageFailed("the bucket does not answer")
+
+        monkeypatch.setattr(deployment.files._blobs, "read", away)
+        answer = await client.post("/api/export/request/zip?includeStorage=true")
+        assert answer.status_code == 200
+        job = await finished(deployment)
+        assert job["state"] == "failed", job
+        assert "the bucket does not answer" in job["error_message"]
 
 
 async def test_a_file_that_is_another_components_is_not_taken_for_the_same(tmp_path):

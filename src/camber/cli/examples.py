@@ -39,6 +39,8 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "camber import snapshot.zip --replace-all",
         "camber import people.csv --table people --append",
     ),
+    "components list": ("camber components list", "camber components list --json"),
+    "components delete": ("camber components delete ledger",),
     "env list": ("camber env list", "camber env list > .env.copy"),
     "env get": ("camber env get OPENAI_API_KEY",),
     "env set": ("camber env set OPENAI_API_KEY sk-1", "camber env set --from-file .env.production"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from camber.cli import auth, data, deploy, env, keys, logs, run, status, transfer
+from camber.cli import auth, components, data, deploy, env, keys, logs, run, status, transfer
 from camber.cli.console import Console, configure_logging
 from camber.cli.examples import epilog_of
 from camber.cli.init import init
@@ -115,6 +115,7 @@ app.command("logs")(logs.logs)
 app.add_typer(keys.app, name="keys")
 app.add_typer(auth.app, name="auth")
 app.command("status")(status.status)
+app.add_typer(components.app, name="components")
 app.command("export")(transfer.export)
 app.command("import")(transfer.import_)
 
@@ -175,7 +176,7 @@ for _name, _what in (("dashboard", "Open the dashboard"),):
 _PANELS = {
     "Develop": ("init", "dev", "run", "codegen", "auth"),
     "Serve": ("start", "deploy", "status", "logs", "env", "keys"),
-    "Data": ("data", "export", "import", "dashboard"),
+    "Data": ("data", "components", "export", "import", "dashboard"),
 }
 
 

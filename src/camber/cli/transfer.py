@@ -73,17 +73,33 @@ def export(
 ) -> None:
     """Write the data of a deployment, as of one moment, to a file."""
     path = Path(place)
+    made: dict[str, Any] = {}
     wanted = _export_format(form, table, path)
     if place.endswith("/"):
         path.mkdir(parents=True, exist_ok=True)
     _check_writable(path)
     with _progress() as progress:
         if table is None:
-            ts = _made_export(client, progress, component, include_storage)
-            written = _download(client, progress, ts, path)
+            made = _made_export(client, progress, component, include_storage)
+            written = _download(client, progress, integer(made["start_ts"]), path)
         else:
             written = _write_table(client, progress, component, table, wanted, path)
     console.say(f"Wrote {written}")
+    if "missing_files" in made:
+        raise TransferFailed(
+            _told_missing(integer(made["missing_files"]), made["missing_file_ids"])
+        )
+
+
+def _told_missing(count: int, ids: list[str]) -> str:
+    """Return what is said of an export that could not have all files."""
+    files = "1 stored file" if count == 1 else f"{count} stored files"
+    left = count - len(ids)
+    more = f" and {left} more, which MISSING_FILES.txt in it names" if left else ""
+    return (
+        f"it has everything but the content of {files}, which is gone: {', '.join(ids)}{more}. Put that back to "
+        "where files are kept, or delete the files, and export again"
+    )
 
 
 def _export_format(form: FileFormat | None, table: str | None, path: Path) -> FileFormat:
@@ -292,12 +308,12 @@ def _waited(client: Client, progress: Progress, import_id: str, doing: str) -> A
 
 
 def _confirm(state: dict[str, Any], *, yes: bool, console: Console) -> None:
-    """Show what would change, and ask whether it may where documents would go."""
+    """Show what would change, and ask whether it may where documents or files would go."""
     console.say(state["message_to_confirm"])
     if yes or not state["require_manual_confirmation"]:
         return
     if not sys.stdin.isatty():
-        msg = "documents would be deleted, and nobody is there to confirm it: give --yes"
+        msg = "data would be deleted, and nobody is there to confirm it: give --yes"
         raise NotConfirmed(msg)
     if not typer.confirm("Import?"):
         raise NotConfirmed("nothing was imported")
@@ -308,8 +324,8 @@ def _made_export(
     progress: Progress,
     component: str,
     include_storage: bool,  # noqa: FBT001
-) -> int:
-    """Have the server make an export, and return its timestamp once it is made."""
+) -> Any:
+    """Have the server make an export, and return what it says of it once it is made."""
     task = progress.add_task("Exporting", total=None)
     wanted = "true" if include_storage else "false"
     query = urlencode({"includeStorage": wanted, "component": component})
@@ -320,7 +336,7 @@ def _made_export(
         progress.update(task, description=job.get("progress_message") or "Exporting")
         if job["state"] == "completed":
             progress.remove_task(task)
-            return integer(job["start_ts"])
+            return job
         if job["state"] in {"failed", "canceled"}:
             reason = job.get("error_message") or f"it was {job['state']}"
             raise TransferFailed(f"the export failed: {reason}")

@@ -12,6 +12,7 @@ import msgspec
 
 from camber import limits
 from camber.deployment.checkpoints import checkpoint_again_and_again
+from camber.deployment.component_deletions import ComponentDeletions
 from camber.deployment.followed_tables import FollowedTables
 from camber.deployment.instance import Instance, open_instance, temporary_instance
 from camber.deployment.issued_keys import IssuedKeys
@@ -172,6 +173,9 @@ class Deployment:
         self.transfers = Transfers(
             engine=self.engine, releases=self.releases, files=self.files, folder=settings.data
         )
+        self.component_deletions = ComponentDeletions(
+            engine=self.engine, releases=self.releases, files=self.files
+        )
         #: How late timers come.
         self.loop_lag_s = Histogram(SECONDS)
         self._lag = host.spawn("loop lag", _observe_lag(host, self.loop_lag_s))
@@ -233,6 +237,7 @@ class Deployment:
             await asyncio.to_thread(forget_copies, settings.data / _LOADED)
         await self.files.open()
         await self.transfers.open()
+        await self.component_deletions.open()
         await self.change_variables(
             VariableChange(name=name, value=value) for name, value in settings.environment.items()
         )
@@ -335,7 +340,12 @@ class Deployment:
             handles=self.handles,
             test_hooks=self.settings.test_hooks is TestHooks.ON,
         )
-        files = ActionFiles(engine=self.engine, files=self.files, variables=self.variables)
+        files = ActionFiles(
+            engine=self.engine,
+            files=self.files,
+            variables=self.variables,
+            is_mounted=self.releases.is_mounted,
+        )
         if self.settings.executors == 0:
             return InProcessExecutor(
                 engine=self.engine,
@@ -372,6 +382,12 @@ class Deployment:
             PushFailed: stored documents do not fit, or a newer push has begun. The last good
                 release serves on.
         """
+        if mode is PushMode.SWITCH:
+            try:
+                await self.component_deletions.over(release.analysis.components)
+            except BaseException:
+                await release.close()
+                raise
         return await self.pushes.push(release, origin=origin, mode=mode, progress=progress)
 
     async def change_variables(self, changes: Iterable[VariableChange]) -> None:
@@ -435,6 +451,7 @@ class Deployment:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await self.transfers.close()
+        await self.component_deletions.close()
         await self.pushes.close()
         await self.runtime.close()
         await self.scheduler.ended(limits.action_grace_s)

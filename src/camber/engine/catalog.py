@@ -272,6 +272,10 @@ class Catalog:
         """Return all tables, in order of number."""
         return sorted(self._by_name.values(), key=lambda table: table.number)
 
+    def without_table(self, number: int) -> Catalog:
+        """Return a catalog that lacks the table whose ids carry `number`."""
+        return Catalog(table for table in self._by_name.values() if table.number != number)
+
     def with_table(self, table: TableEntry) -> Catalog:
         """Return a catalog in which `table` is added or replaced."""
         tables = dict(self._by_name)

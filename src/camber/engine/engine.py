@@ -236,6 +236,9 @@ def _all_documents(snapshot: Snapshot, table: TableEntry) -> list[dict[str, Valu
 def _with_commit(catalog: Catalog, commit: Commit) -> Catalog:
     """Return the catalog after a commit; the same one unless it touched `_tables` or `_indexes`."""
     for change in commit.changes:
+        if change.table == system_tables.TABLES_NUMBER and change.after is None:
+            catalog = catalog.without_table(_number(_document(change.before), "number"))
+    for change in commit.changes:
         if change.table == system_tables.TABLES_NUMBER and change.after is not None:
             document = _document(change.after)
             number, name = _number(document, "number"), document["name"]

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import islice
-from typing import cast
+from typing import Final, cast
 
 from camber.engine import system_tables
 from camber.engine.catalog import ID_FIELD, TableEntry
@@ -39,6 +39,9 @@ class BlobState(Enum):
     LEAVING = "leaving"
     #: There is no blob any more; kept so that the URL by which it came cannot be used again.
     SPENT = "spent"
+
+
+_THERE: Final = frozenset({BlobState.STORED, BlobState.LEAVING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,11 @@ class LedgerEntry:
     def file(self) -> str:
         """Return the id of the file."""
         return file_id(self.internal)
+
+    @property
+    def bytes_there(self) -> int:
+        """Return how many bytes the blob takes; none while it is on its way."""
+        return self.size if self.state in _THERE else 0
 
     @property
     def fields(self) -> dict[str, Value]:
@@ -108,7 +116,7 @@ def internal_of(file: str) -> bytes:
 def entry_of(transaction: Transaction, internal: bytes) -> LedgerEntry | None:
     """Return the entry that is made of these bytes, or None; either way it is read."""
     packed = transaction.get(encode_id(system_tables.FILE_LEDGER_NUMBER, internal))
-    return None if packed is None else _entry(packed)
+    return None if packed is None else unpacked_entry(packed)
 
 
 def stored_entry(transaction: Transaction, file: str, component: str) -> LedgerEntry | None:
@@ -143,7 +151,7 @@ def entry_in(snapshot: Snapshot, file: str) -> LedgerEntry | None:
     """Return the entry of a file at a snapshot; that it was read is not recorded."""
     id_ = encode_id(system_tables.FILE_LEDGER_NUMBER, decode_id(file).internal)
     packed = snapshot.get(system_tables.FILE_LEDGER_NUMBER, id_)
-    return None if packed is None else _entry(packed)
+    return None if packed is None else unpacked_entry(packed)
 
 
 def entries_in(
@@ -172,8 +180,8 @@ def facts_of(transaction: Transaction, file: str) -> FileFacts | None:
 def bytes_there(transaction: Transaction) -> int:
     """Return how many bytes all blobs have that are not on their way."""
     return sum(
-        entry.size
-        for state in (BlobState.STORED, BlobState.LEAVING)
+        entry.bytes_there
+        for state in _THERE
         for entry in _found(transaction, "by_state", state.value)
     )
 
@@ -251,7 +259,7 @@ def _found(transaction: Transaction, index: str, value: str) -> Iterator[LedgerE
     )
     with closing(rows):
         for row in rows:
-            yield _entry(row.packed)
+            yield unpacked_entry(row.packed)
 
 
 def _table(transaction: Transaction) -> TableEntry:
@@ -260,7 +268,8 @@ def _table(transaction: Transaction) -> TableEntry:
     return table
 
 
-def _entry(packed: bytes) -> LedgerEntry:
+def unpacked_entry(packed: bytes) -> LedgerEntry:
+    """Return the entry of a packed document of the ledger."""
     document = cast("dict[str, object]", unpack(packed))
     ticket_ms = document["ticketExpires"]
     assert isinstance(ticket_ms, int | float)

@@ -10,6 +10,7 @@ always: when a mutation runs as scheduled, in the commit of the mutation itself.
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
@@ -99,9 +100,8 @@ class _Due(msgspec.Struct, frozen=True):
 
 
 _DUE: Final = msgspec.msgpack.Decoder(_Due)
-#: Jobs that are read at once where few are due, and where all are looked at.
+#: Jobs that are read at once where few are due.
 _AT_ONCE: Final = 4
-_MANY: Final = 256
 
 
 def job_id(of: str) -> str:
@@ -420,24 +420,60 @@ def forget_finished(transaction: Transaction, *, before_ms: float, most: int) ->
     return len(ids)
 
 
-def cancel_some(transaction: Transaction, path: str | None, component: str, most: int) -> int:
-    """Cancel functions of a component that wait to run, of a path or of any; return how many.
+def forget(transaction: Transaction, id_: str) -> None:
+    """Delete the document of a scheduled function, and its job if it has not come to its end."""
+    job = find_job(transaction, id_)
+    if job is not None:
+        transaction.delete(job.id)
+    if transaction.get(id_) is not None:
+        transaction.delete(id_)
 
-    At most `most` are.
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a look at all that waits goes on: in a lane, above a key of its index."""
+
+    lane: Lane
+    above: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """How many were cancelled, and where to look on; None if all have been looked at."""
+
+    count: int
+    rest: Place | None
+
+
+#: Where a look at all that waits begins.
+FIRST_PLACE: Final = Place(Lane.MUTATION)
+
+
+def cancel_some(
+    transaction: Transaction, path: str | None, component: str, place: Place, most: int
+) -> Cancelled:
+    """Look at the next `most` jobs, and cancel functions of a component, of a path or of any.
+
+    What is looked at is not recorded as read, or each job that begins meanwhile were a conflict: what
+    is cancelled is.
     """
-    found: list[str] = []
-    for lane in (Lane.MUTATION, Lane.ACTION):
-        with closing(_lane(transaction, lane, _MANY)) as rows:
-            for row in rows:
-                if len(found) == most:
-                    break
-                job = _job(row.packed)
-                is_wanted = job.component == component and path in {None, job.path}
-                if is_wanted and not job.is_cron:
-                    found.append(job.of)
-    for of in found:
+    table = _table(transaction, system_tables.JOBS_NUMBER)
+    lane = Interval.prefix(encode_key([place.lane.value]))
+    rest = Interval(max(lane.start, place.above + b"\0"), lane.end)
+    index = table.indexes["by_due"].id
+    rows = transaction.snapshot.scan(table.number, index, rest, Order.ASC, most)
+    jobs = [_job(row.packed) for row in rows]
+    wanted = [
+        job.of
+        for job in jobs
+        if job.component == component and path in {None, job.path} and not job.is_cron
+    ]
+    for of in wanted:
         cancel(transaction, of)
-    return len(found)
+    if len(rows) == most:
+        return Cancelled(len(wanted), Place(place.lane, rows[-1].key))
+    after = None if place.lane is Lane.ACTION else Place(Lane.ACTION)
+    return Cancelled(len(wanted), after)
 
 
 # Documents.

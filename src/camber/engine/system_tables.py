@@ -41,6 +41,8 @@ EXPORTS: Final = "_exports"
 IMPORTS: Final = "_snapshot_imports"
 #: What is kept of each file beside its `_storage` document: `engine.file_ledger`.
 FILE_LEDGER: Final = "_file_ledger"
+#: Components whose data is being deleted: `engine.component_data`.
+COMPONENT_DELETIONS: Final = "_component_deletions"
 
 #: Whose a document of a readable table is, where it is a component's; nobody is shown the field.
 COMPONENT_FIELD: Final = "component"
@@ -60,6 +62,7 @@ _NUMBERS: Final = {
     EXPORTS: 530,
     IMPORTS: 531,
     FILE_LEDGER: 540,
+    COMPONENT_DELETIONS: 545,
 }
 
 _INDEXES: Final = {

@@ -751,6 +751,25 @@ class Transaction:
         self._created_tables[name] = table
         return table
 
+    def remove_table(self, table: TableEntry) -> None:
+        """Remove a table that has neither documents nor declared indexes any more."""
+        self.depend_on(table)
+        id_ = self.table_document_id(table.name)
+        # Whoever writes a document has read it.
+        self.get(id_)
+        self.delete(id_)
+
+    def table_document_id(self, name: str) -> str:
+        """Return the id of the document of a table that there is."""
+        tables = self.catalog.by_name(system_tables.TABLES)
+        assert tables is not None
+        interval = Interval.prefix(encode_key([name]))
+        rows = self.scan(tables, tables.indexes["by_name"], interval, Order.ASC, rows=1)
+        with closing(rows):
+            for row in rows:
+                return str(_unpacked(row.packed)[ID_FIELD])
+        raise AssertionError(f"table {name} has no document")
+
     # Recording and counting.
 
     def _record_absent_table(self, name: str) -> None:

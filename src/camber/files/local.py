@@ -50,6 +50,12 @@ class LocalBlobs:
             raise BlobMissing(msg) from None
         except OSError as error:
             raise _failed("opened", error) from error
+        size = os.fstat(descriptor).st_size
+        if size < end:
+            os.close(descriptor)
+            raise BlobMissing(
+                f"the content of a file has been cut off: {size} bytes of {end} are there"
+            )
         return _Reader(descriptor, start, end)
 
     def remove(self, key: str) -> None:

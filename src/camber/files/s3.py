@@ -63,6 +63,11 @@ class S3Blobs:
             raise BlobMissing(msg) from None
         except (BaseError, OSError) as error:
             raise _failed("read", error) from error
+        size = found.meta["size"]
+        if size < end:
+            raise BlobMissing(
+                f"the content of a file has been cut off: {size} bytes of {end} are there"
+            )
         return _Reader(iter(found.stream(min_chunk_size=limits.file_piece_bytes // 2)))
 
     def remove(self, key: str) -> None:

@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from camber import limits
 from camber.engine import scheduled, system_tables
 from camber.engine.engine import Engine
-from camber.engine.scheduled import Job, Lane
+from camber.engine.scheduled import Job, Lane, Place
 from camber.engine.transaction import Transaction
 from camber.engine.writing import write
 from camber.errors import FeatureUnavailable, Overloaded, RequestError
@@ -282,14 +282,20 @@ class Scheduler:
     async def cancel_all(self, path: str | None, component: str) -> int:
         """Cancel what waits to run of a component: functions of a path, or all; return how many."""
         most = limits.scheduled_cancelled
+        place: Place | None = scheduled.FIRST_PLACE
         total = 0
-        while True:
-            count = await self._write(
-                "cancel", lambda tx: scheduled.cancel_some(tx, path, component, most)
+        while place is not None:
+            cancelled = await self._write(
+                "cancel",
+                partial(
+                    scheduled.cancel_some, path=path, component=component, place=place, most=most
+                ),
             )
-            total += count
-            if count < most:
-                return total
+            total += cancelled.count
+            place = cancelled.rest
+            # Where nothing is cancelled nothing is waited for: others come in between.
+            await self._host.sleep(0)
+        return total
 
     # Running.
 

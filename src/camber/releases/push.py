@@ -17,6 +17,7 @@ from typing import Any
 
 from camber.engine import system_tables
 from camber.engine.catalog import IndexEntry, IndexState
+from camber.engine.component_data import being_deleted
 from camber.engine.engine import Engine, Hold
 from camber.engine.transaction import Transaction
 from camber.engine.variables import VariableChange, Variables
@@ -208,6 +209,7 @@ class Pushes:
 
     async def _get_ready(self, push: _Push, checks: Checks) -> None:
         """Check and build while commits go on."""
+        self._check_deletions(push)
         self._check_variables(push)
         if push.signing_key is None and self._lacks_signing_keys(push):
             push.signing_key = await asyncio.to_thread(new_signing_key)
@@ -284,6 +286,22 @@ class Pushes:
         self._releases.switched(number)
         return report
 
+    def _check_deletions(self, push: _Push) -> None:
+        """Do nothing if nothing is being deleted of what the release mounts.
+
+        None begins meanwhile: whoever pushes has `Engine.structure`.
+
+        Raises:
+            PushFailed: something is.
+        """
+        with closing(self._engine.begin("push")) as transaction:
+            deleted = being_deleted(transaction, push.release.analysis.components)
+        if deleted:
+            raise PushFailed(
+                f"component {deleted[0]!r} cannot be mounted while its data is being deleted. Push again when "
+                "that is done"
+            )
+
     def _check_variables(self, push: _Push) -> None:
         """Do nothing if all variables are such that components and identity providers can do with them.
 
@@ -332,6 +350,7 @@ class Pushes:
         return tuple(made)
 
     async def _try(self, push: _Push) -> PushReport:
+        self._check_deletions(push)
         self._check_variables(push)
         checks = Checks(engine=self._engine, release=push.release, told=push.checked)
         plans = self._plan(push)

@@ -61,6 +61,11 @@ class Releases:
         """Return the release that was switched to last."""
         return None if self._newest is None else self._loaded.get(self._newest)
 
+    def is_mounted(self, component: str) -> bool:
+        """Return whether the release that was switched to last has a component; itself it always is."""
+        newest = self.newest
+        return not component or (newest is not None and component in newest.analysis.components)
+
     def serving(self, transaction: Transaction) -> LoadedRelease:
         """Return the release that serves at the transaction's snapshot; recorded as read.
 

@@ -48,10 +48,18 @@ class FileSession(Protocol):
 class ActionFiles:
     """Makes the sessions of actions. Lives on the server's event loop."""
 
-    def __init__(self, *, engine: Engine, files: Files, variables: Variables) -> None:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        files: Files,
+        variables: Variables,
+        is_mounted: Callable[[str], bool],
+    ) -> None:
         self.engine = engine
         self.files = files
         self.variables = variables
+        self.is_mounted = is_mounted
 
     def session(self) -> FileSession:
         """Return a new session."""
@@ -149,6 +157,12 @@ class _Session:
     async def _begin_store(self, request: requests.BeginStore) -> FileAnswer:
         expected = Expected(content_type=request.content_type, sha256=request.sha256)
         self._check_count()
+        if not self._owner.is_mounted(request.component):
+            msg = (
+                f"component '{request.component}' is not mounted any more, and takes no files: this action "
+                "began when it was"
+            )
+            raise DeveloperError(msg, code="UnmountedComponent")
         arrival = await self._owner.files.arrive_from_action(request.component, expected)
         return requests.Opened(await self._enter(arrival), 0, request.content_type)
 

@@ -37,7 +37,8 @@ from camber.errors import (
 from camber.files.blobs import BlobReader, BlobStore, BlobWriter
 from camber.files.capabilities import Capabilities, UploadTicket
 from camber.host import Worker
-from camber.storage.store import Commit
+from camber.storage.store import Commit, DocumentChange
+from camber.values.paths import is_within
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -157,12 +158,12 @@ class Files:
         self._threads = _Threads(
             [_Thread(self._host.worker(f"camber-files-{number}")) for number in range(_THREADS)]
         )
-        self._arrivals: set[Arrival] = set()
-        #: Keys of blobs that are whole, and wait for the commit of an import.
-        self._settled: set[str] = set()
-        #: Bytes of blobs that are there, if there is a bound on them; and of those on their way.
+        #: What arrives, by the key of its blob.
+        self._arrivals: dict[str, Arrival] = {}
+        #: Bytes of blobs that are whole, and wait for the commit of an import; by key.
+        self._settled: dict[str, int] = {}
+        #: Bytes of blobs that are there, if there is a bound on them.
         self._there = 0
-        self.arriving_bytes = 0
         #: Those who need the content of files that may be deleted meanwhile.
         self._keepers = 0
         self._stirred = asyncio.Event()
@@ -173,13 +174,17 @@ class Files:
     async def open(self) -> None:
         """Begin to remove what is left over: what was arriving in the last process, too."""
         if self._bounds.all_bytes_max is not None:
-            self._there = await asyncio.to_thread(self._bytes_there)
+            with closing(self._engine.begin(_SOURCE)) as transaction:
+                counted = self._there
+                there = await asyncio.to_thread(file_ledger.bytes_there, transaction)
+            # What has been committed meanwhile is counted already.
+            self._there += there - counted
         self._removing = self._host.spawn("files removed", self._remove_again_and_again())
 
     async def close(self) -> None:
         """End what arrives, and the threads."""
         self._unhear()
-        for arrival in list(self._arrivals):
+        for arrival in list(self._arrivals.values()):
             self.abandon_soon(arrival)
         await asyncio.gather(*self._abandoning, return_exceptions=True)
         if self._removing is not None:
@@ -264,7 +269,7 @@ class Files:
             ticket_ms=ticket_ms,
         )
         arrival = Arrival(self, entry, expected, self._threads.pick())
-        self._arrivals.add(arrival)
+        self._arrivals[arrival.key] = arrival
         try:
             await write(self._engine, _SOURCE, lambda transaction: claim(transaction, entry))
         except BaseException:
@@ -300,6 +305,12 @@ class Files:
             )
             raise StorageFull(msg, code="FileQuotaExceeded")
 
+    @property
+    def arriving_bytes(self) -> int:
+        """Return how many bytes are on their way and counted among no files yet."""
+        arriving = sum(arrival.bytes_beside for arrival in self._arrivals.values())
+        return arriving + sum(self._settled.values())
+
     def begin_blob(self, entry: LedgerEntry) -> BlobWriter:
         """Begin the blob of an entry. Blocking."""
         return self._blobs.write(entry.key)
@@ -315,7 +326,6 @@ class Files:
             _SOURCE,
             lambda transaction: file_ledger.stored(transaction, entry, facts),
         )
-        self._there += facts.size
 
     async def forget(self, entry: LedgerEntry) -> None:
         """Forget a blob of which nothing is left; its ticket is good for another attempt."""
@@ -335,18 +345,17 @@ class Files:
                 file_ledger.leaving(transaction, current)
             return current.state is not BlobState.STORED
 
-        self._settled.discard(entry.key)
+        self._settled.pop(entry.key, None)
         return await write(self._engine, _SOURCE, change)
 
-    def settle(self, entry: LedgerEntry) -> None:
+    def settle(self, entry: LedgerEntry, facts: FileFacts) -> None:
         """Note that a blob waits for the commit of an import."""
-        self._settled.add(entry.key)
+        self._settled[entry.key] = facts.size
 
     def entered(self, settled: Iterable[SettledFile]) -> None:
         """Note that a commit has made files of settled blobs."""
         for file in settled:
-            self._there += file.facts.size
-            self._settled.discard(file.entry.key)
+            self._settled.pop(file.entry.key, None)
 
     def blob(self, entry: LedgerEntry, size: int) -> BlobReader:
         """Return the content of a file, to be read by whoever waits for it. Blocking."""
@@ -354,8 +363,7 @@ class Files:
 
     def arrived(self, arrival: Arrival) -> None:
         """Forget an arrival that has ended."""
-        self._arrivals.discard(arrival)
-        self.arriving_bytes -= arrival.size
+        self._arrivals.pop(arrival.key, None)
 
     def abandon_soon(self, arrival: Arrival) -> None:
         """Abandon an arrival for who cannot wait for it."""
@@ -368,6 +376,12 @@ class Files:
         if not task.cancelled() and (error := task.exception()) is not None:
             # The ledger has it: what is left is removed later.
             _log.warning("an upload that broke off is not cleared up yet: %s", error)
+
+    async def abandon_below(self, component: str) -> None:
+        """Abandon all that arrives for a component, or for what was mounted in it."""
+        for arrival in list(self._arrivals.values()):
+            if is_within(arrival.component, component):
+                await arrival.abandon()
 
     # Reading.
 
@@ -413,7 +427,26 @@ class Files:
             for change in commit.changes:
                 if change.table == system_tables.FILE_LEDGER_NUMBER:
                     self._stirred.set()
-                    return
+                    if self._bounds.all_bytes_max is not None:
+                        self._count(change)
+
+    def _count(self, change: DocumentChange) -> None:
+        """Count the bytes of a blob that a commit has made part of a file, or has seen removed.
+
+        Here, and by nobody who commits: whoever does may be cancelled, and never hear of it.
+        """
+        before, after = (
+            None if packed is None else file_ledger.unpacked_entry(packed)
+            for packed in (change.before, change.after)
+        )
+        self._there += (0 if after is None else after.bytes_there) - (
+            0 if before is None else before.bytes_there
+        )
+        if after is not None and after.bytes_there:
+            arrival = self._arrivals.get(after.key)
+            if arrival is not None:
+                arrival.bytes_beside = 0
+            self._settled.pop(after.key, None)
 
     async def _remove_again_and_again(self) -> None:
         while True:
@@ -440,7 +473,7 @@ class Files:
             arriving = file_ledger.entries_in(transaction, BlobState.ARRIVING)
         over = [entry for entry in spent if entry.ticket_ms <= now_ms]
         # Of another process, or of one here that could not say that it broke off.
-        known = self._settled | {arrival.key for arrival in self._arrivals}
+        known = self._settled.keys() | self._arrivals.keys()
         broken = [entry for entry in arriving if entry.key not in known]
         for entry in broken[:most]:
             await self.give_up(entry)
@@ -463,14 +496,9 @@ class Files:
                 file_ledger.removed(transaction, entry, now_ms)
 
         await write(self._engine, _SOURCE, change)
-        self._there -= sum(entry.size for entry in removed)
         if failure is not None:
             raise failure
         return bool(removed or over)
-
-    def _bytes_there(self) -> int:
-        with closing(self._engine.begin(_SOURCE)) as transaction:
-            return file_ledger.bytes_there(transaction)
 
 
 class Arrival:
@@ -492,13 +520,19 @@ class Arrival:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._has_ended = False
-        #: Bytes that have come.
+        #: Bytes that have come, and those of them that are counted among no files yet.
         self.size = 0
+        self.bytes_beside = 0
 
     @property
     def key(self) -> str:
         """Return the key of its blob."""
         return self._entry.key
+
+    @property
+    def component(self) -> str:
+        """Return whose file it will be."""
+        return self._entry.component
 
     async def write(self, data: bytes) -> None:
         """Take bytes in.
@@ -510,7 +544,7 @@ class Arrival:
         self._files.check_size(self.size + len(data))
         self._files.check_room(len(data))
         self.size += len(data)
-        self._files.arriving_bytes += len(data)
+        self.bytes_beside += len(data)
         self._waiting.append(data)
         self._waiting_bytes += len(data)
         if self._waiting_bytes >= limits.file_piece_bytes:
@@ -534,7 +568,7 @@ class Arrival:
             RequestError: as `finish` does.
         """
         facts = await self._whole()
-        self._files.settle(self._entry)
+        self._files.settle(self._entry, facts)
         self._end()
         return SettledFile(entry=self._entry, facts=facts, creation_time=creation_time)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import closing
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from camber import limits
 from camber.deployment.deployment import Deployment
 from camber.engine.catalog import IndexEntry, IndexState, TableEntry, full_name
+from camber.engine.component_data import ComponentData, being_deleted, data_of_components
 from camber.engine.transaction import Transaction
 from camber.engine.variables import (
     CLOUD_URL,
@@ -69,6 +70,8 @@ class AdminApi:
             Route("/api/shapes2", self._shapes),
             Route("/api/get_indexes", self._indexes),
             Route("/api/delete_tables", self._delete_tables, methods=["POST"]),
+            Route("/api/delete_component", self._delete_component, methods=["POST"]),
+            Route("/api/camber/components", self._components),
             Route("/api/run_test_function", self._run_test_function, methods=["POST"]),
             *(Route(path, _javascript_push, methods=["POST"]) for path in _JAVASCRIPT_PUSHES),
             Route("/api/camber/keys", self._list_keys, methods=["GET"]),
@@ -188,6 +191,47 @@ class AdminApi:
         await self._deployment.clear_tables([full_name(component, name) for name in names])
         return Response(status_code=200)
 
+    async def _delete_component(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.WRITE_DATA)
+        component = (await _body(request)).get("componentId")
+        if not isinstance(component, str) or not component:
+            msg = (
+                "the body needs `componentId`, the path of a component that is mounted no more; the "
+                f"application itself cannot be deleted. It has {component!r}"
+            )
+            raise BadRequest(msg, code="BadJsonBody")
+        deleted = await self._deployment.component_deletions.delete(component)
+        return _json(
+            {
+                "documents": deleted.documents,
+                "files": deleted.files,
+                "scheduledFunctions": deleted.scheduled,
+            }
+        )
+
+    async def _components(self, request: Request) -> Response:
+        admin_of(request, self._deployment, Operation.VIEW_DATA)
+        return _json({"components": await asyncio.to_thread(self._read_components)})
+
+    def _read_components(self) -> list[dict[str, Any]]:
+        releases = self._deployment.releases
+        with closing(self._deployment.engine.begin("components")) as transaction:
+            mounted = releases.serving(transaction).analysis.components
+            found = data_of_components(transaction)
+            deleted = set(being_deleted(transaction, found))
+        return [
+            {
+                "path": path,
+                "state": _state_of(path, mounted, deleted),
+                "documents": data.documents,
+                "files": data.files,
+                "fileBytes": data.file_bytes,
+                "scheduledFunctions": data.scheduled,
+            }
+            for path in sorted(mounted.keys() | found.keys())
+            for data in (found.get(path, ComponentData()),)
+        ]
+
     async def _status(self, request: Request) -> Response:
         admin_of(request, self._deployment, Operation.VIEW_DATA)
         status = await asyncio.to_thread(self._read_status)
@@ -298,6 +342,12 @@ class AdminApi:
             "the functions folder and run that by its name"
         )
         return _json({"status": "error", "errorMessage": msg})
+
+
+def _state_of(path: str, mounted: Container[str], deleted: Container[str]) -> str:
+    if path in mounted:
+        return "mounted"
+    return "being deleted" if path in deleted else "unmounted"
 
 
 def _both(path: str, endpoint: Endpoint, method: str) -> list[Route]:

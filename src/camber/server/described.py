@@ -391,6 +391,35 @@ _ADMIN: Final = {
         Operation.WRITE_DATA,
         body=_open({"tableNames": _list(_TEXT), "componentId": _or_null(_TEXT)}, "componentId"),
     ),
+    "POST /api/delete_component": _key(
+        "Remove all data of a component that is mounted no more, and of what was mounted in it.",
+        Operation.WRITE_DATA,
+        body=_open({"componentId": _TEXT}),
+        answer=_object({"documents": _COUNT, "files": _COUNT, "scheduledFunctions": _COUNT}),
+    ),
+    "GET /api/camber/components": _key(
+        "The components that are mounted, or have data, and how much.",
+        Operation.VIEW_DATA,
+        answer=_object(
+            {
+                "components": _list(
+                    _object(
+                        {
+                            "path": _TEXT,
+                            "state": {
+                                "type": "string",
+                                "enum": ["mounted", "unmounted", "being deleted"],
+                            },
+                            "documents": _map(_COUNT),
+                            "files": _COUNT,
+                            "fileBytes": _COUNT,
+                            "scheduledFunctions": _COUNT,
+                        }
+                    )
+                )
+            }
+        ),
+    ),
     "POST /api/cancel_job": _key(
         "Cancel a scheduled function.",
         Operation.RUN_FUNCTIONS,

@@ -85,9 +85,7 @@ class StorageApi:
         Raises:
             BadRequest: it is not (code UnmountedComponent).
         """
-        release = self._deployment.releases.newest
-        mounted = set[str]() if release is None else release.analysis.components.keys()
-        if component and component not in mounted:
+        if not self._deployment.releases.is_mounted(component):
             msg = (
                 f"the upload URL is of component '{component}', which is not mounted any more. Where it "
                 "is mounted again, the URL is good for the rest of its time"

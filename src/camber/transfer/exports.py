@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +20,9 @@ from camber.engine.writing import write
 from camber.errors import BadRequest, CamberError, ErrorKind, OutOfRetention, RequestError
 from camber.runtime.files import Files
 from camber.transfer.jobs import Job, find, newest_first, update
-from camber.transfer.snapshot_writer import SnapshotWriter, is_within
+from camber.transfer.snapshot_writer import SnapshotWriter
 from camber.values.ids import InvalidId, decode_id
+from camber.values.paths import is_within
 from camber.values.value import Int64
 
 _log = logging.getLogger("camber.transfer")
@@ -246,7 +248,17 @@ class Exports:
             except BaseException:
                 await asyncio.shield(self._worker.run(writer.abandon))
                 raise
+        missing = writer.missing
+        if missing:
+            _log.warning(
+                "export %s lacks %d files, whose content is gone: %s",
+                id_,
+                len(missing),
+                ", ".join(missing),
+            )
         complete: Job = {
+            # None of them is no field at all, as in exports of before.
+            **_missing_fields(missing),
             "state": "completed",
             "complete_ts": Int64(self._engine.host.now_ns()),
             "zip_object_key": name,
@@ -278,6 +290,16 @@ class Exports:
             "failed_ts": Int64(self._engine.host.now_ns()),
             "error_message": reason,
         }
+
+
+def _missing_fields(missing: Sequence[str]) -> Job:
+    """Return what an export's document says of files that it lacks."""
+    if not missing:
+        return {}
+    return {
+        "missing_files": Int64(len(missing)),
+        "missing_file_ids": list(missing[: limits.export_missing_told]),
+    }
 
 
 def _file_name(id_: str) -> str:

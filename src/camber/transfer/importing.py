@@ -17,6 +17,7 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
+    Sequence,
 )
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from itertools import islice
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from camber import limits
-from camber.engine import system_tables
+from camber.engine import file_ledger, system_tables
 from camber.engine.catalog import (
     CREATION_TIME_FIELD,
     ID_FIELD,
@@ -34,7 +35,9 @@ from camber.engine.catalog import (
     TableEntry,
     table_entry,
 )
+from camber.engine.component_data import being_deleted, has_documents
 from camber.engine.engine import Engine, Hold
+from camber.engine.file_ledger import BlobState
 from camber.engine.transaction import FinishedTransaction, Transaction
 from camber.errors import FeatureUnavailable
 from camber.host import Host, Worker
@@ -104,11 +107,19 @@ class SurveyedTable:
     documents: int = 0
 
 
-Survey = list[SurveyedTable]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a file has: its tables, in the order of their names, and stored files by component.
+
+    `files` are what ids of files are made of; it is None where the file says nothing of them.
+    """
+
+    tables: list[SurveyedTable]
+    files: Mapping[str, frozenset[bytes]] | None
 
 
 async def survey(source: Source, host: Host, worker: Worker, progress: Progress) -> Survey:
-    """Read all of a file once; return its tables in the order of their names.
+    """Read all of a file once.
 
     Raises:
         ImportRefused: something in it cannot be imported.
@@ -121,9 +132,16 @@ async def survey(source: Source, host: Host, worker: Worker, progress: Progress)
                 await worker.run(_survey_batch, table, batch)
                 await progress.now(f"Parsing {name} ({table.documents} documents)")
         tables.append(table)
-    # Read, so that what is wrong with stored files is said before anybody confirms.
-    await worker.run(source.files)
-    return tables
+    # Read in any case, so that what is wrong with stored files is said before anybody confirms.
+    files = await worker.run(_files_by_component, source)
+    return Survey(tables=tables, files=files if source.has_files else None)
+
+
+def _files_by_component(source: Source) -> dict[str, frozenset[bytes]]:
+    found: dict[str, set[bytes]] = {}
+    for file in source.files():
+        found.setdefault(file.component, set()).add(file.internal)
+    return {component: frozenset(files) for component, files in found.items()}
 
 
 async def _batches(
@@ -180,8 +198,13 @@ def documents_there(engine: Engine) -> dict[str, int]:
         }
 
 
-def _has_documents(snapshot: Snapshot, table: TableEntry) -> bool:
-    return bool(snapshot.scan(table.number, by_id_index(table.number), ALL, Order.ASC, 1))
+def files_there(engine: Engine) -> dict[str, set[bytes]]:
+    """Return the stored files of each component, as what their ids are made of. Blocking."""
+    found: dict[str, set[bytes]] = {}
+    with closing(engine.begin(SOURCE)) as transaction:
+        for entry in file_ledger.entries_in(transaction, BlobState.STORED):
+            found.setdefault(entry.component, set()).add(entry.internal)
+    return found
 
 
 def _rows(snapshot: Snapshot, table: TableEntry) -> Iterator[bytes]:
@@ -247,7 +270,7 @@ class Import:
         files: Files,
         worker: Worker,
         source: Source,
-        tables: Survey,
+        tables: Sequence[SurveyedTable],
         mode: ImportMode,
         progress: Progress,
     ) -> None:
@@ -314,6 +337,14 @@ class Import:
                 "rest"
             )
             raise ImportRefused(msg, code="ComponentNotFound")
+        with closing(self._engine.begin(SOURCE)) as transaction:
+            deleted = being_deleted(transaction, of_tables | self._incoming.components)
+        for component in sorted(deleted):
+            msg = (
+                f"the file has data of the component {component!r}, whose data is being deleted; try again "
+                "when that is done"
+            )
+            raise ImportRefused(msg, code="ComponentBeingDeleted")
 
     def _plan(self, catalog: Catalog) -> _Plan:
         """Decide what becomes of each table, by what they hold now.
@@ -326,7 +357,7 @@ class Import:
             filled = {
                 name
                 for name, table in existing.items()
-                if _has_documents(transaction.snapshot, table)
+                if has_documents(transaction.snapshot, table)
             }
             free_numbers = free_index_numbers(transaction)
         imported = {table.name: table.number for table in self._tables}
@@ -586,7 +617,7 @@ def _write_structure(transaction: Transaction, target: _Target) -> None:
     if previous is None:
         transaction.insert(system_tables.TABLES, document)
         return
-    transaction.replace(_table_document_id(transaction, entry.name), document)
+    transaction.replace(transaction.table_document_id(entry.name), document)
     for index, moved in zip(previous.declared, entry.declared, strict=True):
         before = system_tables.index_document_id(index.id)
         # Read, so that it conflicts with whoever changes the same index.
@@ -598,20 +629,6 @@ def _write_structure(transaction: Transaction, target: _Target) -> None:
             transaction.delete(before)
             after = system_tables.index_document_id(moved.id)
             transaction.insert(system_tables.INDEXES, document, id=after)
-
-
-def _table_document_id(transaction: Transaction, name: str) -> str:
-    tables = transaction.catalog.by_name(system_tables.TABLES)
-    assert tables is not None
-    interval = Interval.prefix(encode_key([name]))
-    with closing(
-        transaction.scan(tables, tables.indexes["by_name"], interval, Order.ASC, rows=1)
-    ) as rows:
-        for row in rows:
-            document = unpack(row.packed)
-            assert isinstance(document, dict)
-            return str(document[ID_FIELD])
-    raise AssertionError(f"table {name} has no document")
 
 
 def _touched_release(transaction: Transaction) -> DocumentChange | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,9 +30,11 @@ from camber.transfer.importing import (
     ImportMode,
     Survey,
     documents_there,
+    files_there,
     survey,
 )
 from camber.transfer.jobs import Job, find, newest_first, update
+from camber.transfer.snapshot_writer import STORAGE_FOLDER
 from camber.transfer.sources import (
     ImportFormat,
     ImportRefused,
@@ -110,7 +112,7 @@ class _Ready:
     """An import that has been surveyed."""
 
     request: ImportRequest
-    tables: Survey
+    survey: Survey
 
 
 class Imports:
@@ -176,9 +178,9 @@ class Imports:
                 await self._worker.run(path.parent.mkdir, parents=True, exist_ok=True)
                 most = limits.import_upload_bytes_max
                 await receive(stream, path, bytes_max=most, worker=self._worker)
-                tables = await self._survey(id_, request)
+                found = await self._survey(id_, request)
                 await self.set_state(id_, _in_progress("Importing"))
-                outcome.set_result(await self._perform(id_, _Ready(request, tables)))
+                outcome.set_result(await self._perform(id_, _Ready(request, found)))
             except BaseException as error:
                 if not outcome.done():
                     outcome.set_exception(error)
@@ -286,10 +288,10 @@ class Imports:
 
     async def _look(self, id_: str, request: ImportRequest) -> None:
         """Read the file once, and say what importing it would do."""
-        tables = await self._survey(id_, request)
+        found = await self._survey(id_, request)
         there = await self._worker.run(documents_there, self._engine)
-        deleted = _deleted(request.mode, tables, there)
-        filled = {table.name: there.get(table.name, 0) for table in tables}
+        changes = _changes_of_tables(request.mode, found, there)
+        filled = {table.name: there.get(table.name, 0) for table in found.tables}
         if request.mode is ImportMode.REQUIRE_EMPTY and any(filled.values()):
             names = ", ".join(repr(name) for name, count in filled.items() if count)
             msg = (
@@ -297,11 +299,14 @@ class Imports:
                 "or with replace or replaceAll to remove them"
             )
             raise ImportRefused(msg, code="TableNotEmpty")
-        self._ready[id_] = _Ready(request, tables)
+        if found.files is not None:
+            stored = await self._worker.run(files_there, self._engine)
+            changes += _changes_of_files(request.mode, found.files, stored)
+        self._ready[id_] = _Ready(request, found)
         state: dict[str, Value] = {
             "state": "waiting_for_confirmation",
-            "message_to_confirm": _summary(tables, there, deleted),
-            "require_manual_confirmation": bool(any(deleted.values())),
+            "message_to_confirm": _summary(changes),
+            "require_manual_confirmation": any(change.deleted for change in changes),
         }
         await self.set_state(id_, {"state": state})
 
@@ -338,7 +343,7 @@ class Imports:
                 files=self._stored_files,
                 worker=self._worker,
                 source=source,
-                tables=ready.tables,
+                tables=ready.survey.tables,
                 mode=ready.request.mode,
                 progress=_Told(self, self._engine.host, id_),
             ).run(completed)
@@ -437,26 +442,65 @@ def _reason(error: BaseException) -> str:
     return error.sentence if isinstance(error, CamberError) else str(error) or type(error).__name__
 
 
-def _deleted(mode: ImportMode, tables: Survey, there: dict[str, int]) -> dict[str, int]:
-    """Return how many documents of each table would go."""
-    imported = {table.name for table in tables}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """What an import does to a table, or to the stored files of a component: in documents, or files."""
+
+    name: str
+    created: int
+    deleted: int
+    there: int
+
+
+def _changes_of_tables(mode: ImportMode, found: Survey, there: dict[str, int]) -> list[_Change]:
+    """Return what becomes of the tables that get documents or lose them, by name."""
+    created = {table.name: table.documents for table in found.tables}
+    deleted: dict[str, int] = {}
     match mode:
         case ImportMode.REPLACE_ALL:
-            return dict(there)
+            deleted = dict(there)
         case ImportMode.REPLACE:
-            return {name: count for name, count in there.items() if name in imported}
+            deleted = {name: count for name, count in there.items() if name in created}
         case ImportMode.APPEND | ImportMode.REQUIRE_EMPTY:
-            return {}
+            pass
+    names = created.keys() | {name for name, count in deleted.items() if count}
+    return [
+        _Change(
+            name=name,
+            created=created.get(name, 0),
+            deleted=deleted.get(name, 0),
+            there=there.get(name, 0),
+        )
+        for name in sorted(names)
+    ]
 
 
-def _summary(tables: Survey, there: dict[str, int], deleted: dict[str, int]) -> str:
-    """Say for each table how many documents would come and go."""
-    created = {table.name: table.documents for table in tables}
-    names = sorted(created.keys() | {name for name, count in deleted.items() if count})
+def _changes_of_files(
+    mode: ImportMode, found: Mapping[str, frozenset[bytes]], there: Mapping[str, set[bytes]]
+) -> list[_Change]:
+    """Return what becomes of stored files, by component: those that are there already stay."""
+    changes = []
+    for component in sorted(found.keys() | there.keys()):
+        come, are = found.get(component, frozenset()), there.get(component, set())
+        gone = are - come if mode is ImportMode.REPLACE_ALL else set()
+        if come or gone:
+            changes.append(
+                _Change(
+                    name=f"{component}/{STORAGE_FOLDER}" if component else STORAGE_FOLDER,
+                    created=len(come - are),
+                    deleted=len(gone),
+                    there=len(are),
+                )
+            )
+    return changes
+
+
+def _summary(changes: Sequence[_Change]) -> str:
+    """Say for each table, and for stored files, how many would come and go."""
     rows = [("table", "create", "delete")]
-    for name in names:
-        goes = f"{deleted.get(name, 0)} of {there[name]}" if name in there else "0"
-        rows.append((name, str(created.get(name, 0)), goes))
+    for each in changes:
+        goes = f"{each.deleted} of {each.there}" if each.there else "0"
+        rows.append((each.name, str(each.created), goes))
     widths = [max(len(row[at]) for row in rows) for at in range(3)]
     lines = [
         " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

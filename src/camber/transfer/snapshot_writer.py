@@ -20,10 +20,11 @@ from camber import limits
 from camber.engine import file_ledger, system_tables
 from camber.engine.catalog import ID_FIELD, TableEntry
 from camber.engine.file_ledger import LedgerEntry
-from camber.files.blobs import BlobReader
+from camber.files.blobs import BlobMissing, BlobReader
 from camber.occ.interval import ALL, Interval, Order
 from camber.storage.store import Snapshot, Store
 from camber.values.packed import pack, unpack
+from camber.values.paths import is_within
 from camber.values.timestamp import Timestamp
 from camber.values.value import Value
 from camber.values.wire import Format, encode_json, encode_packed
@@ -37,6 +38,9 @@ UNIFORM: Final = b'"uniform"\n'
 COMPONENTS_FOLDER: Final = "_components"
 TABLES_FOLDER: Final = "_tables"
 STORAGE_FOLDER: Final = "_storage"
+
+#: The ids of files that should be in the archive and are not; there only if there are any.
+MISSING_FILE: Final = "MISSING_FILES.txt"
 
 PARTIAL_SUFFIX: Final = ".partial"
 
@@ -52,7 +56,8 @@ A snapshot of a Camber deployment at the timestamp {ts} (nanoseconds since the U
 
 Each folder is a table. `documents.jsonl` has a document in every line: numbers with a decimal
 point or an exponent are float64, numbers without are int64. `_tables` has the names and numbers
-of the tables, `_storage` stored files, if they were asked for. `_components` has a folder for each
+of the tables, `_storage` stored files, if they were asked for. MISSING_FILES.txt, if it is there, names
+files whose content was gone when this was made. `_components` has a folder for each
 component, with tables and stored files in the same way.
 
 `camber import --replace-all FILE` makes a deployment hold exactly this.
@@ -89,6 +94,8 @@ class SnapshotWriter:
         self._content = content
         self._files: Generator[None, None, None] | None = None
         self.written = 0
+        #: Ids of files that it lacks, since their content is gone.
+        self.missing: list[str] = []
 
     @property
     def table(self) -> str | None:
@@ -164,37 +171,47 @@ class SnapshotWriter:
         return next(self._files, _END) is not _END
 
     def _write_files(self, content: Content) -> Generator[None, None, None]:
-        """Write what is known of stored files, then each of them; stop after each part of it."""
+        """Write each stored file, then what is known of them; stop after each part of it.
+
+        One whose content is gone is left out, and told of in a file of its own.
+        """
         assert self._archive is not None
-        yield from self._write_lists(self._archive)
         for file in self._stored_files():
+            # Opened before it has a place in the archive: what stands there cannot be taken back.
+            try:
+                reader = content(file.entry, file.size)
+            except BlobMissing:
+                self.missing.append(file.entry.file)
+                yield
+                continue
             entry = zipfile.ZipInfo(_storage_folder(file.entry.component) + file.name)
             entry.compress_type = (
                 zipfile.ZIP_DEFLATED if file.is_compressible else zipfile.ZIP_STORED
             )
-            with (
-                self._archive.open(entry, "w", force_zip64=True) as stream,
-                closing(content(file.entry, file.size)) as reader,
-            ):
+            with closing(reader), self._archive.open(entry, "w", force_zip64=True) as stream:
                 while piece := reader.read():
                     stream.write(piece)
                     yield
             self.written += 1
+        yield from self._write_lists(self._archive)
 
     def _write_lists(self, archive: zipfile.ZipFile) -> Generator[None, None, None]:
         """Write for each component that has files which; stop after each of them."""
-        listed = set()
+        listed, missing = set(), set(self.missing)
         for component, files in groupby(self._stored_files(), lambda file: file.entry.component):
             listed.add(component)
             entry = zipfile.ZipInfo(_storage_folder(component) + DOCUMENTS_FILE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(entry, "w", force_zip64=True) as stream:
                 for file in files:
-                    stream.write(encode_packed(pack(file.line), Format.EXPORT) + b"\n")
+                    if file.entry.file not in missing:
+                        stream.write(encode_packed(pack(file.line), Format.EXPORT) + b"\n")
                     yield
         if self._component not in listed:
             # That files were asked for is said where there are none, too.
             archive.writestr(_storage_folder(self._component) + DOCUMENTS_FILE, b"")
+        if self.missing:
+            archive.writestr(MISSING_FILE, "".join(f"{file}\n" for file in self.missing))
 
     def _stored_files(self) -> Iterator[_StoredFile]:
         """Yield the files as they were at the snapshot, those of each component in a row."""
@@ -293,11 +310,6 @@ def component_folder(component: str) -> str:
     """Return where a ZIP has the tables of a component (protocol 8.6), with `/` at its end."""
     names = component.split("/") if component else []
     return "".join(f"{COMPONENTS_FOLDER}/{name}/" for name in names)
-
-
-def is_within(component: str, outer: str) -> bool:
-    """Return whether a component is `outer`, or mounted in it; all are in the application."""
-    return not outer or f"{component}/".startswith(f"{outer}/")
 
 
 def _storage_folder(component: str) -> str:

@@ -72,6 +72,11 @@ def child_component(component: str, name: str) -> str:
     return f"{component}/{name}" if component else name
 
 
+def is_within(component: str, outer: str) -> bool:
+    """Return whether a component is `outer`, or mounted in it; all are in the application."""
+    return not outer or f"{component}/".startswith(f"{outer}/")
+
+
 def _check_length(text: str) -> None:
     if len(text) > limits.function_name_length_max:
         raise BadRequest(
