@@ -20,6 +20,16 @@ export const signInPage = (page) => page.getByLabel("E-mail").waitFor();
 export const protectedPage = (page, name) =>
   page.getByRole("strong").filter({ hasText: name }).waitFor();
 
+/** Leaves the protected page. */
+export async function signOut(page) {
+  await page.getByRole("button", { name: "Sign out", exact: true }).click();
+  await signInPage(page);
+}
+
+/** The texts of a list, by its name. */
+export const list = (page, name) =>
+  page.getByRole("list", { name }).getByRole("listitem").allTextContents();
+
 export async function write(page, text) {
   await page.getByLabel("New note").fill(text);
   await page.getByRole("button", { name: "Keep" }).click();
@@ -27,7 +37,7 @@ export async function write(page, text) {
 }
 
 export const notes = async (page) => {
-  await page.locator("ul[aria-label=Notes][aria-busy=false]").waitFor();
+  await page.locator("ul[aria-label=Notes][aria-busy=false]").waitFor({ state: "attached" });
   return page.getByRole("list", { name: "Notes" }).getByRole("listitem").allTextContents();
 };
 

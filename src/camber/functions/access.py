@@ -383,10 +383,11 @@ class Users(Generic[U_co, S_co]):
             return None, None
         user_id, has_session, session_id = identity.subject.partition("|")
         user = _row(ctx, self._user, user_id)
-        if user is None or self._sessions is None or not has_session:
+        if user is not None and (self._sessions is None or not has_session):
             return user, None
-        session = _row(ctx, self._sessions, session_id)
+        session = None if user is None else _row(ctx, self._sessions, session_id)
         if session is None or _field(session, "userId") != user_id:
+            ctx.auth.session_is_over = True
             return None, None
         return user, session
 

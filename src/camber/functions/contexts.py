@@ -41,6 +41,9 @@ def _later(name: str) -> NoReturn:
 class Auth:
     """Who calls; `ctx.auth`."""
 
+    #: Whether `Users` has looked for the caller and found that the session, or its user, is gone.
+    session_is_over = False
+
     def __init__(self, read: Callable[[], UserIdentity | None]) -> None:
         self._read = read
 

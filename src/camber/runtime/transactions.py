@@ -449,7 +449,8 @@ class _Execution:
                 self.system_error = self.system_error or error
             raise
         log.warn(f"{self.call.path} was refused by its guard: {guard!r}")
-        return AccessDenied.unauthenticated() if None in asked else AccessDenied.forbidden()
+        is_nobody = None in asked or context.auth.session_is_over
+        return AccessDenied.unauthenticated() if is_nobody else AccessDenied.forbidden()
 
     def beside(self, transaction: Transaction) -> _Execution:
         """Return an execution of the same in another transaction."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import secrets
 import threading
@@ -40,7 +41,8 @@ class Provider:
         self.configuration: dict[str, Any] = {}
         #: Where else it leads who asks, by path.
         self.leads: dict[str, str] = {}
-        self.basic = True
+        #: How applications say who they are: by a header, by the form, or as they like.
+        self.basic: bool | None = True
         self.asked: list[str] = []
         self._codes: dict[str, dict[str, str]] = {}
         self._tokens: set[str] = set()
@@ -99,8 +101,12 @@ class Provider:
     def _get(self, handler: BaseHTTPRequestHandler) -> None:
         path, _, query = handler.path.partition("?")
         if path.endswith("/authorize"):
+            place = self.consent(f"{self.url}/authorize?{query}")
+            if "form_post" in parse_qs(query).get("response_mode", []):
+                self._say(handler, 200, "text/html", _posting(place))
+                return
             handler.send_response(302)
-            handler.send_header("Location", self.consent(f"{self.url}/authorize?{query}"))
+            handler.send_header("Location", place)
             handler.end_headers()
             return
         if path == "/.well-known/openid-configuration":
@@ -109,7 +115,7 @@ class Provider:
             self._answer(handler, 200, {"keys": [self._jwk()]})
         elif handler.headers["Authorization"] not in {f"Bearer {each}" for each in self._tokens}:
             self._answer(handler, 401, {"message": "Bad credentials"})
-        elif path == "/user":
+        elif path.endswith("/user"):
             self._answer(handler, 200, self.user)
         elif path == "/user/emails":
             self._answer(handler, 200, self.emails)
@@ -127,7 +133,8 @@ class Provider:
     def _exchange(
         self, handler: BaseHTTPRequestHandler, form: dict[str, str]
     ) -> tuple[int, dict[str, Any]]:
-        if self.basic:
+        by_header = "Authorization" in handler.headers if self.basic is None else self.basic
+        if by_header:
             encoded = handler.headers["Authorization"].removeprefix("Basic ")
             name, _, password = base64.b64decode(encoded).decode().partition(":")
             given = unquote_plus(name), unquote_plus(password)
@@ -168,9 +175,25 @@ class Provider:
         return {**made, "kid": "k1", "alg": "RS256", "use": "sig"}
 
     def _answer(self, handler: BaseHTTPRequestHandler, status: int, answer: object) -> None:
-        body = json.dumps(answer).encode()
+        self._say(handler, status, "application/json", json.dumps(answer))
+
+    def _say(
+        self, handler: BaseHTTPRequestHandler, status: int, content_type: str, text: str
+    ) -> None:
+        body = text.encode()
         handler.send_response(status)
-        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Type", content_type)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)
+
+
+def _posting(place: str) -> str:
+    """Return a page that has its browser post what would be a place's query (OAuth 2.0 Form Post)."""
+    url, _, query = place.partition("?")
+    inputs = "".join(
+        f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
+        for name, value in parse_qsl(query)
+    )
+    form = f'<form method="post" action="{html.escape(url)}">{inputs}</form>'
+    return f'<!doctype html><body onload="document.forms[0].submit()">{form}</body>'

@@ -19,6 +19,7 @@ from tests.components.auth.people import (
     SIGNING_IN,
     SITE,
     Person,
+    newest_letter,
     opened,
     refused,
     rows,
@@ -417,6 +418,15 @@ def test_an_address_that_the_provider_has_not_verified_links_nobody(app, ada, ev
         eve.sign_out()
 
 
+def test_an_address_that_is_not_verified_takes_the_place_of_none_that_is(ada, provider):
+    ada.flow(provider)
+    ada.sign_out()
+    provider.user = {**provider.user, "email": "b@example.com", "email_verified": False}
+    assert ada.flow(provider)
+    user = ada.calling.query("people:me")
+    assert (user.email, user.email_verification_time is None) == ("ada@example.com", False)
+
+
 def test_an_address_that_both_sides_have_proven_links(app, ada, provider):
     ada.sign_in("email", email="ada@example.com")
     ada.sign_in(code=app.query("letters:newest", to="ada@example.com").token)
@@ -449,9 +459,10 @@ def adding(tmp_path, provider):
 def test_being_signed_in_links_where_it_is_asked_for(adding, provider):
     ada = Browser(adding)
     ada.sign_in("anonymous")
-    first = ada.user
+    first, session = ada.user, ada.session
     assert ada.flow(provider)
-    assert ada.user == first
+    # In the same session, which other tabs of the browser are in too.
+    assert (ada.user, ada.session) == (first, session)
     ada.sign_out()
     assert ada.flow(provider)
     assert ada.user == first
@@ -486,6 +497,32 @@ def test_what_nobody_redeems_leaves_no_user_behind(app, ada, provider):
     _, code = ada.come_back(provider.consent(ada.begin()))
     assert code is not None
     assert (rows(app, "users"), rows(app, "authAccounts")) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["email", "email-code", "password", "verified"])
+def test_an_address_that_is_only_typed_is_added_to_nobody(adding, name):
+    """Eve, signed in, types Ada's address; Ada proves it later, and is not Eve for that."""
+    ada, eve = Browser(adding), Browser(adding)
+    eve.sign_in("anonymous")
+    first = eve.user
+    sent = {"email": "ada@example.com"}
+    if name in {"password", "verified"}:
+        sent |= {"flow": "signUp", "password": "correct horse"}
+    eve.sign_in(name, **sent)
+    adding.advance()
+    ada.sign_in("email", email="ada@example.com")
+    ada.sign_in(code=newest_letter(adding, "ada@example.com").token)
+    assert ada.user != first
+    accounts = rows(adding, "authAccounts")
+    assert [row["provider"] for row in accounts if row["userId"] == first] == ["anonymous"]
+
+
+def test_a_link_is_followed_by_a_browser_that_has_left_a_flow_half_way(app, ada):
+    ada.sign_in("email", email="ada@example.com")
+    link = newest_letter(app, "ada@example.com")
+    ada.begin()
+    ada.sign_in(code=link.token, verifier=ada.verifier)
+    assert ada.tokens
 
 
 def test_two_users_of_one_address_are_not_chosen_between(app, ada, provider):

@@ -418,9 +418,11 @@ def test_a_password_is_changed_by_who_is_signed_in_and_knows_it(app, ada, eve):
         "InvalidCredentials", ada.sign_in, "password", **{**arguments, "currentPassword": "wrong"}
     )
     refused("InvalidPassword", ada.sign_in, "password", **{**arguments, "newPassword": "short"})
-    first = ada.user
+    before, first = ada.session, ada.tokens["refreshToken"]
     ada.sign_in("password", **arguments)
-    assert ada.user == first
+    # Its own session goes on, by another refresh token: an open page is not told of another session.
+    assert ada.session == before
+    assert not Person(app).refresh(first)
     assert ada.refresh()
     assert not eve.refresh()
     refused("InvalidCredentials", sign_in, eve)

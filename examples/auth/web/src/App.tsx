@@ -1,7 +1,8 @@
 import { useAuthActions } from "@convex-dev/auth/react";
 import { Authenticated, AuthLoading, Unauthenticated } from "convex/react";
-import { Failure, FailureBoundary } from "./Failure";
-import { Notes } from "./Notes";
+import { useEffect } from "react";
+import { codeOf, Failure, FailureBoundary } from "../../../look/Failure";
+import { Home } from "./Home";
 import { SignIn } from "./SignIn";
 
 export function App() {
@@ -11,30 +12,34 @@ export function App() {
         <h1>Camber sign-in</h1>
       </header>
       <AuthLoading>
-        <main className="welcome" aria-busy="true">
-          <p>Loading…</p>
-        </main>
+        <Loading />
       </AuthLoading>
       <Unauthenticated>
         <SignIn />
       </Unauthenticated>
       <Authenticated>
         <FailureBoundary fallback={(error, retry) => <Refused error={error} onRetry={retry} />}>
-          <Notes />
+          <Home />
         </FailureBoundary>
       </Authenticated>
     </div>
   );
 }
 
-/** Whose session was ended elsewhere has a token still, and needs a way back to the front door. */
+function Loading() {
+  return (
+    <main className="welcome" aria-busy="true">
+      <p>Loading…</p>
+    </main>
+  );
+}
+
+/** A session that was ended elsewhere has left its tokens in this browser, which are given up here. */
 function Refused({ error, onRetry }: { error: unknown; onRetry: () => void }) {
   const { signOut } = useAuthActions();
-  return (
-    <Failure error={error} onRetry={onRetry}>
-      <button className="quiet" onClick={() => void signOut()}>
-        Sign out
-      </button>
-    </Failure>
-  );
+  const isOver = codeOf(error) === "Unauthenticated";
+  useEffect(() => {
+    if (isOver) void signOut();
+  }, [isOver, signOut]);
+  return isOver ? <Loading /> : <Failure error={error} onRetry={onRetry} />;
 }

@@ -1,21 +1,92 @@
 import { useAuthActions } from "@convex-dev/auth/react";
 import { useQuery } from "convex/react";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, type InputHTMLAttributes, type ReactNode, useState } from "react";
 import { api } from "../../backend/_generated/api.js";
-import { textOf } from "./Failure";
+import { NAMES } from "./providers";
+import { useAttempt } from "./useAttempt";
 
-const NAMES: Record<string, string> = { work: "your company", github: "GitHub", google: "Google" };
+type Field = "email" | "password" | "newPassword" | "code" | "invitation";
+type Step =
+  | "signIn"
+  | "signUp"
+  | "email-verification"
+  | "reset"
+  | "reset-verification"
+  | "link"
+  | "code"
+  | "code-verification"
+  | "invitation";
 
-/** What the form asks for. The last two want the code of a message that was just sent to `email`. */
-type Step = "signIn" | "signUp" | "link" | "reset" | "email-verification" | "reset-verification";
+/** A form: which provider it is for, what it asks for, and where to go if that sent something. */
+type Form = { provider: string; submit: string; fields: Field[]; flow?: true; sends?: Sent };
+type Sent = { what: string; next: Step };
 
-const TITLES: Record<Step, string> = {
-  signIn: "Sign in",
-  signUp: "Create account",
-  link: "Send me a link",
-  reset: "Send me a code",
-  "email-verification": "Confirm address",
-  "reset-verification": "Set password",
+const FORMS: Record<Step, Form> = {
+  signIn: {
+    provider: "password",
+    flow: true,
+    submit: "Sign in",
+    fields: ["email", "password"],
+    sends: { what: "code", next: "email-verification" },
+  },
+  signUp: {
+    provider: "password",
+    flow: true,
+    submit: "Create account",
+    fields: ["email", "newPassword"],
+    sends: { what: "code", next: "email-verification" },
+  },
+  "email-verification": {
+    provider: "password",
+    flow: true,
+    submit: "Confirm address",
+    fields: ["code"],
+  },
+  reset: {
+    provider: "password",
+    flow: true,
+    submit: "Send me a code",
+    fields: ["email"],
+    sends: { what: "code", next: "reset-verification" },
+  },
+  "reset-verification": {
+    provider: "password",
+    flow: true,
+    submit: "Set password",
+    fields: ["code", "newPassword"],
+  },
+  link: {
+    provider: "email",
+    submit: "Send me a link",
+    fields: ["email"],
+    sends: { what: "link", next: "link" },
+  },
+  code: {
+    provider: "email-code",
+    submit: "Send me a code",
+    fields: ["email"],
+    sends: { what: "code", next: "code-verification" },
+  },
+  "code-verification": { provider: "email-code", submit: "Sign in", fields: ["code"] },
+  invitation: { provider: "invitation", submit: "Come in", fields: ["invitation"] },
+};
+
+/** What the way to a step is called; there is none to those that want what was just sent. */
+const WAYS: [Step, string][] = [
+  ["signIn", "I have an account"],
+  ["signUp", "I am new here"],
+  ["code", "Sign in by a code"],
+  ["link", "Sign in by a link"],
+  ["reset", "I forgot my password"],
+  ["invitation", "I have an invitation"],
+];
+
+const INPUTS: Record<Field, InputHTMLAttributes<HTMLInputElement> & { label: string }> = {
+  email: { label: "E-mail", type: "email", autoComplete: "username" },
+  password: { label: "Password", type: "password", autoComplete: "current-password" },
+  newPassword: { label: "New password", type: "password", autoComplete: "new-password" },
+  code: { label: "Code", inputMode: "numeric", autoComplete: "one-time-code" },
+  invitation: { label: "Invitation", autoComplete: "off" },
 };
 
 export function SignIn() {
@@ -24,100 +95,59 @@ export function SignIn() {
   const [step, setStep] = useState<Step>("signIn");
   const [email, setEmail] = useState("");
   const [notice, setNotice] = useState<string>();
-  const [error, setError] = useState<string>();
-  const [busy, setBusy] = useState(false);
-
-  async function attempt(act: () => Promise<void>) {
-    setBusy(true);
-    setError(undefined);
-    try {
-      await act();
-    } catch (failure) {
-      setError(textOf(failure));
-    } finally {
-      setBusy(false);
-    }
-  }
+  const { attempt, busy, error, forget } = useAttempt();
+  const { provider, flow, submit, fields, sends } = FORMS[step];
 
   function go(next: Step, said?: string) {
     setStep(next);
     setNotice(said);
-    setError(undefined);
+    forget();
   }
 
-  function submit(event: FormEvent<HTMLFormElement>) {
+  function send(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
-    const form = new FormData(event.currentTarget);
+    const params = new FormData(event.currentTarget);
+    if (flow) params.set("flow", step);
+    if (step !== "invitation") params.set("email", email);
+    // Whoever signs up has a new password, which is called as the one they will have.
+    if (step === "signUp") params.set("password", String(params.get("newPassword")));
     void attempt(async () => {
-      if (step === "link") {
-        await signIn("email", form);
-        setNotice(`We have sent a link to ${email}.`);
-        return;
-      }
-      form.set("flow", step);
-      form.set("email", email);
-      const { signingIn } = await signIn("password", form);
-      if (signingIn) return;
-      const next = step === "reset" ? "reset-verification" : "email-verification";
-      go(next, `We have sent a code to ${email}.`);
+      const { signingIn } = await signIn(provider, params);
+      if (!signingIn && sends) go(sends.next, `We have sent a ${sends.what} to ${email}.`);
     });
   }
 
-  const wantsCode = step === "email-verification" || step === "reset-verification";
-  const wantsPassword = step === "signIn" || step === "signUp";
   return (
     <main className="welcome">
       <div className="card">
-        <form onSubmit={submit}>
+        <form onSubmit={send}>
           {notice !== undefined && <p role="status">{notice}</p>}
-          {!wantsCode && (
-            <label>
-              E-mail
-              <input
-                name="email"
-                type="email"
-                autoComplete="username"
-                required
-                value={email}
-                onChange={(event) => setEmail(event.target.value)}
-              />
-            </label>
-          )}
-          {wantsCode && (
-            <label>
-              Code
-              <input name="code" inputMode="numeric" autoComplete="one-time-code" required />
-            </label>
-          )}
-          {wantsPassword && (
-            <label>
-              Password
-              <input
-                name="password"
-                type="password"
-                autoComplete={step === "signIn" ? "current-password" : "new-password"}
-                required
-              />
-            </label>
-          )}
-          {step === "reset-verification" && (
-            <label>
-              New password
-              <input name="newPassword" type="password" autoComplete="new-password" required />
-            </label>
-          )}
+          {fields.map((field) => {
+            const { label, ...attributes } = INPUTS[field];
+            const shared = field === "email" && {
+              value: email,
+              onChange: (event: React.ChangeEvent<HTMLInputElement>) => setEmail(event.target.value),
+            };
+            return (
+              <label key={field}>
+                {label}
+                <input name={field} required {...attributes} {...shared} />
+              </label>
+            );
+          })}
           <button type="submit" disabled={busy}>
-            {TITLES[step]}
+            {submit}
           </button>
           <p className="error" role="alert">
             {error}
           </p>
         </form>
         <nav aria-label="Other ways">
-          {step !== "signIn" && <Way onChoose={() => go("signIn")}>I have an account</Way>}
-          {step !== "signUp" && <Way onChoose={() => go("signUp")}>I am new here</Way>}
-          {step !== "link" && <Way onChoose={() => go("link")}>Sign in by a link</Way>}
-          {step === "signIn" && <Way onChoose={() => go("reset")}>I forgot my password</Way>}
+          {WAYS.filter(([each]) => each !== step).map(([each, name]) => (
+            <Way key={each} onChoose={() => go(each)}>
+              {name}
+            </Way>
+          ))}
           {external?.map((id) => (
             <Way key={id} onChoose={() => void attempt(async () => void (await signIn(id)))}>
               Continue with {NAMES[id] ?? id}
@@ -132,7 +162,7 @@ export function SignIn() {
   );
 }
 
-function Way({ onChoose, children }: { onChoose: () => void; children: React.ReactNode }) {
+function Way({ onChoose, children }: { onChoose: () => void; children: ReactNode }) {
   return (
     <button type="button" className="quiet" onClick={onChoose}>
       {children}

@@ -4,7 +4,7 @@ import { api } from "../../backend/_generated/api.js";
 import type { Doc } from "../../backend/_generated/dataModel.js";
 import { Channels } from "./Channels";
 import { Conversation } from "./Conversation";
-import { Failure, FailureBoundary } from "./Failure";
+import { Failure, FailureBoundary } from "../../../look/Failure";
 import { NameForm } from "./NameForm";
 import { useStored } from "./useStored";
 

@@ -2,7 +2,7 @@ import { useMutation } from "convex/react";
 import { type FormEvent, useState } from "react";
 import { api } from "../../backend/_generated/api.js";
 import type { Doc, Id } from "../../backend/_generated/dataModel.js";
-import { textOf } from "./Failure";
+import { textOf } from "../../../look/Failure";
 
 export function Channels({
   channels,

@@ -7,7 +7,7 @@ import {
 import { type FormEvent, type KeyboardEvent, useState } from "react";
 import { api } from "../../backend/_generated/api.js";
 import type { Doc, Id } from "../../backend/_generated/dataModel.js";
-import { textOf } from "./Failure";
+import { textOf } from "../../../look/Failure";
 
 const PAGE = 25;
 /** Messages that this browser has made up and the server has not confirmed yet. */

@@ -1,4 +1,4 @@
-"""Signing in, for Convex's own front end `@convex-dev/auth`: docs/auth.md.
+"""Signing in, for Convex's own front end `@convex-dev/auth`: docs/signing-in.md.
 
 It is written on the public API alone, as an application could have done. Its tables and functions
 are the application's, since clients call `auth:signIn` and users are the application's to extend.

@@ -153,27 +153,30 @@ def _user(
     )
     if rules.create_or_update is not None:
         return rules.create_or_update(ctx, change)
-    found = existing or _linked(ctx, rules, profile, current)
+    found = existing or _linked(ctx, rules, wanted, profile, current)
     if found is None:
-        user_id: str = ctx.db.unrestricted.insert("users", _fields(profile, {}))
+        user_id: str = ctx.db.unrestricted.insert("users", _fields(profile, None))
     else:
         user_id = found
         # Of an account that has yet to prove its address nothing is known but what was typed: it
         # is no reason to rename the user who has proven it.
         if existing is not None or profile.email_proven or profile.phone_proven:
             user = cast("AuthUser | None", ctx.db.unrestricted.get(user_id))
-            before = {} if user is None else {"email": user.email, "phone": user.phone}
-            ctx.db.unrestricted.patch(user_id, _fields(profile, before))
+            ctx.db.unrestricted.patch(user_id, _fields(profile, user))
     for told in rules.after_change:
         told(ctx, user_id, change)
     return user_id
 
 
 def _linked(
-    ctx: MutationCtx, rules: UserRules, profile: Profile, current: str | None
+    ctx: MutationCtx,
+    rules: UserRules,
+    wanted: NewAccount,
+    profile: Profile,
+    current: str | None,
 ) -> str | None:
     """Return the user that a new account belongs to, if it is one that there is."""
-    if rules.linking is Linking.SIGNED_IN and current is not None:
+    if rules.linking is Linking.SIGNED_IN and current is not None and _is_own(wanted, profile):
         return current
     by_email = by_phone = None
     if profile.email is not None and (profile.email_proven or profile.email_awaited):
@@ -184,29 +187,43 @@ def _linked(
     return None if by_email is not None and by_phone is not None else by_email or by_phone
 
 
+def _is_own(wanted: NewAccount, profile: Profile) -> bool:
+    """Return whether a new account is of who adds it by more than what they have typed.
+
+    Whoever an address is of would be let in, once it is proven, as the user of who has typed it.
+    """
+    is_typed = (profile.email is not None and not profile.email_proven) or (
+        profile.phone is not None and not profile.phone_proven
+    )
+    return wanted.kind is Kind.OAUTH or not is_typed
+
+
 def _only_verified(ctx: MutationCtx, index: str, address: str) -> str | None:
     """Return the user who has proven an address, unless there are several."""
     users = ctx.db.unrestricted.query("users").with_index(index, {index: address})
-    verified = [
-        user.id
-        for user in cast("list[AuthUser]", users.collect())
-        if (user.email_verification_time if index == "email" else user.phone_verification_time)
-    ]
+    verified = [user.id for user in cast("list[AuthUser]", users.collect()) if _time(user, index)]
     return verified[0] if len(verified) == 1 else None
 
 
-def _fields(profile: Profile, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what to write: an address that takes another's place does not take over its proof."""
+def _fields(profile: Profile, user: AuthUser | None) -> dict[str, Any]:
+    """Return what to write: an address that nobody has proven takes the place of none that is."""
     fields = dict(profile.fields)
     now = time.time() * 1000
-    for address, proven, time_field in (
-        ("email", profile.email_proven, "emailVerificationTime"),
-        ("phone", profile.phone_proven, "phoneVerificationTime"),
+    for address, proven, time_field, proven_before in (
+        ("email", profile.email_proven, "emailVerificationTime", _time(user, "email")),
+        ("phone", profile.phone_proven, "phoneVerificationTime", _time(user, "phone")),
     ):
         if address not in fields:
             continue
         if proven:
             fields[time_field] = now
-        elif address in before and before[address] != fields[address]:
-            fields[time_field] = None
+        elif proven_before is not None:
+            del fields[address]
     return fields
+
+
+def _time(user: AuthUser | None, address: str) -> float | None:
+    """Return when a user has proven an address, if that is so."""
+    if user is None:
+        return None
+    return user.email_verification_time if address == "email" else user.phone_verification_time

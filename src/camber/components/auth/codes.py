@@ -102,7 +102,8 @@ def _accepted(
     presented: PresentedCode,
     authorizing: Callable[[str], Authorize | None],
 ) -> AuthAccount | FlowEnd | None:
-    if not _same(code.verifier, presented.verifier):
+    # A browser that has left a flow half-way shows its verifier with whatever comes next.
+    if code.verifier is not None and not _same(code.verifier, presented.verifier or ""):
         return None
     if code.expiration_time < time.time() * 1000:
         ctx.db.unrestricted.delete(code.id)
@@ -119,8 +120,5 @@ def _accepted(
     return account if account is not None and authorize(presented.params, account) else None
 
 
-def _same(one: str | None, other: str | None) -> bool:
-    """Return whether both are there and equal, or neither is."""
-    if one is None or other is None:
-        return one is other
+def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())

@@ -189,7 +189,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
 
 
 class ChangePassword(Struct, frozen=True, kw_only=True):
-    """Give the caller's account another secret, end all sessions and begin one."""
+    """Give the caller's account another secret, and end all sessions but the caller's."""
 
     provider: str
     account_id: str

@@ -92,7 +92,7 @@ class Linking(Enum):
 
     #: If exactly one user has the address, and both sides have proven that it is theirs.
     VERIFIED_ADDRESS = "verified address"
-    #: Also if whoever adds it is signed in: to that user.
+    #: Also if whoever adds it is signed in: to that user. Not by an address that is only typed.
     SIGNED_IN = "signed in"
 
 

@@ -90,6 +90,11 @@ def end_session(ctx: MutationCtx, session_id: str) -> None:
     """End a session, if it has not ended already, and forget its refresh tokens."""
     if ctx.db.unrestricted.get(session_id) is not None:
         ctx.db.unrestricted.delete(session_id)
+    forget_tokens(ctx, session_id)
+
+
+def forget_tokens(ctx: MutationCtx, session_id: str) -> None:
+    """Let all refresh tokens of a session be good no more."""
     for token in ctx.db.unrestricted.query("authRefreshTokens").with_index(
         "sessionId", sessionId=session_id
     ):

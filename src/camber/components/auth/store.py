@@ -50,6 +50,7 @@ from camber.components.auth.sessions import (
     begin_session,
     end_session,
     end_sessions,
+    forget_tokens,
     join_session,
     refresh_session,
 )
@@ -181,12 +182,7 @@ class _Store:
             self.succeeded(wanted.known)
         if wanted.session_id is None:
             return self._signed_in(wanted.user_id, wanted.hash)
-        joined = join_session(
-            self._ctx, self._rules.sessions, wanted.user_id, wanted.session_id, wanted.hash
-        )
-        if joined is None:
-            return None
-        return self._granted(wanted.user_id, joined.session_id, joined.token_id)
+        return self._joined(wanted.user_id, wanted.session_id, wanted.hash)
 
     def sign_out(self) -> None:
         session = self._own_session()
@@ -214,6 +210,13 @@ class _Store:
             before(self._ctx, user_id)
         begun = begin_session(self._ctx, self._rules.sessions, user_id, hash)
         return self._granted(user_id, begun.session_id, begun.token_id)
+
+    def _joined(self, user_id: str, session_id: str, hash: str) -> dict[str, Any] | None:
+        """Go on in a session, if it is that user's and has not ended."""
+        joined = join_session(self._ctx, self._rules.sessions, user_id, session_id, hash)
+        if joined is None:
+            return None
+        return self._granted(user_id, joined.session_id, joined.token_id)
 
     def _granted(self, user_id: str, session_id: str, token_id: str) -> dict[str, Any]:
         claims = self._rules.custom_claims
@@ -245,11 +248,13 @@ class _Store:
             return None
         if tried is not None:
             attempt_succeeded(self._ctx, tried, attempt)
-        if isinstance(redeemed.of, FlowEnd):
-            user_id = self._entered(redeemed.provider, redeemed.of)
-        else:
-            user_id = self._verified(redeemed, redeemed.of)
-        return self._signed_in(user_id, wanted.hash)
+        if not isinstance(redeemed.of, FlowEnd):
+            return self._signed_in(self._verified(redeemed, redeemed.of), wanted.hash)
+        user_id = self._entered(redeemed.provider, redeemed.of)
+        session_id = redeemed.of.session_id
+        # Where the account was added to whoever began, the session goes on: other tabs are in it.
+        joined = None if session_id is None else self._joined(user_id, session_id, wanted.hash)
+        return joined or self._signed_in(user_id, wanted.hash)
 
     def _redeemed(self, wanted: op.RedeemCode) -> Redeemed | None:
         presented = PresentedCode(
@@ -495,15 +500,17 @@ class _Store:
         return self._signed_in(user_id, wanted.hash)
 
     def change_password(self, wanted: op.ChangePassword) -> dict[str, Any] | None:
-        user_id = self._own_user()
+        session = self._own_session()
         account = find_account(self._ctx, wanted.provider, wanted.account_id)
-        if account is None or account.user_id != user_id:
+        if session is None or account is None or account.user_id != session.user_id:
             return None
         name = op.AccountName(provider=wanted.provider, account_id=wanted.account_id)
         forget_attempts(self._ctx, self._rules.secret(name))
         self._ctx.db.unrestricted.patch(account.id, {"secret": wanted.secret})
-        end_sessions(self._ctx, user_id)
-        return self._signed_in(user_id, wanted.hash)
+        end_sessions(self._ctx, account.user_id, keep={session.id})
+        # This one goes on, by another refresh token: the page's socket is told of no other session.
+        forget_tokens(self._ctx, session.id)
+        return self._joined(account.user_id, session.id, wanted.hash)
 
 
 #: Attempts that let in who is right.

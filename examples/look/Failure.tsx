@@ -1,6 +1,14 @@
 import { ConvexError } from "convex/values";
 import { Component, type ReactNode } from "react";
 
+/** The code of an error that the application, or Camber, has raised for its clients to know. */
+export function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof ConvexError)) return undefined;
+  const data: unknown = error.data;
+  const has = typeof data === "object" && data !== null && "code" in data;
+  return has ? String(data.code) : undefined;
+}
+
 /** What to tell a person about an error: the application's own words where it has some. */
 export function textOf(error: unknown): string {
   if (error instanceof ConvexError) {
