@@ -54,6 +54,7 @@ from camber.functions.pagination import Page, PaginationOpts
 from camber.functions.predicates import Guard, RowRule
 from camber.functions.scheduling import Retry
 from camber.functions.system_documents import ScheduledFunction, StoredFile
+from camber.functions.transaction_limits import TransactionLimits
 from camber.identity.identity import UserIdentity
 from camber.occ.cursors import InvalidCursor
 from camber.schema.annotations import Arg, Id, Int64Literal
@@ -114,6 +115,7 @@ __all__ = [
     "StoredFile",
     "SyncActionCtx",
     "Table",
+    "TransactionLimits",
     "UserIdentity",
     "Users",
     "VectorIndex",

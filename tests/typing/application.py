@@ -26,6 +26,7 @@ from camber import (
     ScheduledFunction,
     SyncActionCtx,
     Table,
+    TransactionLimits,
     action,
     gt,
     mutation,
@@ -162,6 +163,14 @@ def relay(ctx: MutationCtx, channel: Id[Channel]) -> str:
     ctx.run_query(ledger["messages:recent"], anything="goes")
     stale = ctx.options(stale_snapshot=True)
     assert_type(stale.run_query(ledger[recent], channel=channel), list[Message])
+    few = TransactionLimits(documents_read=100)
+    assert_type(
+        ctx.options(transaction_limits=few).run_mutation(ledger[send], channel=channel, body="x"),
+        Id[Message],
+    )
+    ctx.options(stale_snapshot=True, transaction_limits=few).run_query(recent, channel=channel)
+    ctx.options(transaction_limits=few).run_query(recent, chanel=channel)  # type: ignore[call-arg]
+    ctx.options(stale_snapshot=True).run_mutation(send)  # type: ignore[attr-defined]
     ctx.scheduler.run_after(1, ledger[send], channel=channel, body="x")
     return ctx.function_handle(ledger[send])
 

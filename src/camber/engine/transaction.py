@@ -18,6 +18,7 @@ from sortedcontainers import SortedDict
 
 from camber import limits
 from camber.engine import system_tables
+from camber.engine.allowance import UNBOUNDED, Allowance
 from camber.engine.catalog import (
     CREATION_TIME_FIELD,
     ID_FIELD,
@@ -337,6 +338,8 @@ class Transaction:
         self._bytes_written = 0
         self._functions_scheduled = 0
         self._scheduled_bytes = 0
+        #: Of the call that runs, if its caller bounds it.
+        self._allowance: Allowance | None = None
         #: Whether anything of the mutation holds the timestamp of its commit.
         self.awaits_commit_ts = False
 
@@ -607,7 +610,7 @@ class Transaction:
     def beside(self) -> Iterator[Transaction]:
         """Read the same snapshot without this transaction's writes; it does not depend on that.
 
-        What is read counts towards its limits.
+        What is read counts towards its limits, and within what is left of them.
         """
         other = Transaction(
             snapshot=self._snapshot,
@@ -616,11 +619,29 @@ class Transaction:
             now_ns=self.now_ns,
             source=self.source,
         )
+        other._documents_read, other._bytes_read = self._documents_read, self._bytes_read
+        if self._allowance is not None:
+            other._allowance = self._allowance.beside(self._used())
         try:
             yield other
         finally:
             other._record_open_scans()
-            self._count_read(other._documents_read, other._bytes_read)
+            self._documents_read, self._bytes_read = other._documents_read, other._bytes_read
+
+    @contextmanager
+    def limited(self, given: Mapping[str, int]) -> Iterator[None]:
+        """Let the block use no more than is given, by its name in `amounts`, of what is left.
+
+        Raises:
+            DeveloperError: it has used more.
+        """
+        outer = self._allowance
+        self._allowance = (outer or UNBOUNDED).within(given, self._used())
+        try:
+            yield
+            self._allowance.check_all(self._used(), self.source)
+        finally:
+            self._allowance = outer
 
     @contextmanager
     def sub_transaction(self) -> Iterator[None]:
@@ -804,10 +825,13 @@ class Transaction:
                 f"read {limits.read_intervals_max}. Read wider ranges, or split the work",
                 code="TooManyReads",
             )
+        if self._allowance is not None:
+            self._allowance.check("database_queries", self.reads.interval_count, self.source)
 
     def _may_read(self, documents: int, size: int) -> bool:
         return (
-            self._documents_read + documents <= limits.documents_read_max
+            self._allowance is None
+            and self._documents_read + documents <= limits.documents_read_max
             and self._bytes_read + size <= limits.bytes_read_max
         )
 
@@ -826,6 +850,9 @@ class Transaction:
                 f"{limits.bytes_read_max}. Narrow the index range, or use paginate()",
                 code="TooManyBytesRead",
             )
+        if self._allowance is not None:
+            self._allowance.check("documents_read", self._documents_read, self.source)
+            self._allowance.check("bytes_read", self._bytes_read, self.source)
 
     def _count_written(
         self, table: TableEntry, id_: str, document: dict[str, Value] | None
@@ -853,6 +880,9 @@ class Transaction:
                 f"{limits.bytes_written_max}. Split the work over several mutations",
                 code="TooManyBytesWritten",
             )
+        if self._allowance is not None:
+            self._allowance.check("documents_written", self._documents_written, self.source)
+            self._allowance.check("bytes_written", self._bytes_written, self.source)
 
     def count_scheduled(self, size: int) -> None:
         """Count a function that is scheduled with arguments of so many bytes.
@@ -875,6 +905,24 @@ class Transaction:
                 "Store the data in documents, and give their ids",
                 code="ScheduledFunctionsArgumentsTooLarge",
             )
+        if self._allowance is not None:
+            self._allowance.check("functions_scheduled", self._functions_scheduled, self.source)
+            self._allowance.check(
+                "scheduled_function_args_bytes", self._scheduled_bytes, self.source
+            )
+
+    def may_read_on(self, share: int) -> bool:
+        """Return whether a page may read one more row and stay within 1/`share` of what is left.
+
+        The largest document fits then, unless the call that reads was given little.
+        """
+        if (
+            self._documents_read >= limits.documents_read_max // share
+            or self._bytes_read > limits.bytes_read_max // share - 2 * limits.document_bytes_max
+            or (share > 1 and self.reads.interval_count >= limits.read_intervals_max // share)
+        ):
+            return False
+        return self._allowance is None or self._allowance.may_read_on(self._used(), share)
 
     @property
     def usage(self) -> Usage:
@@ -889,17 +937,28 @@ class Transaction:
     @property
     def amounts(self) -> Mapping[str, tuple[int, int]]:
         """Return what was used so far, and the most that may be, by what it is."""
+        most = {
+            "bytes_read": limits.bytes_read_max,
+            "bytes_written": limits.bytes_written_max,
+            "database_queries": limits.read_intervals_max,
+            "documents_read": limits.documents_read_max,
+            "documents_written": limits.documents_written_max,
+            "functions_scheduled": limits.functions_scheduled_max,
+            "scheduled_function_args_bytes": limits.scheduled_arguments_bytes_max,
+        }
+        if self._allowance is not None:
+            most = {name: self._allowance.end(name, end) for name, end in most.items()}
+        return {name: (used, most[name]) for name, used in self._used().items()}
+
+    def _used(self) -> dict[str, int]:
         return {
-            "bytes_read": (self._bytes_read, limits.bytes_read_max),
-            "bytes_written": (self._bytes_written, limits.bytes_written_max),
-            "database_queries": (self.reads.interval_count, limits.read_intervals_max),
-            "documents_read": (self._documents_read, limits.documents_read_max),
-            "documents_written": (self._documents_written, limits.documents_written_max),
-            "functions_scheduled": (self._functions_scheduled, limits.functions_scheduled_max),
-            "scheduled_function_args_bytes": (
-                self._scheduled_bytes,
-                limits.scheduled_arguments_bytes_max,
-            ),
+            "bytes_read": self._bytes_read,
+            "bytes_written": self._bytes_written,
+            "database_queries": self.reads.interval_count,
+            "documents_read": self._documents_read,
+            "documents_written": self._documents_written,
+            "functions_scheduled": self._functions_scheduled,
+            "scheduled_function_args_bytes": self._scheduled_bytes,
         }
 
     def warnings(self) -> list[str]:

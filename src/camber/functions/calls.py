@@ -10,6 +10,7 @@ import msgspec
 
 from camber.functions.definition import Function
 from camber.functions.metadata import Facts, TransactionFacts
+from camber.functions.transaction_limits import TransactionLimits
 from camber.values.paths import HANDLE_PREFIX
 
 P = ParamSpec("P")
@@ -34,15 +35,33 @@ Callee: TypeAlias = "Function[P, R_co] | MountedFunction[P, R_co] | str"
 
 
 class TransactionCalls(TransactionFacts, Protocol):
-    """Runs functions within a transaction."""
+    """Runs functions within a transaction, of which each may use what is left, or less if it is given less."""
 
-    def query(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
+    def query(
+        self,
+        callee: Callee[..., Any],
+        args: tuple[Any, ...],
+        kwargs: _Named,
+        most: TransactionLimits | None = None,
+    ) -> Any:
         """Run a query in the same transaction and return its result, by value."""
 
-    def mutation(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
+    def mutation(
+        self,
+        callee: Callee[..., Any],
+        args: tuple[Any, ...],
+        kwargs: _Named,
+        most: TransactionLimits | None = None,
+    ) -> Any:
         """Run a mutation as a sub-transaction: when it raises, its writes are undone."""
 
-    def stale_query(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
+    def stale_query(
+        self,
+        callee: Callee[..., Any],
+        args: tuple[Any, ...],
+        kwargs: _Named,
+        most: TransactionLimits | None = None,
+    ) -> Any:
         """Run a query on the snapshot alone: no own writes, and no dependence on what it reads."""
 
     def handle(self, callee: Callee[..., Any]) -> str:

@@ -26,6 +26,7 @@ from camber.functions.scheduling import (
     Schedules,
     SyncActionScheduler,
 )
+from camber.functions.transaction_limits import TransactionLimits
 from camber.identity.identity import UserIdentity
 from camber.schema.table import VectorIndex
 
@@ -50,6 +51,54 @@ class Auth:
     def get_user_identity(self) -> UserIdentity | None:
         """Return the signed-in user, or None."""
         return self._read()
+
+
+class QueryCalls:
+    """Queries within the transaction, with options: `ctx.options(…)`."""
+
+    def __init__(self, calls: TransactionCalls, most: TransactionLimits | None) -> None:
+        self._calls = calls
+        self._most = most
+
+    def run_query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a query, as `ctx.run_query` does, within its limits.
+
+        Raises:
+            AppError: the query raised one.
+            FunctionError: it failed otherwise, or came beyond a limit.
+        """
+        return self._calls.query(callee, args, kwargs, self._most)  # type: ignore[no-any-return]
+
+
+class MutationCalls(QueryCalls):
+    """Queries and mutations within the transaction, with options."""
+
+    def run_mutation(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a mutation, as `ctx.run_mutation` does, within its limits.
+
+        Raises:
+            AppError: the mutation raised one.
+            FunctionError: it failed otherwise, or came beyond a limit; nothing of it is written.
+        """
+        return self._calls.mutation(callee, args, kwargs, self._most)  # type: ignore[no-any-return]
+
+
+class StaleSnapshot(QueryCalls):
+    """Queries that see the moment at which the mutation began: `ctx.options(stale_snapshot=True)`."""
+
+    def run_query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a query on the snapshot, without the mutation's writes, and return its result.
+
+        What it reads may change before the mutation commits, and that is no conflict: for counts,
+        samples and queues where an answer of a moment ago will do.
+
+        Raises:
+            AppError: the query raised one.
+            FunctionError: it failed otherwise.
+        """
+        return self._calls.stale_query(  # type: ignore[no-any-return]
+            callee, args, kwargs, self._most
+        )
 
 
 class QueryCtx:
@@ -98,6 +147,14 @@ class QueryCtx:
         """
         return self._calls.query(callee, args, kwargs)  # type: ignore[no-any-return]
 
+    def options(self, *, transaction_limits: TransactionLimits | None = None) -> QueryCalls:
+        """Return what runs queries with options.
+
+        `transaction_limits` is how much of the transaction each of them may use. One that uses
+        more fails, and the caller may go on; what it has used is used.
+        """
+        return QueryCalls(self._calls, transaction_limits)
+
     def function_handle(self, callee: Callee[..., Any], /) -> str:
         """Return a text that names a function for good: it may be stored, passed on and run later.
 
@@ -112,25 +169,6 @@ class QueryCtx:
     def meta(self) -> QueryMeta:
         """Return what the function may know of itself and of what it has used."""
         return QueryMeta(self._calls)
-
-
-class StaleSnapshot:
-    """Calls that see the moment at which the mutation began: `ctx.options(stale_snapshot=True)`."""
-
-    def __init__(self, calls: TransactionCalls) -> None:
-        self._calls = calls
-
-    def run_query(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a query on the snapshot, without the mutation's writes, and return its result.
-
-        What it reads may change before the mutation commits, and that is no conflict: for counts,
-        samples and queues where an answer of a moment ago will do.
-
-        Raises:
-            AppError: the query raised one.
-            FunctionError: it failed otherwise.
-        """
-        return self._calls.stale_query(callee, args, kwargs)  # type: ignore[no-any-return]
 
 
 class MutationCtx(QueryCtx):
@@ -167,10 +205,32 @@ class MutationCtx(QueryCtx):
         """Return what the function may know of itself, of its request and of what it has used."""
         return MutationMeta(self._calls)
 
-    def options(self, *, stale_snapshot: Literal[True]) -> StaleSnapshot:
-        """Return what runs queries that the mutation does not depend on."""
-        assert stale_snapshot is True, "there is one option"
-        return StaleSnapshot(self._calls)
+    @overload
+    def options(self, *, transaction_limits: TransactionLimits | None = None) -> MutationCalls: ...
+
+    @overload
+    def options(
+        self,
+        *,
+        stale_snapshot: Literal[True],
+        transaction_limits: TransactionLimits | None = None,
+    ) -> StaleSnapshot: ...
+
+    def options(
+        self,
+        *,
+        stale_snapshot: bool = False,
+        transaction_limits: TransactionLimits | None = None,
+    ) -> QueryCalls:
+        """Return what runs queries and mutations with options.
+
+        `transaction_limits` is how much of the transaction each of them may use. One that uses
+        more fails, and the caller may go on; what it has used is used. `stale_snapshot` is for
+        queries that the mutation shall not depend on: they see the moment at which it began.
+        """
+        if stale_snapshot:
+            return StaleSnapshot(self._calls, transaction_limits)
+        return MutationCalls(self._calls, transaction_limits)
 
     def run_mutation(self, callee: Callee[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run another mutation as a sub-transaction: if it raises, its writes are undone.

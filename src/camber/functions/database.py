@@ -943,18 +943,9 @@ class _Paginator:
 
     def _may_read_on(self) -> bool:
         """Return whether the largest document still fits: more would fail the function."""
-        transaction = self._access.transaction
-        usage = transaction.usage
-        share = 1
-        if self._query.is_ruled:
-            # What rules read counts too, and that of the next row may be as much again.
-            share = 2
-            if transaction.reads.interval_count >= limits.read_intervals_max // share:
-                return False
-        return (
-            usage.documents_read < limits.documents_read_max // share
-            and usage.bytes_read <= limits.bytes_read_max // share - 2 * limits.document_bytes_max
-        )
+        # What rules read counts too, and that of the next row may be as much again.
+        share = 2 if self._query.is_ruled else 1
+        return self._access.transaction.may_read_on(share)
 
     def _status(
         self,

@@ -42,12 +42,14 @@ class RequestMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 
     `ip` and `user_agent` are those of the client that asked, also for what it has called in its turn.
     Both are None for what is scheduled, and `ip` where the server cannot know it: docs/hosting.md.
+    `auth_token` is the one that the user signed in with, verified; components are not given it.
     """
 
     request_id: str
     scheduled_function_id: str | None = None
     ip: str | None = None
     user_agent: str | None = None
+    auth_token: str | None = None
 
 
 class Facts(Protocol):

@@ -127,11 +127,12 @@ class Unverified(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class User(msgspec.Struct, frozen=True, tag=True):
     """A user whose token was verified.
 
-    `until_ns` is when the token ends, by the wall clock; None for one of a test.
+    `until_ns` is when the token ends, by the wall clock; None for one of a test, which has no token.
     """
 
     user: UserIdentity
     until_ns: int | None = None
+    token: str | None = None
 
     def has_expired(self, now_ns: int) -> bool:
         """Return whether the token has ended."""

@@ -221,7 +221,9 @@ class TokenVerifier:
             )
         for key in candidates:
             if key.has_signed(token.signed, token.signature):
-                user = User(user_of_token(token, provider), until_ns=asked.until_ns)
+                user = User(
+                    user_of_token(token, provider), until_ns=asked.until_ns, token=asked.text
+                )
                 accepted = VerifiedToken(user=user, provider=provider, key=key)
                 self._remembered.add(asked.text, accepted)
                 return accepted

@@ -298,7 +298,7 @@ class _Calls:
         )
 
     def request(self) -> RequestMetadata:
-        return request_metadata(self.call)
+        return request_metadata(self.call, self.component)
 
     def handle(self, callee: Callee[..., Any]) -> str:
         return handle_of(self.actions.handles, self._resolved(callee))

@@ -26,6 +26,7 @@ from camber.functions.definition import Function, FunctionKind, Visibility
 from camber.functions.http_router import HttpRoute
 from camber.functions.metadata import FunctionMetadata, RequestMetadata
 from camber.functions.predicates import Guard
+from camber.identity.identity import User
 from camber.runtime.executor import Caller, FunctionCall
 from camber.runtime.failures import FailureTexts
 from camber.runtime.handles import Handles, NamedFunction
@@ -324,12 +325,18 @@ def function_metadata(component: Application, function: Function[..., Any]) -> F
     )
 
 
-def request_metadata(call: FunctionCall) -> RequestMetadata:
-    """Return what a function may know of what it runs for."""
-    sender = call.sender
+def request_metadata(call: FunctionCall, component: Application) -> RequestMetadata:
+    """Return what a function of a component may know of what it runs for.
+
+    With the token of a user one acts as the user: components are not given it, as they are not
+    given the identity.
+    """
+    sender, identity = call.sender, call.identity
+    token = identity.token if isinstance(identity, User) else None
     return RequestMetadata(
         request_id=call.request_id,
         scheduled_function_id=call.job,
         ip=None if sender is None else sender.ip,
         user_agent=None if sender is None else sender.user_agent,
+        auth_token=None if component.component else token,
     )

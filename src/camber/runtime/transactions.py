@@ -52,6 +52,7 @@ from camber.functions.metadata import (
 from camber.functions.pagination import PaginationState
 from camber.functions.predicates import Guard
 from camber.functions.row_rules import RowRules
+from camber.functions.transaction_limits import TransactionLimits, given_limits
 from camber.host import Host
 from camber.identity.identity import Identity, UserIdentity, user_of
 from camber.occ.cursors import CursorCipher
@@ -579,17 +580,29 @@ class _NestedCalls(msgspec.Struct, frozen=True):
     depth: int
 
     def query(
-        self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        callee: Callee[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        most: TransactionLimits | None = None,
     ) -> Any:
-        return self._call(FunctionKind.QUERY, callee, args, kwargs)
+        return self._call(FunctionKind.QUERY, callee, args, kwargs, most)
 
     def mutation(
-        self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        callee: Callee[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        most: TransactionLimits | None = None,
     ) -> Any:
-        return self._call(FunctionKind.MUTATION, callee, args, kwargs)
+        return self._call(FunctionKind.MUTATION, callee, args, kwargs, most)
 
     def stale_query(
-        self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        callee: Callee[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        most: TransactionLimits | None = None,
     ) -> Any:
         with self.execution.transaction.beside() as beside:
             execution = self.execution.beside(beside)
@@ -597,7 +610,7 @@ class _NestedCalls(msgspec.Struct, frozen=True):
                 execution, self.component, self.caller, self.log, PaginationState(), self.depth
             )
             try:
-                return calls.query(callee, args, kwargs)
+                return calls.query(callee, args, kwargs, most)
             finally:
                 self.execution.system_error = self.execution.system_error or execution.system_error
 
@@ -605,7 +618,7 @@ class _NestedCalls(msgspec.Struct, frozen=True):
         return function_metadata(self.component, self.caller)
 
     def request(self) -> RequestMetadata:
-        return request_metadata(self.execution.call)
+        return request_metadata(self.execution.call, self.component)
 
     def metrics(self) -> TransactionMetrics:
         amounts = self.execution.transaction.amounts
@@ -632,6 +645,7 @@ class _NestedCalls(msgspec.Struct, frozen=True):
         callee: Callee[..., Any],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
+        most: TransactionLimits | None,
     ) -> Any:
         transaction = self.execution.transaction
         resolved = self._resolved(callee)
@@ -648,7 +662,10 @@ class _NestedCalls(msgspec.Struct, frozen=True):
         is_mutation = kind is FunctionKind.MUTATION
         try:
             packed = encoded_arguments(function, args, kwargs, scope.names, transaction)
-            with transaction.sub_transaction() if is_mutation else nullcontext():
+            with (
+                transaction.sub_transaction() if is_mutation else nullcontext(),
+                nullcontext() if most is None else transaction.limited(given_limits(most)),
+            ):
                 keywords = bound(function, packed, scope.names)
                 pagination = self.pagination.of_nested_call()
                 value = self.execution.invoke(
