@@ -1,4 +1,4 @@
-from camber import SearchIndex, Table
+from camber import Index, SearchIndex, Table
 
 
 class Recipe(Table, table="recipes"):
@@ -6,6 +6,7 @@ class Recipe(Table, table="recipes"):
     cuisine: str
     steps: str
 
+    by_cuisine = Index("cuisine")
     # "creme" finds "Crème", and "豆腐" what is written without spaces.
     search_title = SearchIndex("title", filter_fields=["cuisine"], tokenizer="multilingual")
     search_steps = SearchIndex("steps", filter_fields=["cuisine"])
