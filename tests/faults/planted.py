@@ -182,6 +182,24 @@ FAULTS = (
         caught_by=_IN_MEMORY,
     ),
     Fault(
+        name="a page of a search goes by the scores of now",
+        file="engine/search_scan.py",
+        old="            bound = start or end\n",
+        new="            bound = None\n",
+        caught_by=_WATCHING,
+    ),
+    Fault(
+        name="what a search deletes while it is read is given nevertheless",
+        file=_TRANSACTION,
+        old="        packed = self._stored(table, id) if pending is None else pending.after\n"
+        "        if packed is not None:\n            self._count_read(1, len(packed))\n        return packed\n\n"
+        "    def _own_texts",
+        new="        packed = self._stored(table, id) or (pending and pending.after)\n"
+        "        if packed is not None:\n            self._count_read(1, len(packed))\n        return packed\n\n"
+        "    def _own_texts",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
         name="a search that is watched is not told of words that go on",
         file="occ/watched_searches.py",
         old="            cut = words if not length else dict.fromkeys(word[:length] for word in words)\n",
@@ -362,6 +380,13 @@ FAULTS = (
         file=_QUERIES,
         old="        key: _Key = request if who is None else (request, who)\n        previous",
         new="        key: _Key = request\n        previous",
+        caught_by=_WATCHING,
+    ),
+    Fault(
+        name="clients in lock-step are shown what only one of them may see",
+        file=_QUERIES,
+        old="        shared = landed if isinstance(landed, QueryResult) and who is None else None\n",
+        new="        shared = landed if isinstance(landed, QueryResult) else None\n",
         caught_by=_WATCHING,
     ),
     Fault(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,6 +114,10 @@ class Judge:
         at = bisect_right(self._states, ts, key=lambda state: state[0]) - 1
         return self._states[at][1]
 
+    def until(self, ts: int) -> list[Tables]:
+        """Return all that there ever was up to a timestamp, the newest first."""
+        return [tables for at, tables in reversed(self._states) if at <= ts]
+
     def between(self, first: int, last: int) -> list[int]:
         """Return the timestamps that were the newest at some moment between two."""
         return [first, *(ts for ts, _ in self._states if first < ts <= last)]
@@ -121,12 +126,19 @@ class Judge:
         """Take in what there is from a timestamp on."""
         self._states.append((ts, tables))
 
-    def explains(self, attempt: Attempt, before: Tables, told: Any = NOW) -> bool:
+    def explains(
+        self,
+        attempt: Attempt,
+        before: Tables,
+        *,
+        told: Any = NOW,
+        scored: Sequence[Tables] | None = None,
+    ) -> bool:
         """Return whether an attempt could have seen what it saw at a state."""
         known = self.cursors
         self.cursors = copy.deepcopy(known)
         try:
-            self.replay(attempt, before, told)
+            self.replay(attempt, before, told=told, scored=scored)
         except AssertionError:
             self.cursors = known
             return False
@@ -139,7 +151,8 @@ class Judge:
     def _judge_commit(self, commit: Commit, attempt: Attempt) -> None:
         last_ts, before = self._states[-1]
         assert commit.ts > last_ts, f"{commit.ts} was published after {last_ts}"
-        after = self.replay(attempt, before)
+        # What others have written since, and its searches would not find, has no part in its scores.
+        after = self.replay(attempt, before, scored=[self.at(attempt.begin_ts)])
         assert not same(after, before), f"{attempt.source} has committed, and changed nothing"
         self.committed(commit.ts, at(after, Big(commit.ts)))
 
@@ -156,15 +169,24 @@ class Judge:
             before = self.at(attempt.begin_ts)
             assert same(self.replay(attempt, before), before), "changes that nobody ever saw"
 
-    def replay(self, attempt: Attempt, before: Tables, told: Any = NOW) -> Tables:
+    def replay(
+        self,
+        attempt: Attempt,
+        before: Tables,
+        *,
+        told: Any = NOW,
+        scored: Sequence[Tables] | None = None,
+    ) -> Tables:
         """Run an attempt on the model and hold what it saw against that; return what it leaves.
 
-        `told` is what it was told of when it commits, in the place of `NOW`.
+        `told` is what it was told of when it commits, in the place of `NOW`. `scored` is what the
+        scores of its searches may have been made with, if not with `before`.
         """
-        model = Model(before, self.cursors, born_after=math.nextafter(attempt.begin_ts / 1e6, 0.0))
+        born_after = math.nextafter(attempt.begin_ts / 1e6, 0.0)
+        model = Model(before, self.cursors, born_after=born_after, scored=scored)
         journals = Journals(attempt.journals_given, attempt.journals_made)
         replaying = Replaying(
-            model, list(attempt.ids), list(attempt.pages), attempt.program.who, journals
+            model, list(attempt.ids), list(attempt.pages), attempt.program.who, journals, told
         )
         try:
             expected = replay(replaying, attempt.program.steps, attempt.seen)

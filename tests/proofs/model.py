@@ -8,9 +8,11 @@ it learns which text stands for which.
 from __future__ import annotations
 
 import copy
+import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.proofs.plain import MISSING, place
 
@@ -23,6 +25,7 @@ UNIQUE = {"by_u"}
 #: The one search index: its table, what is searched, and its filter fields.
 SEARCH_INDEX = ("docs", "search_a", ["a", "b"])
 _WORD = re.compile("[a-z]+")
+Clause = Callable[[str], bool]
 #: Fields that a document of a table cannot do without.
 REQUIRED = {"rows": {"a", "b", "u"}}
 _BUILT_IN = {"by_creation_time": ["_creationTime", "_id"], "by_id": ["_id"]}
@@ -32,6 +35,23 @@ END = "end"
 
 #: A table's documents by id. A table is there from its first insert on.
 Tables = dict[str, dict[str, dict[str, Any]]]
+
+
+class Statistics(NamedTuple):
+    """What scores are made of: BM25 by the book."""
+
+    texts: int
+    words: int
+    #: In how many texts each clause is.
+    having: tuple[int, ...]
+
+    def score(self, counts: Sequence[int], length: int) -> float:
+        average = self.words / self.texts if self.words else 1.0
+        score = 0.0
+        for count, having in zip(counts, self.having, strict=True):
+            rarity = math.log(1 + (self.texts - having + 0.5) / (having + 0.5))
+            score += rarity * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length / average))
+        return score
 
 
 class Refused(Exception):
@@ -44,12 +64,23 @@ class Refused(Exception):
 
 @dataclass
 class Cursors:
-    """Which position of which query each text stands for; one text of a kind for each position."""
+    """Which position of which query each text stands for; one text of a kind for each position.
+
+    A position in a search is where a document stood by scores that are known to be of some moment,
+    but not of which: a set of all that it may be, each with its statistics.
+    """
 
     positions: dict[str, Any] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
 
     def learn(self, kind: str, text: str, query: str, position: Any) -> None:
+        if isinstance(position, frozenset):
+            known_query, known = self.positions.get(text, (query, position))
+            assert known_query == query, f"{text} is of {known_query}, and of {query}"
+            assert isinstance(known, frozenset), f"{text} is the end of {query}, and is not"
+            assert known & position, f"{text} stands for {known}, and for {position} of {query}"
+            self.positions[text] = (query, known & position)
+            return
         meaning = f"the {kind} {position} of {query}"
         assert self.positions.setdefault(text, (query, position)) == (query, position), (
             f"{text} stands for {self.positions[text]}, and for {meaning}"
@@ -58,12 +89,26 @@ class Cursors:
 
 
 class Model:
-    """One transaction over `tables`, which it changes."""
+    """One transaction over `tables`, which it changes.
 
-    def __init__(self, tables: Tables, cursors: Cursors, *, born_after: float) -> None:
+    Scores may be those of any of the moments `scored`, own writes included: commits that a search
+    could not find do not run it again.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        cursors: Cursors,
+        *,
+        born_after: float,
+        scored: Sequence[Tables] | None = None,
+    ) -> None:
         self.tables = copy.deepcopy(tables)
         self.cursors = cursors
         self._born_after = born_after
+        self._scored = [tables] if scored is None else scored
+        #: What it has written to the table that is searched; None was deleted.
+        self._written: dict[str, dict[str, Any] | None] = {}
 
     # Reads.
 
@@ -84,20 +129,30 @@ class Model:
     def accepted(self, query: dict[str, Any]) -> list[dict[str, Any]]:
         return [document for _, document in self.rows(query) if is_accepted(query, document)]
 
-    def searched(self, text: str, where: list[list[Any]]) -> list[dict[str, Any]]:
-        """Return the documents that have one of the words, or begin one like the last of them."""
-        table, _, (field_, *_) = SEARCH_INDEX
-        wanted = _WORD.findall(text)
-        if not wanted:
-            return []
+    def ranked(self, query: dict[str, Any], statistics: Statistics) -> list[Any]:
+        """Return what a search finds, with its places in the order of these statistics."""
+        filters = [["eq", *condition[1:]] for condition in query["where"]]
+        clauses = _clauses(query["search"])
         found = []
-        for document in self.tables[table].values():
-            content = document.get(field_)
-            words = _WORD.findall(content) if isinstance(content, str) else []
-            is_found = any(word in wanted or word.startswith(wanted[-1]) for word in words)
-            if is_found and all(_holds(document, ["eq", *condition]) for condition in where):
-                found.append(copy.deepcopy(document))
-        return sorted(found, key=lambda each: (each["_creationTime"], each["_id"]))
+        for document in self.tables[SEARCH_INDEX[0]].values():
+            words = _words_of(document)
+            counts = [sum(map(clause, words)) for clause in clauses]
+            if any(counts) and all(_holds(document, condition) for condition in filters):
+                score = round(statistics.score(counts, len(words)), 9)
+                rank = (-score, -document["_creationTime"], document["_id"])
+                found.append((rank, copy.deepcopy(document)))
+        return sorted(found, key=lambda row: row[0])
+
+    def statistics(self, query: dict[str, Any]) -> list[Statistics]:
+        """Return the statistics that scores of a search may be made with, the newest first."""
+        clauses = _clauses(query["search"])
+        found: dict[Statistics, None] = {}
+        for tables in self._scored:
+            documents = {**tables[SEARCH_INDEX[0]], **self._written}
+            texts = [_words_of(each) for each in documents.values() if _is_searched(each)]
+            having = tuple(sum(any(map(clause, text)) for text in texts) for clause in clauses)
+            found[Statistics(len(texts), sum(map(len, texts)), having)] = None
+        return list(found)
 
     def _fields_of(self, table: str, index: str) -> list[str]:
         if table not in self.tables:
@@ -122,7 +177,7 @@ class Model:
         assert time > self._born_after, f"{time} is not after {self._born_after}"
         self._born_after = time
         document = {**fields, "_id": id_, "_creationTime": time}
-        self.tables.setdefault(table, {})[id_] = document
+        self._write(table, id_, document)
         return copy.deepcopy(document)
 
     def patch(self, id_: str, fields: dict[str, Any], removed: list[str]) -> None:
@@ -141,7 +196,7 @@ class Model:
 
     def delete(self, id_: str) -> None:
         table, _ = self._existing(id_)
-        del self.tables[table][id_]
+        self._write(table, id_, None)
 
     def _existing(self, id_: str) -> tuple[str, dict[str, Any]]:
         table = self._table_of(id_)
@@ -151,7 +206,16 @@ class Model:
 
     def _put(self, table: str, document: dict[str, Any]) -> None:
         self._check_unique(table, document, document["_id"])
-        self.tables[table][document["_id"]] = document
+        self._write(table, document["_id"], document)
+
+    def _write(self, table: str, id_: str, document: dict[str, Any] | None) -> None:
+        rows = self.tables.setdefault(table, {})
+        if document is None:
+            del rows[id_]
+        else:
+            rows[id_] = document
+        if table == SEARCH_INDEX[0]:
+            self._written[id_] = document
 
     def _check_unique(self, table: str, fields: dict[str, Any], own: str | None) -> None:
         for index, names in INDEXES.get(table, {}).items():
@@ -167,15 +231,32 @@ class Model:
 
     # Sub-transactions.
 
-    def saved(self) -> Tables:
-        return copy.deepcopy(self.tables)
+    def saved(self) -> Any:
+        return copy.deepcopy(self.tables), dict(self._written)
 
-    def undo(self, saved: Tables) -> None:
-        self.tables = saved
+    def undo(self, saved: Any) -> None:
+        self.tables, self._written = saved
 
 
 def is_accepted(query: dict[str, Any], document: dict[str, Any]) -> bool:
     return not query.get("odd") or document.get("n", 0.0) % 2 == 1
+
+
+def _clauses(text: str) -> list[Clause]:
+    """Return what a text looks for: each word, and all that begin like the last."""
+    words = _WORD.findall(text)
+    clauses: list[Clause] = [word.__eq__ for word in dict.fromkeys(words)]
+    return [*clauses, lambda word: word.startswith(words[-1])] if words else []
+
+
+def _is_searched(document: dict[str, Any] | None) -> bool:
+    return document is not None and isinstance(document.get(SEARCH_INDEX[2][0]), str)
+
+
+def _words_of(document: dict[str, Any] | None) -> list[str]:
+    if document is None or not _is_searched(document):
+        return []
+    return _WORD.findall(document[SEARCH_INDEX[2][0]])
 
 
 def follows(key: Any, position: Any, order: str) -> bool:

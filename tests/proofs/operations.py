@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from camber import Int64
 from tests.applications.proving.backend import steps as real
 from tests.proofs.model import END, INDEXES, Cursors, Model, Refused, follows, is_accepted
-from tests.proofs.plain import NOW, at, plain
+from tests.proofs.plain import NOW, at, plain, same
 
 #: An id of nothing, which nobody is ever given.
 NOBODY = "j57000820c20a1g7104gm2rc1m70ynr8"
@@ -57,6 +57,8 @@ class Replaying:
     who: str | None = None
     #: Of the pages that it reads by calling others.
     journals: Journals = field(default_factory=Journals)
+    #: What it was told of when it commits, in the place of `NOW`.
+    told: Any = NOW
 
     def id(self, told: dict[str, Any]) -> str:
         return self.ids[told["id"] % len(self.ids)] if self.ids else NOBODY
@@ -163,12 +165,19 @@ _counted = st.tuples(queries, st.sampled_from([0, 1, 2, 2, 3])).map(
 )
 _searches = st.fixed_dictionaries(
     {
-        "text": st.sampled_from(["a", "b", "ab", "a b", "b a", "b, a!", "c", ""]),
+        "table": st.just("docs"),
+        "index": st.just("search_a"),
+        "search": st.sampled_from(["a", "b", "ab", "a b", "b a", "b, a!", "c", ""]),
         "where": st.one_of(
             st.just([]),
-            st.one_of(st.just([]), _value.map(lambda v: [v])).map(lambda value: [["b", *value]]),
+            st.one_of(st.just([]), _value.map(lambda v: [v])).map(lambda v: [["eq", "b", *v]]),
         ),
-    }
+        "order": st.just("asc"),
+    },
+    optional={"odd": st.just(True)},
+)
+_counted_searches = st.tuples(_searches, st.sampled_from([None, None, 1, 2])).map(
+    lambda both: {**both[0], "count": both[1]}
 )
 #: Pages are of few queries, so that cursors meet again.
 PAGED: list[dict[str, Any]] = [
@@ -178,6 +187,15 @@ PAGED: list[dict[str, Any]] = [
     {"table": "docs", "index": "by_creation_time", "where": [], "order": "asc", "odd": True},
     {"table": "rows", "index": "by_ba", "where": [["gte", "b", 0.0]], "order": "desc"},
     {"table": "late", "index": "by_creation_time", "where": [], "order": "asc"},
+    {"table": "docs", "index": "search_a", "search": "a b", "where": [], "order": "asc"},
+    {
+        "table": "docs",
+        "index": "search_a",
+        "search": "a",
+        "where": [["eq", "b", "a"]],
+        "order": "asc",
+        "odd": True,
+    },
 ]
 _pages = st.fixed_dictionaries(
     {
@@ -240,7 +258,27 @@ def _unique_one(replaying: Replaying, told: dict[str, Any], _: Any) -> Any:
     return found[0] if found else None
 
 
-def _sweep(replaying: Replaying, told: dict[str, Any], _: Any) -> Any:
+def _search(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
+    query, model = _query(told), replaying.model
+    may_be = [
+        [document for _, document in model.ranked(query, each) if is_accepted(query, document)]
+        for each in model.statistics(query)
+    ]
+    shown = [found[: told["count"]] for found in may_be]
+    return next((each for each in shown if same(at(each, replaying.told), answer)), shown[0])
+
+
+def _seen_by(replaying: Replaying, told: dict[str, Any], _: Any) -> Any:
+    return None if replaying.model.get(replaying.id(told)) is None else replaying.who
+
+
+def _sweep(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
+    if "search" in told:
+        return _sweep_search(replaying, told, answer)
+    return _sweep_index(replaying, told)
+
+
+def _sweep_index(replaying: Replaying, told: dict[str, Any]) -> Any:
     """Each next document is the first one after the last, as things are by then."""
     seen: list[Any] = []
     position: Any = None
@@ -256,20 +294,58 @@ def _sweep(replaying: Replaying, told: dict[str, Any], _: Any) -> Any:
             return seen
         position, document = accepted[0]
         seen.append(document)
-        try:
-            if told["change"] == "delete":
-                replaying.model.delete(document["_id"])
-            else:
-                replaying.model.patch(document["_id"], plain(told["fields"]), [])
-        except Refused as refused:
-            seen.append({"error": refused.code})
+        seen += _changed(replaying.model, document["_id"], told)
         if len(seen) >= told["count"]:
             return seen
 
 
+def _changed(model: Model, id_: str, told: dict[str, Any]) -> list[Any]:
+    """Change a document of a sweep; return what is seen of that."""
+    try:
+        if told["change"] == "delete":
+            model.delete(id_)
+        else:
+            model.patch(id_, plain(told["fields"]), [])
+    except Refused as refused:
+        return [{"error": refused.code}]
+    return []
+
+
+def _sweep_search(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
+    """What is found is settled in the beginning, and given as it is by then."""
+    model = replaying.model
+    may_be: list[Any] = []
+    before = model.saved()
+    for statistics in model.statistics(told):
+        model.undo(before)
+        before = model.saved()
+        seen = _swept(model, model.ranked(_query(told), statistics), told)
+        if same(at(seen, replaying.told), answer):
+            return seen
+        may_be.append(seen)
+    return may_be[0]
+
+
+def _swept(model: Model, found: list[Any], told: dict[str, Any]) -> list[Any]:
+    seen: list[Any] = []
+    for _, document in found:
+        now = model.get(document["_id"])
+        if now is not None and is_accepted(told, now):
+            seen.append(now)
+            seen += _changed(model, now["_id"], told)
+            if len(seen) >= told["count"]:
+                break
+    return seen
+
+
 def _nested(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
     saved = replaying.model.saved()
-    inner = replace(replaying, ids=list(replaying.ids), pages=list(replaying.pages))
+    inner = replace(
+        replaying,
+        ids=list(replaying.ids),
+        pages=list(replaying.pages),
+        told="now" if told["fails"] else replaying.told,
+    )
     seen = answer["failed"] if told["fails"] and isinstance(answer, dict) else answer
     expected = replay(inner, told["steps"], seen)
     if told["fails"]:
@@ -285,7 +361,78 @@ def _page(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
     name = _name_of(replaying.model, query)
     pinned = until or journal or replaying.journals.next(cursors, name)
     begin, end = (_position(cursors, name, text) for text in (cursor, pinned))
-    rows = replaying.model.rows(query)
+    if "search" in query:
+        items, end = _page_of_search(replaying, query, begin, end, told["items"], answer)
+        split = status = None
+    else:
+        items, split, end, status = _page_of_index(replaying.model, query, begin, end, told)
+    replaying.journals.has_read(cursors, name, end)
+    if not isinstance(answer, dict) or "continueCursor" not in answer:
+        return "a page"
+    cursors.learn("cursor", answer["continueCursor"], name, end)
+    if answer["journal"] is not None:
+        cursors.learn("journal", answer["journal"], name, end)
+    assert (answer["splitCursor"] is None) == (split is None), "a split where none can be"
+    if split is not None:
+        cursors.learn("cursor", answer["splitCursor"], name, split)
+    replaying.pages.append(
+        {
+            "query": spec,
+            "cursor": cursor,
+            "end": answer["continueCursor"],
+            "split": answer["splitCursor"],
+            "journal": answer["journal"],
+        }
+    )
+    return {
+        "page": items,
+        "isDone": end == END,
+        "continueCursor": answer["continueCursor"],
+        "splitCursor": answer["splitCursor"],
+        "journal": answer["journal"],
+        "pageStatus": status,
+    }
+
+
+def _page_of_search(
+    replaying: Replaying, query: dict[str, Any], begin: Any, end: Any, items: int, answer: Any
+) -> tuple[list[Any], Any]:
+    """Return what a page of a search shows, and where it ends.
+
+    Its scores are those of where it begins, or ends, or else of some moment.
+    """
+    if begin == END:
+        return [], END if end is None else end
+    first, last = ({} if bound in {None, END} else dict(bound) for bound in (begin, end))
+    shown = answer.get("page") if isinstance(answer, dict) else None
+    pages: list[tuple[list[Any], Any]] = []
+    for statistics in first or last or replaying.model.statistics(query):
+        rows = replaying.model.ranked(query, statistics)
+        if first:
+            rows = [row for row in rows if row[0] > first[statistics]]
+        if last:
+            if statistics not in last:
+                continue
+            rows = [row for row in rows if row[0] <= last[statistics]]
+        accepted = [row for row in rows if is_accepted(query, row[1])]
+        found = [document for _, document in accepted]
+        if end is None and len(accepted) >= items:
+            found = found[:items]
+            pages.append((found, frozenset({(statistics, accepted[items - 1][0])})))
+        else:
+            pages.append((found, END if end is None else end))
+    explaining = [page for page in pages if same(at(page[0], replaying.told), shown)] or pages[:1]
+    found, ends = explaining[0]
+    if isinstance(ends, frozenset) and end is None:
+        ends = frozenset().union(*(each for _, each in explaining if each != END))
+    return found, ends
+
+
+def _page_of_index(
+    model: Model, query: dict[str, Any], begin: Any, end: Any, told: dict[str, Any]
+) -> tuple[list[Any], Any, Any, str | None]:
+    """Return what a page shows, where it may be split and ends, and whether it is too large."""
+    rows = model.rows(query)
     if begin is not None:
         rows = [row for row in rows if follows(row[0], begin, query["order"])]
     items: list[Any] = []
@@ -315,39 +462,16 @@ def _page(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
             # It is known only by asking for one more, which a full page does not.
             exhausted = len(items) < told["items"] and len(keys) != told["rows_max"]
             stopped = len(items) < told["items"] and not exhausted
-        end = END if exhausted or begin == END or name == _NO_TABLE else keys[-1]
+        no_more = exhausted or begin == END or _name_of(model, query) == _NO_TABLE
+        end = END if no_more else keys[-1]
         if end != END and not _is_settled(query, rows, end):
             raise Refused("CommitTsUnknown")
-    replaying.journals.has_read(cursors, name, end)
+    is_large = len(keys) * 4 > (told["rows_max"] or 32_000) * 3
+    status = "SplitRequired" if stopped else "SplitRecommended" if is_large else None
     split = keys[(len(keys) - 1) // 2] if len(keys) > 2 else None
     if split is not None and not _is_settled(query, rows, split):
         split = None
-    if not isinstance(answer, dict) or "continueCursor" not in answer:
-        return "a page"
-    cursors.learn("cursor", answer["continueCursor"], name, end)
-    if answer["journal"] is not None:
-        cursors.learn("journal", answer["journal"], name, end)
-    assert (answer["splitCursor"] is None) == (split is None), "a split where none can be"
-    if split is not None:
-        cursors.learn("cursor", answer["splitCursor"], name, split)
-    replaying.pages.append(
-        {
-            "query": spec,
-            "cursor": cursor,
-            "end": answer["continueCursor"],
-            "split": answer["splitCursor"],
-            "journal": answer["journal"],
-        }
-    )
-    is_large = len(keys) * 4 > (told["rows_max"] or 32_000) * 3
-    return {
-        "page": items,
-        "isDone": end == END,
-        "continueCursor": answer["continueCursor"],
-        "splitCursor": answer["splitCursor"],
-        "journal": answer["journal"],
-        "pageStatus": "SplitRequired" if stopped else "SplitRecommended" if is_large else None,
-    }
+    return items, split, end, status
 
 
 def _is_settled(query: dict[str, Any], rows: list[tuple[Any, Any]], key: Any) -> bool:
@@ -387,7 +511,7 @@ def _name_of(model: Model, query: dict[str, Any]) -> str:
     """What tells a query's cursors from those of others: all but its filter."""
     if query["table"] not in model.tables:
         return _NO_TABLE
-    return repr([query[part] for part in ("table", "index", "where", "order")])
+    return repr([query.get(part) for part in ("table", "index", "search", "where", "order")])
 
 
 def _position(cursors: Cursors, name: str, text: str | None) -> Any:
@@ -405,6 +529,7 @@ def _position(cursors: Cursors, name: str, text: str | None) -> Any:
 
 _plain_steps: dict[str, Operation] = {
     "who": Operation(told=st.just({}), on_model=lambda r, told, _: r.who),
+    "seen_by": Operation(told=st.fixed_dictionaries({"id": _reference}), on_model=_seen_by),
     "get": Operation(
         told=st.fixed_dictionaries({"id": _reference}),
         on_model=lambda r, told, _: r.model.get(r.id(told)),
@@ -450,13 +575,13 @@ _plain_steps: dict[str, Operation] = {
     "first": Operation(told=queries, on_model=lambda r, told, _: next(iter(_found(r, told)), None)),
     "unique": Operation(told=queries, on_model=_unique_one),
     "count": Operation(told=queries, on_model=lambda r, told, _: float(len(_found(r, told)))),
-    "search": Operation(
-        told=_searches,
-        on_model=lambda r, told, _: r.model.searched(told["text"], plain(told["where"])),
-    ),
+    "search": Operation(told=_counted_searches, on_model=_search),
     "sweep": Operation(
         told=st.tuples(
-            queries, st.sampled_from(["delete", "patch"]), _loose, st.integers(1, 5)
+            st.one_of(queries, queries, _searches),
+            st.sampled_from(["delete", "patch"]),
+            _loose,
+            st.integers(1, 5),
         ).map(lambda t: {**t[0], "change": t[1], "fields": t[2], "count": t[3]}),
         on_model=_sweep,
         writes=True,

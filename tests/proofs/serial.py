@@ -304,7 +304,17 @@ def everything(engine: Engine, ts: int, tables: Tables) -> Attempt:
             for index in ("by_creation_time", "by_id", *indexes[table])
             for order in ("asc", "desc")
         ]
-        + [{"op": "search", "text": "a b", "where": []}]
+        + [
+            {
+                "op": "search",
+                "table": SEARCH_INDEX[0],
+                "index": SEARCH_INDEX[1],
+                "search": text,
+                "where": [],
+                "count": None,
+            }
+            for text in ("a b", "ab")
+        ]
         + [
             # Timestamps of commits are before this, and what stood for them is after it.
             {

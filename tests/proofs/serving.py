@@ -10,8 +10,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from camber.deployment.deployment import Deployment
 from camber.deployment.instance import temporary_instance
@@ -25,6 +28,7 @@ from camber.runtime.release import InProcessRelease
 from camber.storage.store import Commit, Store
 from camber.values.packed import pack, unpack
 from camber.values.value import canonical
+from tests.identity import issuing
 from tests.proofs.judging import Attempt, Judge, Program
 from tests.proofs.plain import Big, plain, same
 from tests.proofs.serial import PROVING, application
@@ -35,6 +39,10 @@ _PATIENCE = 20
 #: More steps than any history of a few clients takes.
 _STEPS_MAX = 20_000
 
+
+#: Who signs the tokens of users, as the proving application trusts it: with a number that is no secret.
+ISSUER = "https://proofs.example.com"
+_KEY = issuing.Key("proofs", ec.derive_private_key(52, ec.SECP256R1()))
 
 #: A session, and the number of a request in it.
 Request = tuple[str, int]
@@ -123,18 +131,22 @@ class Serving:
                 assert answer.request is None or same(answer.attempt.seen, first.attempt.seen)
         assert set(committed) == set(self.commits), "a commit that nobody was told of"
         for ts, answer in sorted(committed.items()):
-            judge.committed(ts, judge.replay(answer.attempt, judge.newest, Big(ts)))
+            after = judge.replay(answer.attempt, judge.newest, told=Big(ts), scored=judge.until(ts))
+            judge.committed(ts, after)
         for answer in self.answered:
             if answer.failed_between is not None:
-                states = [judge.at(ts) for ts in judge.between(*answer.failed_between)]
-                assert any(judge.explains(answer.attempt, state, "now") for state in states), (
-                    f"no moment explains what {answer.attempt} has seen"
-                )
+                moments = judge.between(*answer.failed_between)
+                assert any(
+                    judge.explains(answer.attempt, judge.at(ts), told="now", scored=judge.until(ts))
+                    for ts in moments
+                ), f"no moment explains what {answer.attempt} has seen"
             elif answer.request is not None:
                 assert self.commits.get(answer.ts) == answer.request, "told of another's commit"
             elif committed.get(answer.ts) is not answer:
                 state = judge.at(answer.ts)
-                left = judge.replay(answer.attempt, state, Big(answer.ts))
+                left = judge.replay(
+                    answer.attempt, state, told=Big(answer.ts), scored=judge.until(answer.ts)
+                )
                 assert same(left, state), "changes that nobody ever saw"
         return judge
 
@@ -142,7 +154,14 @@ class Serving:
 def identity_of(who: str | None) -> Identity:
     if who is None:
         return Anonymous()
-    return User(UserIdentity(token_identifier=f"proofs|{who}", subject=who, issuer="proofs"))
+    return User(UserIdentity(token_identifier=f"{ISSUER}|{who}", subject=who, issuer=ISSUER))
+
+
+@cache
+def token_of(who: str) -> str:
+    """Return a token of a user's, which the proving application trusts."""
+    claims = issuing.claims(iss=ISSUER, sub=who, iat=1_700_000_000, exp=4_000_000_000)
+    return issuing.token(_KEY, claims)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,10 @@ _writes = st.builds(
 )
 
 
+#: Most sign in with tokens of their own; admins may act as anybody.
+_token_types = st.sampled_from(["User", "User", "User", "Admin"])
+
+
 @st.composite
 def scripts(draw):
     """What each client does. Queries are of few, so that they are shared."""
@@ -45,7 +49,8 @@ def scripts(draw):
         st.tuples(st.just("do"), _inserts),
         st.tuples(st.just("do"), _inserts),
         st.tuples(st.just("forget"), st.integers(0, 3)),
-        st.tuples(st.just("become"), st.sampled_from(["ada", "grace"])),
+        st.tuples(st.just("become"), st.sampled_from(["ada", "grace"]), _token_types),
+        st.tuples(st.just("become"), st.none(), st.just("None")),
         st.tuples(st.just("drop")),
     )
     return draw(st.lists(st.lists(command, min_size=1, max_size=10), min_size=1, max_size=3))

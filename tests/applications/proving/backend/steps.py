@@ -140,6 +140,18 @@ def _stamp(running: Running, told: dict[str, Any]) -> Any:
 
 
 def _query(db: Any, told: dict[str, Any]) -> Any:
+    query = _searched(db, told) if "search" in told else _scanned(db, told)
+    if told.get("odd"):
+        query = query.filter(lambda document: plain(document).get("n", 0) % 2 == 1)
+    return query
+
+
+def _searched(db: Any, told: dict[str, Any]) -> Any:
+    where = {field: value[0] if value else UNSET for _, field, *value in told["where"]}
+    return db.query(told["table"]).with_search_index(told["index"], told["search"], where)
+
+
+def _scanned(db: Any, told: dict[str, Any]) -> Any:
     conditions: dict[str, Any] = {}
     for relation, field, *value in told["where"]:
         wanted = value[0] if value else UNSET
@@ -151,10 +163,7 @@ def _query(db: Any, told: dict[str, Any]) -> Any:
     query = db.query(told["table"])
     if told["index"] != "by_creation_time" or conditions:
         query = query.with_index(told["index"], conditions)
-    query = query.order(told["order"])
-    if told.get("odd"):
-        query = query.filter(lambda document: plain(document).get("n", 0) % 2 == 1)
-    return query
+    return query.order(told["order"])
 
 
 def _collect(running: Running, told: dict[str, Any]) -> Any:
@@ -178,11 +187,14 @@ def _count(running: Running, told: dict[str, Any]) -> Any:
 
 
 def _search(running: Running, told: dict[str, Any]) -> Any:
-    """Return what is found in order of creation: scores may be those of an older moment."""
-    where = {field: value[0] if value else UNSET for field, *value in told["where"]}
-    query = running.db.query("docs").with_search_index("search_a", told["text"], where)
-    found = [plain(document) for document in query.collect()]
-    return sorted(found, key=lambda document: (document["_creationTime"], document["_id"]))
+    query = _query(running.db, told)
+    found = query.collect() if told["count"] is None else query.take(told["count"])
+    return [plain(document) for document in found]
+
+
+def _seen_by(running: Running, told: dict[str, Any]) -> Any:
+    """Return who has asked for a document, and ask who that is only if there is one."""
+    return None if running.db.get(_id(running, told)) is None else running.who()
 
 
 def _sweep(running: Running, told: dict[str, Any]) -> Steps:
@@ -254,6 +266,7 @@ def read_page(db: Any, spec: dict[str, Any], options: PaginationOpts) -> Any:
 
 OPERATIONS: dict[str, Operation] = {
     "who": _plainly(lambda running, told: running.who()),
+    "seen_by": _plainly(_seen_by),
     "get": _plainly(_get),
     "insert": _plainly(_insert),
     "patch": _plainly(_patch),
