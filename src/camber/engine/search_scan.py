@@ -1,4 +1,7 @@
-"""What a search finds, in the order of its ranking, read as it is taken.
+"""What a search finds, in the order of its ranking.
+
+What it finds is settled when the first is taken: a document that the transaction itself changes
+after that is given as it is by then, and one that it deletes is passed over.
 
 It is a scan of keys that are made for it: statistics, score, time and id, in which bytes sort as the
 ranking does. So pages of a search are intervals of keys, as those of any other query are. The
@@ -54,7 +57,7 @@ class SearchScan:
         "_hits",
         "_index",
         "_interval",
-        "_is_open",
+        "_is_over",
         "_last",
         "_query",
         "_rows",
@@ -85,7 +88,8 @@ class SearchScan:
         self._hits: Iterator[Hit] = iter(())
         self._last: Hit | None = None
         self._given = 0
-        self._is_open = not interval.is_empty
+        #: Whether nothing more is to be found.
+        self._is_over = interval.is_empty
 
     def take(self, most: int) -> list[Row]:
         """Return the next `most` rows; fewer at the end.
@@ -99,23 +103,22 @@ class SearchScan:
         return self
 
     def __next__(self) -> Row:
-        while self._is_open:
-            hit = next(self._hits, None) or self._next_found()
-            if hit is None:
-                break
-            self._last = hit
-            # It may have been deleted since the scan began.
-            packed = self._transaction.found(self._table, hit.id)
-            if packed is not None:
-                self._count()
-                assert self._statistics is not None
-                return Row(_key(self._statistics, hit), packed)
-        self._is_open = False
-        raise StopIteration
+        while True:
+            for hit in self._hits:
+                # It may have been deleted since the scan began.
+                packed = self._transaction.found(self._table, hit.id)
+                if packed is not None:
+                    self._count()
+                    assert self._statistics is not None
+                    return Row(_key(self._statistics, hit), packed)
+            if self._is_over:
+                raise StopIteration
+            self._look()
 
     def close(self) -> None:
         """Take nothing more. All of the search was read, however much of it was taken."""
-        self._is_open = False
+        self._hits = iter(())
+        self._is_over = True
 
     def _count(self) -> None:
         self._given += 1
@@ -127,8 +130,8 @@ class SearchScan:
             )
             raise DeveloperError(msg, code="SearchQueryScannedTooManyDocumentsError")
 
-    def _next_found(self) -> Hit | None:
-        """Look for the hits after the last one, and return the first of them."""
+    def _look(self) -> None:
+        """Look for the hits after those that were found."""
         start, end = _bound(self._interval.start), _bound(self._interval.end)
         if self._statistics is None:
             bound = start or end
@@ -143,7 +146,8 @@ class SearchScan:
             self._index, self._query, self._statistics, window, self._rows
         )
         self._hits = iter(found)
-        return next(self._hits, None)
+        self._is_over = len(found) < self._rows
+        self._last = found[-1] if found else None
 
 
 def _key(statistics: Statistics, hit: Hit) -> bytes:

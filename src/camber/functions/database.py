@@ -864,7 +864,10 @@ class _Paginator:
         rows: list[Row] = []
         before = self._access.transaction.usage
         stopped = exhausted = False
-        with closing(self._query._scan(self._source, interval)) as scan:  # noqa: SLF001
+        # Of a search no more is ranked than is shown.
+        is_cut = self._is_search and end is None and not self._query.has_filters
+        expected = {"rows": self._opts.num_items} if is_cut else {}
+        with closing(self._query._scan(self._source, interval, **expected)) as scan:  # noqa: SLF001
             while True:
                 taken = len(items) if self._query.has_filters else len(rows)
                 if end is None and taken == self._opts.num_items:

@@ -106,9 +106,8 @@ class ReadSet:
             keys = writes.get(index, ())
             if isinstance(keys, EveryKey):
                 return index, b""
-            for key in keys:
-                if query.matches(key):
-                    return index, key
+            for key in filter(query.matcher(), keys):
+                return index, key
         return None
 
     def rows(self) -> Sequence[RecordedRow]:

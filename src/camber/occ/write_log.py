@@ -240,10 +240,16 @@ class _Written:
     def first_match_after(self, since: Timestamp, query: TextQuery) -> Timestamp | None:
         """Return when a text that a search matches was first written after `since`, or None."""
         found = [ts for ts in self.every if ts > since][:1]
-        for key in self.first:
-            ts = self._key_after(since, key)
-            if ts is not None and query.matches(key):
+        matches = query.matcher()
+        # The newest first: what was written before `since` is not looked at.
+        for key, ts in reversed(self.first.items()):
+            if ts <= since:
+                break
+            if matches(key):
                 found.append(ts)
+        for key, again in self.again.items():
+            if again[-1] > since >= self.first[key] and matches(key):
+                found.append(again[bisect_right(again, since)])
         return min(found, default=None)
 
     def _within(self, start: bytes, end: bytes | None) -> Sequence[bytes]:

@@ -24,7 +24,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from camber.search.texts import Text, TextQuery, id_of_text_key, text_of_key
+from camber.search.texts import (
+    Text,
+    TextQuery,
+    id_of_text_key,
+    text_of_key,
+    words_of_text_key,
+)
 
 _K1: Final = 1.2
 _B: Final = 0.75
@@ -124,15 +130,17 @@ def overlaid_statistics(
     """Return the statistics after changes."""
     documents, words = statistics.documents, statistics.words
     frequencies = list(statistics.frequencies)
+    needles = list(enumerate(query.needles))
     for change in changes:
         for key, step in ((change.before, -1), (change.after, 1)):
             if key is None:
                 continue
-            text = text_of_key(key)
+            # Looked at as it stands: there may be very many.
+            text = words_of_text_key(key)
             documents += step
-            words += step * len(text.words)
-            for at, count in enumerate(query.counts(text.words)):
-                if count:
+            words += step * (text.count(b" ") - 1)
+            for at, needle in needles:
+                if needle in text:
                     frequencies[at] += step
     return Statistics(documents=documents, words=words, frequencies=tuple(frequencies))
 
@@ -150,12 +158,13 @@ def overlaid_hits(
     `hits` are the first ones without them, as many more as documents were there before.
     """
     ranking = Ranking(statistics)
+    matches = query.matcher()
     hidden: set[str] = set()
     found: list[Hit] = []
     for change in changes:
         if change.before is not None:
             hidden.add(id_of_text_key(change.before))
-        if change.after is not None and query.matches(change.after):
+        if change.after is not None and matches(change.after):
             found.append(_hit(text_of_key(change.after), query, ranking))
     kept = [hit for hit in hits if hit.id not in hidden]
     kept += [hit for hit in found if window.holds(hit)]

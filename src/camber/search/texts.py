@@ -12,7 +12,7 @@ one, or a byte below it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -69,6 +69,11 @@ def with_digest(key: bytes, place: int, digest: bytes) -> bytes:
     return key[:at] + digest + key[at + DIGEST_BYTES :]
 
 
+def words_of_text_key(key: bytes) -> bytes:
+    """Return the words of a key as they stand in it, with a space before each, and one at the end."""
+    return key[_words_at(key) : key.rindex(_ID_TAG)]
+
+
 def id_of_text_key(key: bytes) -> str:
     """Return the id of the document of a key."""
     return key[key.rindex(_ID_TAG) + 1 : -1].decode()
@@ -103,22 +108,23 @@ class TextQuery(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         """Return how many clauses a score has: one for each term, and one for the prefix."""
         return len(self.terms) + (self.prefix is not None)
 
-    def admits(self, key: bytes) -> bool:
-        """Return whether the filters let a text in."""
-        for place, digest in self.filters:
-            at = _DIGESTS_AT + place * DIGEST_BYTES
-            if key[at : at + DIGEST_BYTES] != digest:
-                return False
-        return True
+    def matcher(self) -> Callable[[bytes], bool]:
+        """Return what tells of keys whether their texts are found."""
+        needles = self.needles
+        wanted = [(_DIGESTS_AT + place * DIGEST_BYTES, digest) for place, digest in self.filters]
 
-    def matches(self, key: bytes) -> bool:
-        """Return whether a text is found."""
-        start = _words_at(key)
-        return self.admits(key) and any(key.find(each, start) >= 0 for each in self.needles)
+        def matches(key: bytes) -> bool:
+            for at, digest in wanted:
+                if key[at : at + DIGEST_BYTES] != digest:
+                    return False
+            start = _words_at(key)
+            return any(key.find(each, start) >= 0 for each in needles)
+
+        return matches
 
     @property
     def needles(self) -> list[bytes]:
-        """Return what of the words of a key makes it match: each alone will do."""
+        """Return what each clause looks for in the words of a key: one of them will do."""
         needles = [f" {term} ".encode() for term in self.terms]
         if self.prefix is not None:
             needles.append(f" {self.prefix}".encode())

@@ -1,8 +1,9 @@
 """Rows that wait to enter a table, and how a commit lets them in.
 
-They stand where everything else stands, their entries under negative ids. Letting them in gives
-their entries other ids, in the one transaction of the commit: readers see the old contents or the
-new ones, documents stay where they are, and nothing of it passes through Python but the words of text indexes.
+They stand where everything else stands, their entries and texts under negative ids. Letting them in
+gives those other ids, in the one transaction of the commit: readers see the old contents or the new
+ones, documents stay where they are, and nothing of it passes through Python but the words of texts
+that enter an index beside others.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import apsw
 from camber.occ.interval import IndexId
 from camber.storage.index_ids import by_id_index, is_text_index
 from camber.storage.sqlite.reading import SQL
-from camber.storage.sqlite.texts import TextWriter
-from camber.storage.sqlite.writing import PUT_DOCUMENTS, PUT_ENTRIES, Numbers, RowsStatement
+from camber.storage.sqlite.statements import RowsStatement
+from camber.storage.sqlite.texts import TextRow, TextWriter
+from camber.storage.sqlite.writing import PUT_DOCUMENTS, PUT_ENTRIES, Numbers
 from camber.storage.store import Placement, StagedRow, StagedTable, StagedTwice, StagingLost
 from camber.values.timestamp import Timestamp
 
-_STAGED_AMONG: Final = RowsStatement("staged_among")
+_STAGED_AMONG: Final = RowsStatement(SQL["staged_among"])
 
 
 class Staging:
@@ -51,6 +53,12 @@ class Staging:
             (-index, key, number, 0) for number, row in numbered for index, key in row.entries
         ]
         PUT_ENTRIES.run(self._connection, sorted(entries))
+        self._texts.stage(
+            TextRow(index, number, 0, key)
+            for number, row in numbered
+            for index, key in row.entries
+            if is_text_index(index)
+        )
         return numbers._replace(document=numbers.document + len(rows))
 
     def keys(self, index: IndexId, after: bytes, limit: int) -> list[bytes]:
@@ -68,6 +76,7 @@ class Staging:
         """Remove all that is staged, within a transaction of the caller's."""
         self._run("unstage_documents")
         self._run("unstage_entries")
+        self._texts.unstage()
 
     def let_in(self, staged: StagedTable, ts: Timestamp, numbers: Numbers) -> Numbers:
         """Let staged rows into their table; return the newest numbers.

@@ -32,9 +32,9 @@ from camber.storage.sqlite.reading import (
     unpack_commits,
 )
 from camber.storage.sqlite.staging import Staging
-from camber.storage.sqlite.statements import named_statements, sql_of
+from camber.storage.sqlite.statements import RowsStatement, named_statements, sql_of
 from camber.storage.sqlite.texts import TextRow, TextWriter
-from camber.storage.sqlite.writing import ENTRIES_THERE, GroupRows, Numbers, RowsStatement
+from camber.storage.sqlite.writing import ENTRIES_THERE, GroupRows, Numbers
 from camber.storage.store import (
     Commit,
     LoggedCommit,
@@ -56,7 +56,7 @@ _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 #: What is known of the newest group that is forgotten, as `oldest_groups` tells it.
 _FLOORS: Final = ("history_floor", "superseded_floor", "removed_floor", "history_bytes_floor")
-_BUILD_ENTRIES: Final = RowsStatement("build_entries")
+_BUILD_ENTRIES: Final = RowsStatement(SQL["build_entries"])
 
 
 class Durability(Enum):

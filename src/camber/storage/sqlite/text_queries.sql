@@ -1,4 +1,5 @@
--- Statements about text indexes. `text_N` stands for the FTS5 table of an index.
+-- Statements about text indexes. `text_N` stands for the FTS5 table of an index, `VALUES (?, ?)` for
+-- any number of rows.
 
 -- name: totals
 SELECT documents, words FROM text_totals WHERE index_id = ?1
@@ -21,6 +22,10 @@ ORDER BY score DESC, created DESC, id LIMIT ?10
 -- name: younger
 -- The texts that are there since later than a timestamp.
 SELECT created, document FROM texts WHERE index_id = ?1 AND since > ?2
+
+-- name: younger_keys
+-- The same by looking at all texts.
+SELECT key FROM entries WHERE index_id = ?1 AND since > ?2
 
 -- name: key
 SELECT key FROM entries WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND document = ?4
@@ -50,27 +55,28 @@ INSERT INTO text_totals (index_id, documents, words) VALUES (?1, 0, 0)
 UPDATE text_totals SET documents = documents + ?2, words = words + ?3 WHERE index_id = ?1
 
 -- name: there
-SELECT words FROM texts WHERE index_id = ?1 AND document = ?2
+WITH asked (index_id, document) AS (VALUES (?, ?))
+SELECT x.document, x.words
+FROM asked AS a CROSS JOIN texts AS x ON x.index_id = a.index_id AND x.document = a.document
 
 -- name: put
-INSERT INTO texts (index_id, document, since, created, id, words) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+INSERT INTO texts (index_id, document, since, created, id, words) VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: put_words
-INSERT INTO text_N (rowid, filters, words) VALUES (?1, ?2, ?3)
+INSERT INTO text_N (rowid, filters, words) VALUES (?, ?, ?)
 
 -- name: delete
-DELETE FROM texts WHERE index_id = ?1 AND document = ?2
+WITH gone (index_id, document) AS (VALUES (?, ?))
+DELETE FROM texts WHERE (index_id, document) IN (SELECT index_id, document FROM gone)
 
 -- name: delete_words
-DELETE FROM text_N WHERE rowid = ?1
+WITH gone (document) AS (VALUES (?))
+DELETE FROM text_N WHERE rowid IN (SELECT document FROM gone)
 
--- name: staged
-SELECT document, key FROM entries WHERE index_id = -?1 ORDER BY key
-
--- name: delete_all
+-- name: clear
 DELETE FROM texts WHERE index_id = ?1
 
--- name: delete_all_words
+-- name: clear_words
 INSERT INTO text_N (text_N) VALUES ('delete-all')
 
 -- name: reset_totals
@@ -85,3 +91,22 @@ DELETE FROM text_totals WHERE index_id = ?1
 -- name: drop_texts
 DELETE FROM texts WHERE index_id = ?1
 AND document IN (SELECT document FROM texts WHERE index_id = ?1 ORDER BY document LIMIT ?2)
+
+-- Texts that are staged stand under the negative ids of their indexes, and their words in tables of
+-- their own.
+
+-- name: staged_indexes
+SELECT index_id FROM text_totals WHERE index_id < 0
+
+-- name: staged_keys
+SELECT document, key FROM entries WHERE index_id = -?1 ORDER BY document
+
+-- name: take_over
+ALTER TABLE text_staged_N RENAME TO text_N
+
+-- name: take_over_texts
+INSERT INTO texts (index_id, document, since, created, id, words)
+SELECT ?1, document, ?2, created, id, words FROM texts WHERE index_id = -?1
+
+-- name: take_over_totals
+UPDATE text_totals SET index_id = ?1 WHERE index_id = -?1

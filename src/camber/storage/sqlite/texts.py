@@ -18,7 +18,7 @@ import msgspec
 from camber.occ.interval import IndexId
 from camber.search.ranking import Hit, Ranking, Statistics, TextChange, Window
 from camber.search.texts import TextQuery, id_of_text_key, text_of_key, time_key_of
-from camber.storage.sqlite.statements import named_statements, sql_of
+from camber.storage.sqlite.statements import RowsStatement, named_statements, sql_of
 from camber.values.timestamp import Timestamp
 
 _SQL: Final = named_statements(sql_of("text_queries.sql"))
@@ -26,6 +26,9 @@ _SQL: Final = named_statements(sql_of("text_queries.sql"))
 _MARK: Final = "\ue000"
 #: The columns of an FTS5 table.
 _WORDS: Final = 1
+
+#: How many texts are looked at in the time that it takes to look one up.
+_LOOK_UP_COST: Final = 20
 
 _AFTER_NOTHING: Final = Hit(inf, inf, "")
 _UPTO_THE_END: Final = Hit(-1.0, 0.0, "")
@@ -111,18 +114,27 @@ def changes_since(
     `removed_then` is how many entries had been removed by then; `is_recent` says that only few were
     since.
     """
-    now: dict[str, bytes] = {}
-    for created, document in list(connection.execute(_SQL["younger"], (index, ts))):
-        start = time_key_of(created)
-        asked = (index, start, start + b"\xff", document)
-        for (key,) in connection.execute(_SQL["key"], asked):
-            now[id_of_text_key(key)] = key
+    now = {id_of_text_key(key): key for key in _younger_keys(connection, index, ts)}
     if is_recent:
         gone = connection.execute(_SQL["removed_recently"], (index, ts, removed_then))
     else:
         gone = connection.execute(_SQL["removed"], (index, ts))
     then = {id_of_text_key(key): key for (key,) in gone}
     return [TextChange(now.get(id_), then.get(id_)) for id_ in {**now, **then}]
+
+
+def _younger_keys(connection: apsw.Connection, index: IndexId, ts: Timestamp) -> Iterator[bytes]:
+    """Yield the keys that are there since later than a timestamp."""
+    younger = list(connection.execute(_SQL["younger"], (index, ts)))
+    documents, _ = next(connection.execute(_SQL["totals"], (index,)), (0, 0))
+    if len(younger) * _LOOK_UP_COST > documents:
+        for (key,) in connection.execute(_SQL["younger_keys"], (index, ts)):
+            yield key
+        return
+    for created, document in younger:
+        start = time_key_of(created)
+        for (key,) in connection.execute(_SQL["key"], (index, start, start + b"\xff", document)):
+            yield key
 
 
 def _clauses(query: TextQuery) -> list[str]:
@@ -139,8 +151,15 @@ def _filter(place: int, digest: bytes) -> str:
 
 @cache
 def _of(name: str, index: IndexId) -> str:
-    """Return a statement about an index."""
-    return _SQL[name].replace("text_N", f"text_{index}")
+    """Return a statement about an index; a negative one is what is staged for it."""
+    table = f"text_staged_{-index}" if index < 0 else f"text_{index}"
+    text = _SQL[name].replace("text_staged_N", f"text_staged_{index}")
+    return text.replace("text_N", table)
+
+
+@cache
+def _rows_of(name: str, index: IndexId) -> RowsStatement:
+    return RowsStatement(_of(name, index))
 
 
 class TextRow(NamedTuple):
@@ -160,60 +179,112 @@ class TextWriter:
 
     def write(self, rows: Iterable[TextRow]) -> None:
         """Give documents other texts."""
-        for row in rows:
-            self._remove(row.of, row.document)
-            if row.key is not None:
-                self._put(row.of, row.document, row.since, row.key)
+        for index, changed in _by_index(rows):
+            self._remove(index, changed)
+            self._put(index, changed)
 
     def add_missing(self, rows: Iterable[TextRow]) -> None:
         """Add texts of documents that have none yet."""
-        for row in rows:
-            if row.key is not None and not self._has(row.of, row.document):
-                self._put(row.of, row.document, row.since, row.key)
+        for index, found in _by_index(rows):
+            there = self._there(index, found)
+            self._put(index, [row for row in found if row.document not in there])
+
+    def stage(self, rows: Iterable[TextRow]) -> None:
+        """Put texts aside for their indexes."""
+        for index, staged in _by_index(rows):
+            self._put(-index, staged)
+
+    def unstage(self) -> None:
+        """Forget all texts that are staged."""
+        for (index,) in list(self._run("staged_indexes")):
+            self._forget(index)
 
     def clear(self, index: IndexId) -> None:
         """Remove all texts of an index."""
-        self._make(index)
-        self._connection.execute(_of("delete_all_words", index))
-        self._connection.execute(_SQL["delete_all"], (index,))
-        self._connection.execute(_SQL["reset_totals"], (index,))
+        if self._totals(index) is not None:
+            self._connection.execute(_of("clear_words", index))
+            self._run("clear", index)
+            self._run("reset_totals", index)
 
     def let_in(self, index: IndexId, ts: Timestamp) -> None:
-        """Add all texts that are staged for an index."""
-        for document, key in list(self._connection.execute(_SQL["staged"], (index,))):
-            self._put(index, document, ts, key)
+        """Add all texts that are staged for an index: at once, if it has no others."""
+        if self._totals(-index) is None:
+            return
+        if self._totals(index) in {None, (0, 0)}:
+            self._forget(index)
+            self._connection.execute(_of("take_over", index))
+            self._run("take_over_texts", index, ts)
+            self._run("take_over_totals", index)
+            self._run("clear", -index)
+            return
+        staged = list(self._run("staged_keys", index))
+        self._put(index, [TextRow(index, document, ts, key) for document, key in staged])
+        self._forget(-index)
 
     def drop(self, index: IndexId, texts_max: int) -> int:
         """Remove what is kept of an index, its words first; return how many texts went."""
         self._connection.execute(_of("drop", index))
-        self._connection.execute(_SQL["drop_totals"], (index,))
-        self._connection.execute(_SQL["drop_texts"], (index, texts_max))
+        self._run("drop_totals", index)
+        self._run("drop_texts", index, texts_max)
         return self._connection.changes()
 
-    def _put(self, index: IndexId, document: int, since: Timestamp, key: bytes) -> None:
-        self._make(index)
-        text = text_of_key(key)
-        filters = " ".join(_filter(*each) for each in enumerate(text.filters))
-        words = len(text.words)
-        run = self._connection.execute
-        run(_of("put_words", index), (document, filters, " ".join(text.words)))
-        run(_SQL["put"], (index, document, since, text.time, text.id, words))
-        run(_SQL["count"], (index, 1, words))
+    def _forget(self, index: IndexId) -> None:
+        self._connection.execute(_of("drop", index))
+        self._run("drop_totals", index)
+        self._run("clear", index)
 
-    def _remove(self, index: IndexId, document: int) -> None:
-        for words in self._there(index, document):
-            self._connection.execute(_of("delete_words", index), (document,))
-            self._connection.execute(_SQL["delete"], (index, document))
-            self._connection.execute(_SQL["count"], (index, -1, -words))
-
-    def _has(self, index: IndexId, document: int) -> bool:
-        return any(True for _ in self._there(index, document))
-
-    def _there(self, index: IndexId, document: int) -> Iterator[int]:
-        for (words,) in list(self._connection.execute(_SQL["there"], (index, document))):
-            yield words
-
-    def _make(self, index: IndexId) -> None:
-        if not any(self._connection.execute(_SQL["totals"], (index,))):
+    def _put(self, index: IndexId, rows: Iterable[TextRow]) -> None:
+        of_words: list[tuple[int, str, str]] = []
+        of_texts: list[tuple[Any, ...]] = []
+        total = 0
+        for row in rows:
+            if row.key is None:
+                continue
+            text = text_of_key(row.key)
+            filters = " ".join([_filter(*each) for each in enumerate(text.filters)])
+            of_words.append((row.document, filters, " ".join(text.words)))
+            words = len(text.words)
+            of_texts.append((index, row.document, row.since, text.time, text.id, words))
+            total += words
+        if not of_words:
+            return
+        if self._totals(index) is None:
             self._connection.execute(_of("create", index))
-            self._connection.execute(_SQL["add_totals"], (index,))
+            self._run("add_totals", index)
+        # In the order of their numbers: neighbours share pages.
+        _rows_of("put_words", index).run(self._connection, sorted(of_words))
+        _PUT.run(self._connection, sorted(of_texts))
+        self._run("count", index, len(of_words), total)
+
+    def _remove(self, index: IndexId, rows: Iterable[TextRow]) -> None:
+        there = self._there(index, rows)
+        if there:
+            gone = sorted(there)
+            _rows_of("delete_words", index).run(self._connection, [(each,) for each in gone])
+            _DELETE.run(self._connection, [(index, each) for each in gone])
+            self._run("count", index, -len(there), -sum(there.values()))
+
+    def _there(self, index: IndexId, rows: Iterable[TextRow]) -> dict[int, int]:
+        """Return how many words the texts have that there are, by document."""
+        return dict(_THERE.run(self._connection, [(index, row.document) for row in rows]))
+
+    def _totals(self, index: IndexId) -> tuple[int, int] | None:
+        """Return how many texts and words an index has; None if nothing is kept of it."""
+        for documents, words in self._run("totals", index):
+            return documents, words
+        return None
+
+    def _run(self, name: str, *parameters: int) -> apsw.Cursor:
+        return self._connection.execute(_SQL[name], parameters)
+
+
+def _by_index(rows: Iterable[TextRow]) -> Iterable[tuple[IndexId, list[TextRow]]]:
+    found: dict[IndexId, list[TextRow]] = {}
+    for row in rows:
+        found.setdefault(row.of, []).append(row)
+    return found.items()
+
+
+_THERE: Final = RowsStatement(_SQL["there"])
+_PUT: Final = RowsStatement(_SQL["put"])
+_DELETE: Final = RowsStatement(_SQL["delete"])

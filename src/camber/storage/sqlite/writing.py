@@ -1,29 +1,19 @@
-"""What a group of commits writes: rows, and the statements that take many of them at once.
-
-Between the steps of a statement apsw lets go of the interpreter's lock, and getting it back from a
-busy event loop takes longer than writing a row. So all rows of a table are one statement, but for
-what is left over: its text has as many rows as a power of two, and few texts make any number.
-"""
+"""What a group of commits writes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import apsw
 
 from camber.occ.interval import IndexId
 from camber.storage.index_ids import by_id_index, is_text_index
 from camber.storage.sqlite.reading import SQL
+from camber.storage.sqlite.statements import RowsStatement
 from camber.storage.sqlite.texts import TextRow, TextWriter
 from camber.storage.store import Commit, id_key
 from camber.values.timestamp import Timestamp
-
-#: Rows of the largest statement: larger ones gain nothing.
-_ROWS_MAX: Final = 256
-_ROW: Final = re.compile(r"VALUES (\([?, ]+\))")
 
 #: An index and a key in it.
 _Place = tuple[IndexId, bytes]
@@ -39,35 +29,13 @@ class Numbers(NamedTuple):
     history_bytes: int
 
 
-class RowsStatement:
-    """A statement of `queries.sql` that takes any number of rows."""
-
-    def __init__(self, name: str) -> None:
-        sizes = [1 << power for power in reversed(range(_ROWS_MAX.bit_length()))]
-        self._texts = [
-            (size, _ROW.sub(lambda row: "VALUES " + ", ".join([row[1]] * size), SQL[name]))  # noqa: B023
-            for size in sizes
-        ]
-
-    def run(self, connection: apsw.Connection, rows: Sequence[Sequence[Any]]) -> list[Any]:
-        """Run it with all rows; return what it finds."""
-        found: list[Any] = []
-        at = 0
-        for size, text in self._texts:
-            while len(rows) - at >= size:
-                parameters = tuple(chain.from_iterable(rows[at : at + size]))
-                found += connection.execute(text, parameters)
-                at += size
-        return found
-
-
-ENTRIES_THERE: Final = RowsStatement("entries_there")
-PUT_DOCUMENTS: Final = RowsStatement("put_documents")
-DELETE_DOCUMENTS: Final = RowsStatement("delete_documents")
-PUT_ENTRIES: Final = RowsStatement("put_entries")
-DELETE_ENTRIES: Final = RowsStatement("delete_entries")
-ADD_DOCUMENTS_HISTORY: Final = RowsStatement("add_documents_history")
-ADD_ENTRIES_HISTORY: Final = RowsStatement("add_entries_history")
+ENTRIES_THERE: Final = RowsStatement(SQL["entries_there"])
+PUT_DOCUMENTS: Final = RowsStatement(SQL["put_documents"])
+DELETE_DOCUMENTS: Final = RowsStatement(SQL["delete_documents"])
+PUT_ENTRIES: Final = RowsStatement(SQL["put_entries"])
+DELETE_ENTRIES: Final = RowsStatement(SQL["delete_entries"])
+ADD_DOCUMENTS_HISTORY: Final = RowsStatement(SQL["add_documents_history"])
+ADD_ENTRIES_HISTORY: Final = RowsStatement(SQL["add_entries_history"])
 
 
 class GroupRows:
