@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from camber import FunctionError, PaginationOpts
 from camber.errors import AppError
@@ -146,6 +151,10 @@ def absent(ctx: QueryCtx) -> list[Any]:
     return ctx.db.query("never").with_search_index("search", "a").collect()
 
 @query
+def ids(ctx: QueryCtx) -> list[str]:
+    return [note.id for note in ctx.db.query(Note)]
+
+@query
 def unset(ctx: QueryCtx, text: str) -> list[Any]:
     return [n.body for n in ctx.db.query(Note).with_search_index(Note.search_body, text, draft=UNSET)]
 """
@@ -163,6 +172,12 @@ def project(tmp_path_factory):
 
 @pytest.fixture
 def app(project):
+    with TestApp(project) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared_app(project):
     with TestApp(project) as opened:
         yield opened
 
@@ -297,6 +312,82 @@ def test_only_what_may_be_found_runs_a_search_again(app):
     assert nothing.value == []
     _add(app, "…", "tree")
     assert not nothing.is_stale
+
+
+_bodies = st.sampled_from([None, "", "a", "a b", "ab", "B, a!", "abc c", "d"])
+_channels = st.sampled_from("xy")
+_watched = st.tuples(
+    st.sampled_from(["a", "ab", "b a", "c", "b ", "d a", ""]),
+    st.sampled_from([{}, {}, {"channel": "x"}, {"draft": True}]),
+)
+_writes = st.one_of(
+    st.tuples(st.just("add"), _bodies, _channels),
+    st.tuples(st.just("add"), _bodies, _channels),
+    st.tuples(
+        st.just("change"),
+        st.integers(0, 9),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "body": _bodies,
+                "channel": _channels,
+                "draft": st.booleans(),
+                "authorId": st.sampled_from(["ada", None]),
+            },
+        ),
+    ),
+    st.tuples(st.just("remove"), st.integers(0, 9)),
+)
+
+
+def _is_found(note, text, where):
+    """Whether a search finds a note, told word by word."""
+    wanted = re.findall("[a-z]+", text.lower())
+    words = re.findall("[a-z]+", (note["body"] or "").lower()) if note else []
+    has_word = any(word in wanted or word.startswith(wanted[-1]) for word in words if wanted)
+    return has_word and all(note[field] == value for field, value in where.items())
+
+
+@settings(max_examples=100)
+@given(watched=st.lists(_watched, min_size=1, max_size=4), writes=st.lists(_writes, max_size=10))
+def test_a_write_runs_a_search_again_if_and_only_if_it_could_find_it(shared_app, watched, writes):
+    app = shared_app
+    notes: dict[str, Any] = {}
+    ids: list[str] = []
+    for id_ in app.query("notes:ids"):
+        app.mutation("notes:remove", id=id_)
+    searches = [
+        (text, where, app.subscribe("notes:found", text=text, where=where))
+        for text, where in watched
+    ]
+    for _, _, search in searches:
+        assert search.value == []
+    for kind, *what in writes:
+        before: Any = None
+        after: Any = None
+        if kind == "add":
+            body, channel = what
+            ids.append(app.mutation("notes:add", body=body, channel=channel))
+            id_ = ids[-1]
+            after = {"body": body, "channel": channel, "draft": None, "authorId": None}
+        elif ids:
+            id_ = ids[what[0] % len(ids)]
+            before = after = notes[id_]
+            if kind == "change":
+                after = {**before, **what[1]}
+                app.mutation("notes:change", id=id_, fields=what[1])
+            else:
+                after = None
+                ids.remove(id_)
+                app.mutation("notes:remove", id=id_)
+        else:
+            continue
+        notes[id_] = after
+        for text, where, search in searches:
+            could = before != after and any(_is_found(n, text, where) for n in (before, after))
+            assert search.is_stale == could, (text, where, before, after)
+            there = sorted(n["body"] for n in notes.values() if _is_found(n, text, where))
+            assert sorted(search.value) == there
 
 
 def test_no_more_than_1024_documents_are_given_at_once(app):

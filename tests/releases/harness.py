@@ -41,6 +41,10 @@ FUNCTIONS = """
         return ctx.db.query("things").with_index(index, {"name": value}).collect()
 
     @query
+    def search(ctx: QueryCtx, text: str) -> list[Any]:
+        return ctx.db.query("things").with_search_index("search_name", text).collect()
+
+    @query
     def all(ctx: QueryCtx) -> list[Any]:
         return ctx.db.query("things").collect()
 """

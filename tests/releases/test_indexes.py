@@ -18,6 +18,8 @@ from camber.functions.analysis import AnalysedIndex
 from camber.host import RealHost
 from camber.occ.interval import ALL, Order
 from camber.releases.indexes import IndexBuilds, add_index, free_index_numbers
+from camber.search.ranking import EVERYTHING
+from camber.search.texts import TextQuery
 from tests.engine.harness import fields_of, write
 from tests.storage.stores import STORES
 
@@ -46,10 +48,38 @@ class SteppingHost(RealHost):
         await self.steps.get()
 
 
+def _in_order(snapshot, table, index):
+    found = snapshot.scan(table.number, index.id, ALL, Order.ASC, 99)
+    return [fields_of(row.packed)["_id"] for row in found]
+
+
+def _by_search(snapshot, table, index):
+    """What searches find, word by word: all that there is, and no more of it than there is."""
+    found, texts = [], 0
+    for word in "abc":
+        query = TextQuery(terms=(word,), prefix=None, filters=())
+        statistics = snapshot.text_statistics(index.id, query)
+        hits = snapshot.text_hits(index.id, query, statistics, EVERYTHING, 99)
+        assert statistics.frequencies == (len(hits),)
+        texts = statistics.documents
+        found += sorted(hits, key=lambda hit: (hit.time, hit.id))
+    assert texts == len(found)
+    return [hit.id for hit in found]
+
+
+_KINDS = {
+    "entries": (AnalysedIndex(name="by_n", fields=("n",)), _in_order),
+    "texts": (AnalysedIndex(name="search_n", fields=("n",), tokenizer="words"), _by_search),
+}
+
+
+@pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("name", STORES)
 @settings(max_examples=30)
 @given(before=st.lists(names, max_size=5), operations=operations, start=st.integers(0, 16))
-def test_an_index_leads_to_what_is_there(name, before, operations, start):
+def test_an_index_leads_to_what_is_there(kind, name, before, operations, start):
+    declared, led_to = _KINDS[kind]
+
     async def main(folder):
         from camber.engine.engine import Engine
 
@@ -97,17 +127,15 @@ def test_an_index_leads_to_what_is_there(name, before, operations, start):
             table = tx.catalog.by_name("t")
             (index,) = table.pending
             by_id = tx.snapshot.scan(table.number, table.indexes["by_id"].id, ALL, Order.ASC, 99)
-            built = tx.snapshot.scan(table.number, index.id, ALL, Order.ASC, 99)
+            found = led_to(tx.snapshot, table, index)
         documents = [fields_of(row.packed) for row in by_id]
         expected = sorted((d["n"], d["_creationTime"], d["_id"]) for d in documents)
-        found = [fields_of(row.packed) for row in built]
-        assert [(d["n"], d["_creationTime"], d["_id"]) for d in found] == expected
+        assert found == [id_ for _, _, id_ in expected]
 
     async def begin(engine, host):
         def enter(tx):
-            index = AnalysedIndex(name="by_n", fields=("n",))
             number = next(free_index_numbers(tx))
-            add_index(tx, tx.table("t"), index, IndexState.BACKFILLING, number=number)
+            add_index(tx, tx.table("t"), declared, IndexState.BACKFILLING, number=number)
 
         await write(engine, enter)
         table = engine.catalog.by_name("t")

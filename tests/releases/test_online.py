@@ -15,6 +15,7 @@ from camber.releases.records import ReleaseOrigin
 from tests.releases.harness import FUNCTIONS, Gate, deployed, schema
 
 BY_NAME = schema("name: str", "by_name = Index('name')")
+SEARCHED = schema("name: str", "search_name = SearchIndex('name')")
 UNIQUE = schema("name: str", "by_name = Index('name', unique=True)")
 STAGED = schema("name: str", "by_name = Index('name', staged=True)")
 
@@ -45,6 +46,32 @@ async def test_commits_go_on_while_an_index_is_built(it):
     assert report.indexes_built == ("things.by_name",)
     assert it.names_in("by_name") == ["a", "d", "e", "h", "z", "z"]
     assert len(await it.run("query", "code:by", index="by_name", value="z")) == 2
+
+
+@deployed
+async def test_commits_go_on_while_a_search_index_is_built(it):
+    await it.push(schema=schema("name: str"))
+    ids = await it.put("oak tree", "tree b", "c", "d", "e", "f tree")
+    push = await it.begin_push(schema=SEARCHED)
+    await it.put("tree g", "h")
+    await it.run("mutation", "code:patch", id=ids[0], fields={"name": "oak"})
+    await it.run("mutation", "code:patch", id=ids[3], fields={"name": "treehouse"})
+    await it.run("mutation", "code:delete", id=ids[1])
+    with pytest.raises(AssertionError, match="IndexBackfillingError"):
+        await it.run("query", "code:search", text="tree")
+    it.host.gate.opened.set()
+    report = await push
+    assert report.indexes_built == ("things.search_name",)
+    found = await it.run("query", "code:search", text="tree")
+    assert [each["name"] for each in found] == ["tree g", "f tree", "treehouse"]
+    # Another tokenizer is another index, and the one before serves until it is there.
+    changed = SEARCHED.replace("'name')", "'name', tokenizer='multilingual')")
+    push = await it.begin_push(schema=changed)
+    await it.put("trée")
+    assert len(await it.run("query", "code:search", text="tree")) == 3
+    it.host.gate.opened.set()
+    await push
+    assert len(await it.run("query", "code:search", text="tree")) == 4
 
 
 @deployed
