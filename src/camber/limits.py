@@ -84,6 +84,29 @@ foreseen_arguments_bytes_max: Final = 16 * 1024
 #: Share of a limit beyond which a function's log says so, in percent.
 warning_percent: Final = 80
 
+# What functions read, explained (docs/explain.md).
+
+#: Documents that one scan has to read before a server warns of it. In development there are few, and
+#: to read fewer takes less than a millisecond.
+scan_warning_documents_min: Final = 100
+#: How many times as much as is returned it has to be: what reads a few times too much may do so for
+#: an order that no index has.
+scan_warning_ratio_min: Final = 10
+#: Warnings that are known to have been given, so that each is given once; beyond that none is.
+scan_warnings_kept: Final = 1000
+#: Places in the code whose scans are told apart within one run; a loop is one.
+explained_scans_max: Final = 200
+#: Entries of a read set that are told one by one: all of most. Beyond that they are counted.
+explained_reads_max: Final = 1000
+#: Characters of a value, a condition or a searched text in an explanation: more does not help a reader.
+explained_text_length_max: Final = 200
+#: Bytes of one value of a bound of an entry, as JSON; of a longer one only its size is told.
+explained_value_bytes_max: Final = 4096
+#: Characters of a source file that is parsed to find out which index would help, and how many of
+#: them are kept parsed.
+source_characters_max: Final = 256 * 1024
+sources_parsed_kept: Final = 16
+
 # Scheduled functions and cron jobs (semantics 4.10, 6.3, 6.4).
 
 #: Functions that one mutation may schedule.

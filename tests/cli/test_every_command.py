@@ -68,6 +68,7 @@ AWAY = ["--url", "http://127.0.0.1:1", "--admin-key", "a|b"]
 CALLS = {
     "deploy": [],
     "run": ["a:b"],
+    "explain": ["a:b"],
     "data": [],
     "logs": [],
     "status": [],

@@ -142,6 +142,8 @@ ADMIN_ROUTES = [
     ("GET", "/api/get_indexes", "data:view"),
     ("POST", "/api/delete_tables", "data:write"),
     ("POST", "/api/run_test_function", "functions:run"),
+    ("POST", "/api/camber/explain", "functions:run"),
+    ("POST", "/api/camber/explain", "data:view"),
     ("GET", "/api/camber/status", "data:view"),
     ("GET", "/api/camber/keys", "keys:manage"),
     ("POST", "/api/camber/keys", "keys:manage"),

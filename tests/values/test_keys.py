@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camber.values.keys import encode_key, encode_part, prefix_end
+from camber.values.keys import GOES_ON, decode_key, encode_key, encode_part, prefix_end
 from camber.values.value import UNSET, Int64
 from tests.strategies import values
 
@@ -143,3 +143,17 @@ def test_a_prefix_is_of_whole_values(prefix, values):
 )
 def test_the_protocols_own_examples(value, key):
     assert encode_part(value).hex() == key
+
+
+@given(st.lists(parts, max_size=4))
+def test_a_key_is_read_back(sequence):
+    """With what bounds of intervals have after it, too."""
+    key = encode_key(sequence)
+    for end in (b"", b"\0", GOES_ON):
+        if end == b"\0" and not sequence:
+            continue
+        found, after = decode_key(key + end)
+        assert after == end
+        assert len(found) == len(sequence)
+        # NaNs are equal to nothing, and 0.0 is the 0 that it is stored as.
+        assert encode_key(found) == key

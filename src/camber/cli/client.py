@@ -171,6 +171,35 @@ class Client:
         Raises:
             CallFailed: it failed, or the deployment cannot be reached.
         """
+        answer = self._call("/api/function", path, args, acting_as, component)
+        log_lines = tuple(answer.get("logLines", ()))
+        return Answer(value=answer["value"], log_lines=log_lines)
+
+    def explain(
+        self,
+        path: str,
+        args: Mapping[str, Any],
+        *,
+        acting_as: Mapping[str, Any] | None = None,
+        component: str = "",
+    ) -> dict[str, Any]:
+        """Return what a query or mutation reads; it is run, and nothing is written.
+
+        Raises:
+            CallFailed: it cannot be explained, or the deployment cannot be reached.
+        """
+        answer = self._call("/api/camber/explain", path, args, acting_as, component)
+        explanation: dict[str, Any] = answer["value"]
+        return explanation
+
+    def _call(
+        self,
+        url: str,
+        path: str,
+        args: Mapping[str, Any],
+        acting_as: Mapping[str, Any] | None,
+        component: str,
+    ) -> dict[str, Any]:
         headers = {}
         if acting_as is not None:
             identity = base64.b64encode(json.dumps(acting_as).encode()).decode()
@@ -181,11 +210,10 @@ class Client:
             "format": "convex_encoded_json",
             "componentPath": component,
         }
-        answer = _json(self.request("POST", "/api/function", json=body, headers=headers))
-        log_lines = tuple(answer.get("logLines", ()))
+        answer: dict[str, Any] = _json(self.request("POST", url, json=body, headers=headers))
         if answer["status"] != "success":
             raise CallFailed(answer["errorMessage"].strip(), code="FunctionFailed")
-        return Answer(value=answer["value"], log_lines=log_lines)
+        return answer
 
     def query(self, path: str, *, component: str = "", **args: Any) -> Any:
         """Return what a query of the server's own says of a component, as encoded JSON.

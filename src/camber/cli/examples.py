@@ -27,6 +27,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         """camber run tasks:add '{"text": "water the plants"}'""",
         """camber run tasks:add '{"text": "hi"}' --identity '{"subject": "ada"}'""",
     ),
+    "explain": (
+        "camber explain tasks:list",
+        """camber explain tasks:add '{"text": "hi"}' --identity '{"subject": "ada"}'""",
+        "camber explain tasks:list --json",
+    ),
     "data": ("camber data", "camber data tasks --limit 10", "camber data tasks --format jsonl"),
     "logs": (
         "camber logs",

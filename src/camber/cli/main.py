@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from camber.cli import auth, components, data, deploy, env, keys, logs, run, status, transfer
+from camber.cli import (
+    auth,
+    components,
+    data,
+    deploy,
+    env,
+    explain,
+    keys,
+    logs,
+    run,
+    status,
+    transfer,
+)
 from camber.cli.console import Console, configure_logging
 from camber.cli.examples import epilog_of
 from camber.cli.init import init
@@ -109,6 +121,7 @@ def codegen(
 
 app.command("deploy")(deploy.deploy)
 app.command("run")(run.run)
+app.command("explain")(explain.explain)
 app.add_typer(env.app, name="env")
 app.command("data")(data.data)
 app.command("logs")(logs.logs)
@@ -174,7 +187,7 @@ for _name, _what in (("dashboard", "Open the dashboard"),):
 
 #: Which commands stand together in `camber --help`.
 _PANELS = {
-    "Develop": ("init", "dev", "run", "codegen", "auth"),
+    "Develop": ("init", "dev", "run", "explain", "codegen", "auth"),
     "Serve": ("start", "deploy", "status", "logs", "env", "keys"),
     "Data": ("data", "components", "export", "import", "dashboard"),
 }

@@ -16,6 +16,12 @@ from camber.cli.console import Console
 from camber.cli.options import ComponentPath, on_deployment
 from camber.cli.printing import print_json
 
+Arguments = Annotated[str, typer.Argument(metavar="JSON", help="Its arguments, as a JSON object.")]
+ClaimsOption = Annotated[
+    str | None,
+    typer.Option("--identity", help="The user to be: a JSON object of claims."),
+]
+
 #: Functions that are named beside one that is not there.
 _SUGGESTIONS = 12
 
@@ -32,28 +38,23 @@ def run(
             autocompletion=function_paths,
         ),
     ],
-    arguments: Annotated[
-        str, typer.Argument(metavar="JSON", help="Its arguments, as a JSON object.")
-    ] = "{}",
+    arguments: Arguments = "{}",
     watching: Annotated[  # noqa: FBT002
         bool, typer.Option("--watch", help="Print a query's result whenever it changes.")
     ] = False,
-    identity: Annotated[
-        str | None,
-        typer.Option("--identity", help="The user to be: a JSON object of claims."),
-    ] = None,
+    identity: ClaimsOption = None,
     component: ComponentPath = "",
 ) -> None:
     """Run a function of a running deployment, internal ones too, and print its result as JSON."""
-    args = _json_object(arguments, "the arguments are")
-    acting_as = None if identity is None else _identity(identity)
+    args = json_object(arguments, "the arguments are")
+    acting_as = None if identity is None else identity_of(identity)
     if watching:
         _watch(client, function, args, acting_as, component, console)
         return
     try:
         answer = client.run(function, args, acting_as=acting_as, component=component)
     except CallFailed as error:
-        raise _with_suggestions(client, function, component, error) from error
+        raise with_suggestions(client, function, component, error) from error
     for line in answer.log_lines:
         console.complain(line)
     print_json(answer.value)
@@ -72,14 +73,19 @@ def _watch(
         if not isinstance(result, CallFailed):
             print_json(result)
         elif is_first:
-            raise _with_suggestions(client, function, component, result)
+            raise with_suggestions(client, function, component, result)
         else:
             # What a query has met may pass: it goes on being watched.
             console.complain(result.sentence)
         is_first = False
 
 
-def _json_object(text: str, what: str) -> dict[str, Any]:
+def json_object(text: str, what: str) -> dict[str, Any]:
+    """Return the JSON object that a text is; `what` begins the sentence that says it is none.
+
+    Raises:
+        CallFailed: it is none.
+    """
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
@@ -91,9 +97,9 @@ def _json_object(text: str, what: str) -> dict[str, Any]:
     return found
 
 
-def _identity(text: str) -> dict[str, Any]:
+def identity_of(text: str) -> dict[str, Any]:
     """Return the claims of a made-up user; who is not named has a name made of the claims."""
-    claims = _json_object(text, "the identity is")
+    claims = json_object(text, "the identity is")
     digest = sha256(json.dumps(claims, sort_keys=True).encode()).hexdigest()[:16]
     subject = claims.get("subject", digest)
     issuer = claims.get("issuer", "https://camber.test")
@@ -105,7 +111,7 @@ def _identity(text: str) -> dict[str, Any]:
     }
 
 
-def _with_suggestions(
+def with_suggestions(
     client: Client, function: str, component: str, error: CallFailed
 ) -> CallFailed:
     """Return the error with the functions that there are, if it is that there is no such one."""

@@ -23,6 +23,7 @@ from camber.deployment.settings import (
     MetricsAccess,
     NetworkLimits,
     Redaction,
+    ScanWarnings,
     TestHooks,
     cores,
 )
@@ -34,6 +35,7 @@ _DATA = "Data"
 _RUNNING = "Running"
 
 _PORT = 3210
+_WARN_SCANS = "Say in the log, once for each, which queries read far more than they return."
 
 
 def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
@@ -355,6 +357,10 @@ class ServerOptions:
             panel=_RUNNING,
         ),
     ] = True
+    warn_scans: Annotated[
+        bool,
+        _option("--warn-scans/--no-warn-scans", help=_WARN_SCANS, panel=_RUNNING),
+    ] = True
     test_hooks: Annotated[
         bool,
         _option(
@@ -410,6 +416,7 @@ class ServerOptions:
             metrics=self.metrics,
             redaction=Redaction.ON if self.redact_errors else Redaction.OFF,
             test_hooks=TestHooks.ON if self.test_hooks else TestHooks.OFF,
+            scan_warnings=ScanWarnings.ON if self.warn_scans else ScanWarnings.OFF,
             executors=cores() if self.executors is None else self.executors,
             network=self.network(),
         )
@@ -428,6 +435,10 @@ class StartOptions(ServerOptions):
             panel=_RUNNING,
         ),
     ] = True
+    warn_scans: Annotated[
+        bool,
+        _option("--warn-scans/--no-warn-scans", help=_WARN_SCANS, panel=_RUNNING),
+    ] = False
     grace_period: Annotated[
         float,
         _option(

@@ -24,6 +24,7 @@ from camber.deployment.settings import (
     MEMORY,
     DeploymentSettings,
     Redaction,
+    ScanWarnings,
     Scheduling,
     TestHooks,
 )
@@ -76,7 +77,7 @@ from camber.runtime.processes import ExecutorEnded, Launcher
 from camber.runtime.program import Spare, executor_program
 from camber.runtime.release import InProcessRelease, LoadedRelease
 from camber.runtime.runtime import Runtime
-from camber.runtime.transactions import TransactionRunner
+from camber.runtime.transactions import ScanWatch, TransactionRunner
 from camber.storage.memory import MemoryStore
 from camber.storage.store import Placement, StagedTable, Store
 from camber.tracing import installed_tracing
@@ -321,6 +322,7 @@ class Deployment:
                 urls=self._urls,
                 test_hooks=self.settings.test_hooks is TestHooks.ON,
                 memory_bytes_max=memory_bytes_max,
+                warns_of_scans=self.settings.scan_warnings is ScanWarnings.ON,
             ),
         )
 
@@ -339,6 +341,7 @@ class Deployment:
             capabilities=self.files.capabilities,
             handles=self.handles,
             test_hooks=self.settings.test_hooks is TestHooks.ON,
+            watch=ScanWatch() if self.settings.scan_warnings is ScanWarnings.ON else None,
         )
         files = ActionFiles(
             engine=self.engine,

@@ -38,7 +38,7 @@ from camber.runtime.handles import Handles
 from camber.runtime.program import SERVER_PID, Role
 from camber.runtime.release import InProcessRelease
 from camber.runtime.transaction_worker import Channel, LoadedApplication, TransactionWorker
-from camber.runtime.transactions import TransactionRunner
+from camber.runtime.transactions import ScanWatch, TransactionRunner
 from camber.storage.sqlite.reading import SharedSnapshots, SqliteReader
 
 #: `prctl`'s option for the signal that a process gets when its parent ends (Linux).
@@ -123,6 +123,7 @@ class _Process:
                 capabilities=Capabilities(self.start.capabilities_key),
                 handles=Handles(self.start.handles_key),
                 test_hooks=self.start.test_hooks,
+                watch=ScanWatch() if self.start.warns_of_scans else None,
             ),
             loaded=loaded,
             budget=budget,

@@ -35,6 +35,14 @@ class Scheduling(Enum):
     WHEN_ASKED = "when asked"
 
 
+class ScanWarnings(Enum):
+    """Whether the log says which queries read far more than they return, once for each."""
+
+    #: For development.
+    ON = "on"
+    OFF = "off"
+
+
 class MetricsAccess(Enum):
     """Who may read `/metrics`."""
 
@@ -82,6 +90,7 @@ class DeploymentSettings:
     durability: Durability = Durability.FULL
     redaction: Redaction = Redaction.OFF
     test_hooks: TestHooks = TestHooks.OFF
+    scan_warnings: ScanWarnings = ScanWarnings.OFF
     scheduling: Scheduling = Scheduling.ON
     admin_key: str | None = None
     metrics: MetricsAccess = MetricsAccess.KEY

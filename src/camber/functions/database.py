@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from hashlib import sha256
 from itertools import islice
-from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, cast, overload
 
 import msgspec
 
@@ -26,8 +26,7 @@ from camber.engine.catalog import (
     TableNumbers,
     full_name,
 )
-from camber.engine.search_scan import SearchScan
-from camber.engine.transaction import Scan, Transaction
+from camber.engine.transaction import Transaction
 from camber.errors import DeveloperError
 from camber.functions.conditions import SelectedKeys, select
 from camber.functions.pagination import Page, PageStatus, PaginationOpts, PaginationState
@@ -75,6 +74,10 @@ class DatabaseAccess(msgspec.Struct, frozen=True, kw_only=True):
     def declared(self, name: str) -> DeclaredTable | None:
         """Return what is declared of a table."""
         return self.tables.get(name) or SYSTEM_DOCUMENTS.get(name)
+
+    def query(self, name: str) -> Query[Any]:
+        """Return a query over a table of the component."""
+        return Query(self, name)
 
     def document(self, table: str, packed: bytes) -> Any:
         """Return a stored document as user code sees it."""
@@ -159,7 +162,7 @@ class DatabaseReader:
         return text if entry is not None and number == entry.number else None
 
     def _query(self, name: str) -> Query[Any]:
-        return Query(self._access, name).restricted()
+        return self._access.query(name).restricted()
 
     def _get(self, id_: object) -> Any:
         entry = self._entry_of(id_, "get")
@@ -458,6 +461,22 @@ class DatabaseWriter(DatabaseReader):
                     raise DeveloperError(msg, code="UniqueIndexViolation")
 
 
+class Rows(Protocol):
+    """What a query reads: a scan of an index, or a search."""
+
+    def take(self, most: int) -> list[Row]:
+        """Return the next `most` rows; fewer at the end."""
+
+    def __iter__(self) -> Iterator[Row]:
+        """Return itself: rows are read as they are taken."""
+
+    def __next__(self) -> Row:
+        """Return the next row."""
+
+    def close(self) -> None:
+        """Take nothing more."""
+
+
 class Query(Generic[Doc]):
     """A query being built. Each method may be used once, in this order.
 
@@ -653,7 +672,7 @@ class Query(Generic[Doc]):
             raise DeveloperError(msg, code="InvalidQuery")
         self._used = True
 
-    def _source(self) -> _Source | None:
+    def _source(self) -> Source | None:
         """Return what to scan; None where the table does not exist."""
         self._use("reading")
         entry = self._access.entry(self._table)
@@ -676,9 +695,9 @@ class Query(Generic[Doc]):
         shown = f"index {entry.name}.{index.name}"
         if self._search is not None:
             text = text_query(index, self._search, paths, shown=shown, encode=encode)
-            return _Source(entry, index, _ALL_KEYS, Order.ASC, text)
+            return Source(entry, index, _ALL_KEYS, Order.ASC, text)
         keys = select(index, paths, shown=shown, encode=encode)
-        return _Source(entry, index, keys, self._order or Order.ASC)
+        return Source(entry, index, keys, self._order or Order.ASC)
 
     def _find_index(self, entry: TableEntry) -> IndexEntry:
         index = entry.indexes.get(self._index)
@@ -720,11 +739,11 @@ class Query(Generic[Doc]):
             found[path] = value
         return found
 
-    def _iterated(self, source: _Source) -> Generator[Doc, None, None]:
+    def _iterated(self, source: Source) -> Generator[Doc, None, None]:
         with closing(self._scan(source, source.keys.interval)) as scan:
             yield from filter(self.accepts, self._each(scan))
 
-    def _each(self, scan: Scan | SearchScan) -> Iterator[Doc]:
+    def _each(self, scan: Rows) -> Iterator[Doc]:
         return (self._access.document(self._table, row.packed) for row in scan)
 
     def _read(self, most: int | None) -> list[Doc]:
@@ -740,7 +759,7 @@ class Query(Generic[Doc]):
             # A step at a time: what comes after the last of them is not read.
             return list(islice(filter(self.accepts, self._each(scan)), most))
 
-    def _scan(self, source: _Source, interval: Interval, **expected: int) -> Scan | SearchScan:
+    def _scan(self, source: Source, interval: Interval, **expected: int) -> Rows:
         if self._hides_all:
             interval = _NOTHING
         if source.text is not None:
@@ -774,7 +793,7 @@ class Query(Generic[Doc]):
 class _SystemQuery(Query[Doc]):
     """A query of a system table, of what is the component's own: by creation time, as ever."""
 
-    def _source(self) -> _Source | None:
+    def _source(self) -> Source | None:
         if self._index != "by_creation_time":
             msg = (
                 f"{self._table} is read in the order of creation, or a document by its id: "
@@ -787,7 +806,7 @@ class _SystemQuery(Query[Doc]):
         return super()._source()
 
 
-class _Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True):
     """What a query scans."""
 
     table: TableEntry
@@ -834,7 +853,7 @@ _NO_TABLE = sha256(b"a query of a table that does not exist").digest()[:16]
 class _Paginator:
     """Reads one page (semantics 3.6)."""
 
-    def __init__(self, query: Query[Any], source: _Source | None, opts: PaginationOpts) -> None:
+    def __init__(self, query: Query[Any], source: Source | None, opts: PaginationOpts) -> None:
         self._query = query
         self._source = source
         self._opts = opts

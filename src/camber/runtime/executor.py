@@ -16,11 +16,12 @@ from msgspec.structs import replace
 
 from camber.engine.committer import Ahead
 from camber.engine.transaction import FinishedTransaction
+from camber.functions.accounts import CalledFunction, ScanReport, SearchedBy
 from camber.functions.definition import FunctionKind
 from camber.functions.logs import LogLine
 from camber.identity.identity import Admin, Identity
 from camber.measures import Gauge
-from camber.occ.read_set import ReadSet
+from camber.occ.read_set import ReadSet, RecordedRow, RecordedSearch
 from camber.runtime.http_requests import Exchange, HttpRequest
 from camber.runtime.release import Routes
 from camber.runtime.results import ActionResult, Failure, HttpResult, QueryResult, Run
@@ -162,6 +163,40 @@ class MutationExecuted(msgspec.Struct, frozen=True, kw_only=True):
     run: Run = Run()
 
 
+class Written(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What a mutation would have done to the documents of one table."""
+
+    component: str
+    table: str
+    inserted: int
+    changed: int
+    deleted: int
+
+
+class Explained(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of a query or mutation that was only to be looked at: nothing of it has been written.
+
+    `is_refused` says that the failure came before anything ran.
+    """
+
+    ts: Timestamp
+    kind: FunctionKind
+    failure: Failure | None
+    is_refused: bool
+    result_bytes: int
+    reads: Sequence[RecordedRow]
+    searches: Sequence[RecordedSearch]
+    read_identity: bool
+    observed_time: bool
+    functions: tuple[CalledFunction, ...]
+    scans: tuple[ScanReport, ...]
+    scans_dropped: int
+    searched: tuple[SearchedBy, ...]
+    written: tuple[Written, ...]
+    scheduled: int
+    run: Run
+
+
 class Executor(Protocol):
     """Runs functions of one release, many at a time."""
 
@@ -182,6 +217,9 @@ class Executor(Protocol):
 
         What `ahead` returns as the run begins is laid over the snapshot.
         """
+
+    async def explain(self, call: FunctionCall, kind: FunctionKind, ts: Timestamp) -> Explained:
+        """Run a query or mutation at `ts` and say what it did. Nothing is written."""
 
     async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
         """Run an action to its end; tell `progress` each line as it is logged."""

@@ -91,17 +91,18 @@ class FailureTexts:
         return [*elsewhere, *reversed(here)]
 
     def _place(self, frame: FrameType) -> str | None:
+        return self.place(frame.f_code.co_filename, frame.f_globals.get("__name__"))
+
+    def place(self, filename: str, module: object) -> str | None:
         """Return the path of an application's file below its root, or of an installed component's.
 
         None for any other file.
         """
-        filename = frame.f_code.co_filename
         if self.kept is not None and filename.startswith(f"{self.kept}/"):
             _, *below = Path(filename).relative_to(self.kept).parts
             return "/".join(below)
         if self.root is not None and filename.startswith(f"{self.root}/"):
             return Path(filename).relative_to(self.root).as_posix()
-        module = frame.f_globals.get("__name__")
         if is_user_module(module):
             # Installed: by the name under which it is imported, wherever that is on this machine.
             assert isinstance(module, str)

@@ -22,6 +22,7 @@ from camber.functions.file_requests import FileAnswer, FileRequest
 from camber.functions.logs import LogLine
 from camber.occ.read_set import ReadSet, RecordedRow, RecordedSearch
 from camber.runtime.executor import (
+    Explained,
     FunctionCall,
     MutationExecuted,
     QueryExecuted,
@@ -63,6 +64,8 @@ class Start(_Message, frozen=True):
     urls: dict[str, str]
     test_hooks: bool
     memory_bytes_max: int
+    #: Whether runs say which of their scans read far too much.
+    warns_of_scans: bool = False
 
 
 class Moment(msgspec.Struct, frozen=True, array_like=True):
@@ -111,6 +114,15 @@ class RunMutation(_Message, frozen=True):
     record_id: str | None
     moment: Moment
     ahead: AheadNews | None
+
+
+class RunExplanation(_Message, frozen=True):
+    """Run a query or mutation to be looked at; answered by `ExplanationDone` or `Raised`."""
+
+    id: int
+    call: FunctionCall
+    kind: FunctionKind
+    moment: Moment
 
 
 class RunCheck(_Message, frozen=True):
@@ -289,6 +301,14 @@ class Exhausted(_Message, frozen=True):
     id: int
 
 
+class ExplanationDone(_Message, frozen=True):
+    """A run that was to be looked at."""
+
+    id: int
+    explained: Explained
+    leaving: bool
+
+
 class CheckDone(_Message, frozen=True):
     """What a check found."""
 
@@ -359,6 +379,7 @@ ToExecutor: TypeAlias = (
     Start
     | RunQuery
     | RunMutation
+    | RunExplanation
     | RunCheck
     | RunDescription
     | Forget
@@ -378,6 +399,7 @@ FromExecutor: TypeAlias = (
     | LoadFailed
     | QueryDone
     | MutationDone
+    | ExplanationDone
     | Raised
     | Exhausted
     | CheckDone

@@ -34,6 +34,7 @@ from camber.identity.identity import Admin, Anonymous, Identity, Unverified, Use
 from camber.measures import SECONDS, Histogram
 from camber.runtime.executor import FunctionCall, Origin
 from camber.runtime.results import Failure, HttpResult, QueryResult, Request, Run
+from camber.runtime.scan_warnings import ScanWarnings
 from camber.tracing import Tracing
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ class FunctionLog:
         self._listeners: list[Listener] = []
         self._waiting: list[asyncio.Future[None]] = []
         self.is_closed = False
+        self.scan_warnings = ScanWarnings()
         #: For metrics: runs by kind and outcome, answers from the cache, conflicts lost.
         self.runs: dict[tuple[FunctionKind, Outcome], int] = {
             (kind, outcome): 0 for kind in FunctionKind for outcome in Outcome
@@ -420,6 +422,11 @@ class Execution:
 
     def ended(self, run: Run, failure: Failure | None, return_bytes: int) -> None:
         """Note the end of a function that had a result, or failed."""
+        if run.scans:
+            now_ms = self._log.host.now_ns() // 1_000_000
+            run = self._log.scan_warnings.with_lines(
+                run, self.call.path, self.call.component, now_ms
+            )
         if failure is None:
             self._complete(Outcome.SUCCESS, None, run, return_bytes)
         else:

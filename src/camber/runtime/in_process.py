@@ -19,6 +19,7 @@ from camber.measures import Gauge
 from camber.runtime.action_files import ActionFiles, AskFiles
 from camber.runtime.actions import THREADS_MAX, ActionRunner, Completed, FunctionRunner
 from camber.runtime.executor import (
+    Explained,
     FunctionCall,
     MutationExecuted,
     Progress,
@@ -81,6 +82,10 @@ class InProcessExecutor:
         """Run a mutation at the newest snapshot, with what is ahead of it laid over."""
         laid = None if ahead is None else ahead()
         return await self._transaction_thread.run(self._mutation, call, record_id, laid)
+
+    async def explain(self, call: FunctionCall, kind: FunctionKind, ts: Timestamp) -> Explained:
+        """Run a query or mutation at `ts` and say what it did."""
+        return await self._transaction_thread.run(self._explain, call, kind, ts)
 
     async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
         """Run an action to its end; tell `progress` each line as it is logged."""
@@ -148,13 +153,18 @@ class InProcessExecutor:
 
     def _query(self, call: FunctionCall, ts: Timestamp) -> QueryExecuted:
         with closing(self._engine.begin(call.path, ts=ts)) as transaction:
-            return self._transactions.query(call, transaction)
+            return self._transactions.noted(self._transactions.query(call, transaction))
+
+    def _explain(self, call: FunctionCall, kind: FunctionKind, ts: Timestamp) -> Explained:
+        with closing(self._engine.begin(call.path, ts=ts)) as transaction:
+            return self._transactions.look(call, kind, transaction).explained()
 
     def _mutation(
         self, call: FunctionCall, record_id: str | None, ahead: Ahead | None
     ) -> MutationExecuted:
         with closing(self._engine.begin(call.path, ahead=ahead)) as transaction:
-            return self._transactions.mutation(call, record_id, transaction)
+            executed = self._transactions.mutation(call, record_id, transaction)
+            return self._transactions.noted(executed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from camber.runtime.action_files import ActionFiles
 from camber.runtime.action_pool import ActionPool
 from camber.runtime.actions import FunctionRunner
 from camber.runtime.executor import (
+    Explained,
     FunctionCall,
     MutationExecuted,
     Progress,
@@ -171,6 +172,10 @@ class ProcessExecutor:
                     begin_ts=ts, reads=_release_read(), changes=(), source=call.path
                 ),
             )
+
+    async def explain(self, call: FunctionCall, kind: FunctionKind, ts: Timestamp) -> Explained:
+        """Run a query or mutation at `ts` and say what it did."""
+        return await self._release_at(ts).explain(call, kind, self._moment(ts))
 
     async def action(self, call: FunctionCall, progress: Progress) -> ActionResult:
         """Run an action to its end; tell `progress` each line as it is logged."""

@@ -13,6 +13,7 @@ from camber.functions.definition import FunctionKind
 from camber.runtime import frames
 from camber.runtime.action_pool import ActionPool
 from camber.runtime.executor import (
+    Explained,
     FunctionCall,
     MutationExecuted,
     Progress,
@@ -97,6 +98,22 @@ class ProcessRelease:
             case frames.QueryDone():
                 assert moment is not None
                 return frames.mutation_failed(answer, call.path, moment.ts)
+            case frames.Raised(error=error):
+                raise frames.request_error(error)
+            case _:
+                raise _unexpected(answer)
+
+    async def explain(self, call: FunctionCall, kind: FunctionKind, moment: Moment) -> Explained:
+        """Run a query or mutation and say what it did."""
+        answer = await self.transactions.run(
+            call.path,
+            lambda id_, process: frames.RunExplanation(id=id_, call=call, kind=kind, moment=moment),
+            Lane.QUERY,
+            call.client,
+        )
+        match answer:
+            case frames.ExplanationDone():
+                return answer.explained
             case frames.Raised(error=error):
                 raise frames.request_error(error)
             case _:

@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import NamedTuple, TypeAlias
+
+from msgspec.structs import replace
 
 from camber import limits
 from camber.engine.engine import Engine
@@ -30,7 +32,7 @@ from camber.functions.definition import FunctionKind
 from camber.identity.identity import identity_key
 from camber.occ.read_set import ReadSet
 from camber.occ.subscriptions import Subscriptions
-from camber.runtime.executor import Executor, FunctionCall, QueryExecuted
+from camber.runtime.executor import Caller, Executor, FunctionCall, QueryExecuted
 from camber.runtime.function_log import FunctionLog
 from camber.runtime.results import QueryResult, Request, Watcher
 from camber.storage.store import Commit
@@ -49,6 +51,20 @@ Told: TypeAlias = Callable[[QueryResult | Exception], None]
 
 #: A result that nobody has asked for.
 _NOT_FOUND = QueryResult(ts=0, packed=None, failure=None, log_lines=(), journal=None)
+
+
+class CacheState(NamedTuple):
+    """What the cache has of a query: since when it holds, and who watches it; None if nothing."""
+
+    holds_since: Timestamp | None
+    watchers: int
+    bytes: int
+    #: Whether it is one user's own.
+    is_personal: bool
+    is_failure: bool
+
+
+_NOT_KEPT = CacheState(None, 0, 0, is_personal=False, is_failure=False)
 
 
 class _Asked(NamedTuple):
@@ -167,6 +183,23 @@ class Queries:
             return False
         flight.watchers[watcher] = None
         return True
+
+    def state_of(self, call: FunctionCall) -> CacheState:
+        """Return what is kept for clients, or for holders of keys, who call the same."""
+        who = identity_key(call.identity)
+        for caller in (Caller.CLIENT, Caller.ADMIN):
+            request = request_of(replace(call, caller=caller, journal=None))
+            for key in (request, (request, who)):
+                result = self._cache.get(key)
+                if result is not None and result.valid_until is None:
+                    return CacheState(
+                        holds_since=result.ts,
+                        watchers=sum(map(_count, result.watchers)),
+                        bytes=result.kept_bytes,
+                        is_personal=key is not request,
+                        is_failure=result.failure is not None,
+                    )
+        return _NOT_KEPT
 
     @property
     def cached_bytes(self) -> int:
@@ -395,3 +428,8 @@ class Queries:
                 if flight is not None:
                     flight.watchers.update(result.watchers)
                     break
+
+
+def _count(watcher: Watcher) -> int:
+    """Return how many watch: in a cohort all its members do."""
+    return len(watcher) if isinstance(watcher, Sized) else 1

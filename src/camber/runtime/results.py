@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from camber.engine.transaction import NOTHING_USED, Usage
+from camber.functions.accounts import ScanReport
 from camber.functions.logs import LogLine
 from camber.values.packed import unpack
 from camber.values.timestamp import Timestamp
@@ -65,6 +66,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     #: The monotonic clock, which processes share, when it began, after it had waited for an
     #: executor; 0 if nobody says.
     began_s: float = 0.0
+    #: Scans that read far more than came of them; where a server does not warn of that, none.
+    scans: tuple[ScanReport, ...] = ()
 
 
 class Request(NamedTuple):

@@ -16,6 +16,7 @@ from camber.functions.definition import FunctionKind
 from camber.measures import Gauge
 from camber.runtime.actions import FunctionRunner
 from camber.runtime.executor import Caller, Executor, FunctionCall, SessionRequest
+from camber.runtime.explanations import Explanation, NotExplained, reads_in_words
 from camber.runtime.function_log import FunctionLog
 from camber.runtime.http_requests import Exchange, HttpRequest
 from camber.runtime.mutations import Mutations
@@ -24,6 +25,7 @@ from camber.runtime.queries import Queries
 from camber.runtime.release import Routes
 from camber.runtime.results import ActionResult, Failure, HttpResult, MutationResult, QueryResult
 from camber.runtime.scheduling import carry_out, is_scheduling
+from camber.runtime.system_functions.declaring import SYSTEM_PREFIX
 from camber.tracing import Tracing
 from camber.values.packed import pack
 from camber.values.timestamp import Timestamp
@@ -168,6 +170,31 @@ class Runtime:
         else:
             execution.ended(executed.run, result.failure, 0)
         return Done(value=result.packed, failure=result.failure, log_lines=result.log_lines)
+
+    async def explain(self, call: FunctionCall) -> Explanation:
+        """Run a query or mutation at the newest timestamp, to be looked at: nothing is written.
+
+        Raises:
+            PermissionDenied: the caller's key does not allow to run it.
+            NotExplained: it is an action, or a query of the server's own.
+        """
+        check_permission(call)
+        kind = self.kind_of(call) or FunctionKind.QUERY
+        if call.path.startswith(SYSTEM_PREFIX):
+            msg = f"{call.path} is the server's own: functions of the application are explained"
+            raise NotExplained(msg)
+        if kind not in {FunctionKind.QUERY, FunctionKind.MUTATION}:
+            msg = (
+                f"{call.path} is an action, which reads nothing itself: explain the queries and "
+                "mutations that it runs"
+            )
+            raise NotExplained(msg)
+        ts = self.newest_ts
+        cache = self.queries.state_of(call) if kind is FunctionKind.QUERY else None
+        explained = await self.executor.explain(call, kind, ts)
+        catalog = self._engine.catalog_at(ts).catalog
+        reads = reads_in_words(explained, catalog)
+        return Explanation(call=call, explained=explained, reads=reads, cache=cache)
 
     def kind_of(self, call: FunctionCall) -> FunctionKind | None:
         """Return the kind of the function that is called, or None if there is none."""

@@ -281,7 +281,12 @@ class TransactionPool:
         if seat is None:
             return
         match message:
-            case frames.QueryDone() | frames.MutationDone() | frames.Raised():
+            case (
+                frames.QueryDone()
+                | frames.MutationDone()
+                | frames.ExplanationDone()
+                | frames.Raised()
+            ):
                 self._answered(seat, message.id, message)
                 if message.leaving:
                     self._leave(seat)

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final, Protocol
@@ -171,6 +172,8 @@ class TransactionWorker:
         match message:
             case frames.RunQuery() | frames.RunMutation():
                 answer = self._transaction(message)
+            case frames.RunExplanation():
+                answer = self._explanation(message)
             case frames.RunCheck(id=id_):
                 self._rest()
                 check = check_documents(
@@ -214,9 +217,31 @@ class TransactionWorker:
         except Exception:  # noqa: BLE001
             _log.exception("%s met a bug", message.call.path)
             return self._raised(message.id, RequestError("the server failed; its output says why"))
+        executed = self._runner.noted(executed)
         if isinstance(executed, QueryExecuted):
             return frames.query_done(message.id, executed, leaving=self._is_leaving())
         return frames.mutation_done(message.id, executed, leaving=self._is_leaving())
+
+    def _explanation(self, message: frames.RunExplanation) -> FromExecutor:
+        call = message.call
+        try:
+            with closing(self._begin(call, message.moment, is_ahead=False)) as transaction:
+                with self._budget:
+                    looked_at = self._runner.look(call, message.kind, transaction)
+                explained = looked_at.explained()
+        except Interrupted as error:
+            # Outside user code, where the runner catches it.
+            return self._raised(message.id, RequestError(error.sentence, code=error.code))
+        except (OutOfMemory, MemoryError):
+            return frames.Exhausted(id=message.id)
+        except RequestError as error:
+            return self._raised(message.id, error)
+        except Exception:  # noqa: BLE001  # as of a transaction
+            _log.exception("the explanation of %s met a bug", call.path)
+            return self._raised(message.id, RequestError("the server failed; its output says why"))
+        return frames.ExplanationDone(
+            id=message.id, explained=explained, leaving=self._is_leaving()
+        )
 
     def _raised(self, id_: int, error: RequestError) -> frames.Raised:
         return frames.Raised(id=id_, error=frames.packed_error(error), leaving=self._is_leaving())

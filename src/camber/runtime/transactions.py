@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -33,6 +34,7 @@ from camber.errors import (
     RequestError,
 )
 from camber.files.capabilities import Capabilities
+from camber.functions.accounts import Account, Placed, ScanReport, accounted
 from camber.functions.application import Application, Resolved
 from camber.functions.calls import Callee
 from camber.functions.components import not_mounted
@@ -58,9 +60,11 @@ from camber.identity.identity import Identity, UserIdentity, user_of
 from camber.occ.cursors import CursorCipher
 from camber.runtime.executor import (
     Caller,
+    Explained,
     FunctionCall,
     MutationExecuted,
     QueryExecuted,
+    Written,
 )
 from camber.runtime.failures import FailureTexts
 from camber.runtime.handles import Handles
@@ -85,6 +89,7 @@ from camber.runtime.scheduling import TransactionSchedules
 from camber.runtime.system_functions.declaring import SYSTEM_PREFIX, SystemCall, SystemQuery
 from camber.runtime.system_functions.registry import find_system_query
 from camber.schema.table import StoredDocuments
+from camber.storage.store import DocumentChange
 from camber.values.packed import pack, unpack
 from camber.values.pending import Places, places_in
 
@@ -102,12 +107,15 @@ class TransactionRunner:
     handles: Handles
     #: Whether tests may raise system errors.
     test_hooks: bool = False
+    #: What looks for scans that read far too much; None where nobody is warned of them.
+    watch: ScanWatch | None = None
 
     def query(self, call: FunctionCall, transaction: Transaction) -> QueryExecuted:
         """Run a query and return its result with what it read."""
+        account = None if self.watch is None else self.watch.begin()
         release = self.releases.serving(transaction)
         pagination = PaginationState(journal_in=call.journal)
-        outcome = self._run(call, transaction, release, FunctionKind.QUERY, pagination)
+        outcome = self._run(call, transaction, release, FunctionKind.QUERY, pagination, account)
         result = QueryResult(
             ts=transaction.begin_ts,
             packed=outcome.value,
@@ -132,6 +140,7 @@ class TransactionRunner:
         One that has committed before is answered from its record, which this transaction has then
         read: one that commits meanwhile is a conflict.
         """
+        account = None if self.watch is None else self.watch.begin()
         release = self.releases.serving(transaction)
         if record_id is not None:
             recorded = session_requests.find(transaction, record_id)
@@ -150,7 +159,8 @@ class TransactionRunner:
                 # It was cancelled, or has run: nothing to do is done.
                 return _nothing_done(transaction)
             call = replace(call, arguments=arguments)
-        outcome = self._run(call, transaction, release, FunctionKind.MUTATION, PaginationState())
+        pagination = PaginationState()
+        outcome = self._run(call, transaction, release, FunctionKind.MUTATION, pagination, account)
         log_lines = self.texts.log_lines(outcome.log.texts)
         if call.runs_job and outcome.value is not None:
             assert call.job is not None
@@ -165,6 +175,30 @@ class TransactionRunner:
             transaction=transaction.finish(),
             value_places=places,
             run=outcome.run(transaction),
+        )
+
+    def noted(self, executed: Executed) -> Executed:
+        """Return the run that has just ended with those of its scans that read far too much.
+
+        Looked for after the function, not on its time.
+        """
+        if self.watch is None:
+            return executed
+        scans = self.watch.wasteful(self.texts.place)
+        return replace(executed, run=replace(executed.run, scans=scans)) if scans else executed
+
+    def look(self, call: FunctionCall, kind: FunctionKind, transaction: Transaction) -> LookedAt:
+        """Run a query or mutation to be looked at: whoever has the transaction forgets it."""
+        release = self.releases.serving(transaction)
+        pagination = PaginationState()
+        account = Account()
+        outcome = self._run(call, transaction, release, kind, pagination, account)
+        return LookedAt(
+            kind=kind,
+            outcome=outcome,
+            transaction=transaction,
+            account=account,
+            placed=self.texts.place,
         )
 
     def interrupted(
@@ -186,9 +220,10 @@ class TransactionRunner:
         release: LoadedRelease,
         kind: FunctionKind,
         pagination: PaginationState,
+        account: Account | None,
     ) -> _Outcome:
         began_s, started_s = self.host.monotonic(), self.host.thread_seconds()
-        outcome = self._outcome(call, transaction, release, kind, pagination)
+        outcome = self._outcome(call, transaction, release, kind, pagination, account)
         outcome.began_s = began_s
         outcome.user_s = self.host.thread_seconds() - started_s
         return outcome
@@ -203,6 +238,7 @@ class TransactionRunner:
         release: LoadedRelease,
         kind: FunctionKind,
         pagination: PaginationState,
+        account: Account | None,
     ) -> _Outcome:
         system = system_query_of(call, kind)
         if system is not None:
@@ -223,6 +259,7 @@ class TransactionRunner:
             handles=self.handles,
             test_hooks=self.test_hooks,
             call=call,
+            account=account,
         )
         # A transaction has one moment, and its lines are of that.
         log = Log(lambda: transaction.now_ns)
@@ -237,7 +274,8 @@ class TransactionRunner:
             with execution.conditions:
                 keywords = bound(function, call.arguments, scope.names)
         except DeveloperError as error:
-            return _Outcome(log, execution, failure=not_admitted(self.texts, error, call))
+            failure = not_admitted(self.texts, error, call)
+            return _Outcome(log, execution, failure=failure, is_refused=True)
         try:
             with execution.conditions:
                 denied = None
@@ -329,6 +367,8 @@ class _Outcome:
     failure: Failure | None = None
     began_s: float = 0.0
     user_s: float = 0.0
+    #: It was not let in: nothing has run.
+    is_refused: bool = False
 
     @property
     def read_identity(self) -> bool:
@@ -349,6 +389,79 @@ class _Outcome:
             user_s=self.user_s,
             began_s=self.began_s,
         )
+
+
+Executed = TypeVar("Executed", bound=QueryExecuted | MutationExecuted)
+
+
+class ScanWatch:
+    """The account of the run that goes on, and what was told of those before it."""
+
+    def __init__(self) -> None:
+        self._account = Account()
+        self._told: set[object] = set()
+
+    def begin(self) -> Account:
+        """Return the account of a run that begins."""
+        self._account = Account()
+        return self._account
+
+    def wasteful(self, placed: Placed) -> tuple[ScanReport, ...]:
+        """Return the scans of the last run that read far too much, and were not told before."""
+        return self._account.wasteful(placed, self._told)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookedAt:
+    """A run that was only to be looked at."""
+
+    kind: FunctionKind
+    outcome: _Outcome
+    transaction: Transaction
+    account: Account
+    placed: Placed
+
+    def explained(self) -> Explained:
+        """Return what it did; nothing of the transaction is needed afterwards."""
+        outcome, account = self.outcome, self.account
+        finished = self.transaction.finish()
+        return Explained(
+            ts=self.transaction.begin_ts,
+            kind=self.kind,
+            failure=outcome.failure,
+            is_refused=outcome.is_refused,
+            result_bytes=len(outcome.value or b""),
+            reads=finished.reads.rows(),
+            searches=finished.reads.searches,
+            read_identity=outcome.read_identity,
+            observed_time=outcome.observed_time,
+            functions=account.functions,
+            scans=account.scans(self.placed),
+            scans_dropped=account.dropped,
+            searched=account.searched,
+            written=tuple(_written(self.transaction, finished.changes)),
+            scheduled=finished.scheduled,
+            run=outcome.run(self.transaction),
+        )
+
+
+def _written(transaction: Transaction, changes: Iterable[DocumentChange]) -> Iterator[Written]:
+    """Yield what changes do to each user table."""
+    tables: dict[int, Counter[str]] = {}
+    for change in changes:
+        what = "changed" if change.before and change.after else "inserted"
+        tables.setdefault(change.table, Counter())["deleted" if not change.after else what] += 1
+    for number, counts in tables.items():
+        table = transaction.table_by_number(number)
+        assert table is not None, "what is written has a table"
+        if not table.is_system:
+            yield Written(
+                component=table.component,
+                table=table.own_name,
+                inserted=counts["inserted"],
+                changed=counts["changed"],
+                deleted=counts["deleted"],
+            )
 
 
 class _Refused(Exception):  # carries an error to where it is told
@@ -382,6 +495,8 @@ class _Execution:
     test_hooks: bool
     #: What was asked for from outside.
     call: FunctionCall
+    #: Where it is noted what is read, if somebody asks.
+    account: Account | None = None
     read_identity: bool = False
     #: A system error that user code may have swallowed: the run fails with it nevertheless.
     system_error: RequestError | None = None
@@ -409,9 +524,12 @@ class _Execution:
     ) -> bytes:
         """Run a function and return its packed result."""
         context = self._context(scope, function, log, pagination, depth)
+        handler = function.handler
+        if self.account is not None:
+            handler = self.account.following(function, scope.component.component)
         with capturing(log):
             try:
-                result = function.handler(context, **keywords)
+                result = handler(context, **keywords)
             except RequestError as error:
                 if self.is_system(error):
                     self.system_error = self.system_error or error
@@ -514,7 +632,7 @@ class _Execution:
     ) -> QueryCtx:
         """Return what guards and row rules are asked with: it reads all, and writes nothing."""
         component = scope.component
-        access = self._access(scope, pagination, None)
+        access = self._access(scope, pagination, None, is_rule=True)
         return QueryCtx(
             db=DatabaseReader(access),
             auth=Auth(component.no_identity if component.component else user),
@@ -525,10 +643,15 @@ class _Execution:
         )
 
     def _access(
-        self, scope: _Scope, pagination: PaginationState, rules: RowRules | None
+        self,
+        scope: _Scope,
+        pagination: PaginationState,
+        rules: RowRules | None,
+        *,
+        is_rule: bool = False,
     ) -> DatabaseAccess:
         component = scope.component
-        return DatabaseAccess(
+        access = DatabaseAccess(
             transaction=self.transaction,
             tables=component.tables,
             component=component.component,
@@ -538,6 +661,7 @@ class _Execution:
             pagination=pagination,
             rules=rules,
         )
+        return access if self.account is None else accounted(access, self.account, is_rule=is_rule)
 
     def _environment(self, component: Application) -> Environment:
         return Environment(

@@ -27,6 +27,7 @@ from camber.server.deploy_api import DeployApi
 from camber.server.dispatch import Dispatch
 from camber.server.draining import HEALTH_PATH, Drain, health
 from camber.server.errors import error_response
+from camber.server.explain_api import ExplainApi
 from camber.server.http_api import HttpApi
 from camber.server.jobs_api import JobsApi
 from camber.server.log_api import LogApi
@@ -68,6 +69,7 @@ def api_application(
         *DeployApi(deployment, deployer).routes(),
         *MetricsApi(deployment, metrics).routes(),
         *AdminApi(deployment, metrics).routes(),
+        *ExplainApi(deployment).routes(),
         *JobsApi(deployment).routes(),
         *TransferApi(deployment).routes(),
         *StreamingExportApi(deployment).routes(),

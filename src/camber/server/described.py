@@ -149,6 +149,143 @@ _RESULT: Final[Schema] = {
 }
 
 
+# Explanations.
+
+_BOUND: Final[Schema] = _or_null(
+    {
+        **_object({"values": _list(_ANY), "inclusive": _FLAG}),
+        "description": "Keys that begin with these values, by the order of `fields`.",
+    }
+)
+_ADVICE: Final[Schema] = _object(
+    {
+        "table": _TEXT,
+        "index": _TEXT,
+        "fields": _list(_TEXT),
+        "declaration": {
+            **_or_null(_TEXT),
+            "description": "Code for the table; null if the index is there.",
+        },
+        "query": {"type": "string", "description": "Code that reads by it."},
+        "notes": _list(_TEXT),
+    }
+)
+_FUNCTION_KIND: Final[Schema] = {"enum": ["query", "mutation"]}
+_EXPLANATION: Final[Schema] = _object(
+    {
+        "path": _TEXT,
+        "componentPath": _TEXT,
+        "type": _FUNCTION_KIND,
+        "ts": _TEXT,
+        "failure": _or_null(_TEXT),
+        "resultBytes": _COUNT,
+        "documentsRead": _COUNT,
+        "bytesRead": _COUNT,
+        "userMs": _NUMBER,
+        "functions": _list(
+            _object(
+                {
+                    "path": _TEXT,
+                    "componentPath": _TEXT,
+                    "type": _FUNCTION_KIND,
+                    "caller": _or_null(_COUNT),
+                    "times": _COUNT,
+                    "items": _or_null(_COUNT),
+                }
+            )
+        ),
+        "scans": _list(
+            _object(
+                {
+                    "function": _or_null(_COUNT),
+                    "forRules": _FLAG,
+                    "componentPath": _TEXT,
+                    "table": _TEXT,
+                    "index": _TEXT,
+                    "fields": _list(_TEXT),
+                    "conditions": _list(_TEXT),
+                    "search": _or_null(_TEXT),
+                    "order": {"enum": ["asc", "desc"]},
+                    "ending": _TEXT,
+                    "where": _or_null(_TEXT),
+                    "times": _COUNT,
+                    "documents": _COUNT,
+                    "bytes": _COUNT,
+                    "withheldByRules": _COUNT,
+                    "hidden": _FLAG,
+                    "passed": _COUNT,
+                    "filtered": _FLAG,
+                    "advice": _or_null(_ADVICE),
+                }
+            )
+        ),
+        "scansNotCounted": _COUNT,
+        "documentsById": _list(
+            _object({"componentPath": _TEXT, "table": _TEXT, "documents": _COUNT})
+        ),
+        "reads": _list(
+            _object(
+                {
+                    "kind": {"enum": ["index", "document", "search", "system"]},
+                    "componentPath": _TEXT,
+                    "table": _TEXT,
+                    "index": _TEXT,
+                    "fields": _list(_TEXT),
+                    "from": _BOUND,
+                    "to": _BOUND,
+                    "search": _or_null(
+                        _object(
+                            {
+                                "terms": _list(_TEXT),
+                                "prefix": _or_null(_TEXT),
+                                "conditions": _list(_TEXT),
+                            }
+                        )
+                    ),
+                    "words": _TEXT,
+                    "invalidatedBy": _TEXT,
+                }
+            ),
+            maxItems=limits.explained_reads_max,
+        ),
+        "readsInAll": _COUNT,
+        "readsIdentity": _FLAG,
+        "readsClock": _FLAG,
+        "written": _list(
+            _object(
+                {
+                    "componentPath": _TEXT,
+                    "table": _TEXT,
+                    "inserted": _COUNT,
+                    "changed": _COUNT,
+                    "deleted": _COUNT,
+                }
+            )
+        ),
+        "scheduled": _COUNT,
+        "cache": _or_null(
+            _object(
+                {
+                    "kept": _FLAG,
+                    "holdsSince": _or_null(_TEXT),
+                    "watchers": _COUNT,
+                    "bytes": _COUNT,
+                    "personal": _FLAG,
+                    "failure": _FLAG,
+                }
+            )
+        ),
+        "logLines": _list(_TEXT),
+    }
+)
+_EXPLAINED: Final[Schema] = {
+    "oneOf": [
+        _object({"status": {"const": "success"}, "value": _EXPLANATION}),
+        _object({"status": {"const": "error"}, "errorMessage": _TEXT}),
+    ]
+}
+
+
 def _call(summary: str, body: Schema = _CALL_BODY) -> Described:
     return Described(summary=summary, access=Access.CALLER, body=body, answer=_RESULT)
 
@@ -439,6 +576,16 @@ _ADMIN: Final = {
         "Refuses inline queries: their source is JavaScript.",
         Operation.RUN_FUNCTIONS,
         answer=_object({"status": {"const": "error"}, "errorMessage": _TEXT}),
+    ),
+    "POST /api/camber/explain": _key(
+        "Run a query or mutation, write nothing, and say what it reads. Needs data:view as well.",
+        Operation.RUN_FUNCTIONS,
+        body=_open(
+            {"path": _PATH, "args": _ARGUMENTS, "componentPath": _or_null(_TEXT)},
+            "args",
+            "componentPath",
+        ),
+        answer=_EXPLAINED,
     ),
     "GET /api/camber/keys": _key(
         "The keys that were issued.",

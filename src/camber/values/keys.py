@@ -9,8 +9,8 @@ which begins no value.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
 
 from camber.values.value import COMMIT_TS, UNSET, Int64, Value
 
@@ -20,6 +20,19 @@ GOES_ON: Final = b"\xff"
 #: How long the part of a number is.
 NUMBER_BYTES: Final = 9
 
+#: What follows the values of a key in a bound.
+_AFTER_VALUES: Final = frozenset((0x00, GOES_ON[0]))
+_CONSTANTS: Final[Mapping[int, Value]] = {
+    0x01: cast("Value", UNSET),
+    0x03: None,
+    0x08: Int64(0),
+    0x0E: False,
+    0x0F: True,
+}
+#: Beyond it a float64 may stand for several whole numbers.
+_EXACT_MAX: Final = 2**53
+#: By the tags of int64s that are not zero.
+_INT64_BYTES: Final = {4: 8, 5: 4, 6: 2, 7: 1, 9: 1, 10: 2, 11: 4, 12: 8}
 _FLOAT = struct.Struct(">d")
 _U64 = struct.Struct(">Q")
 _ALL = (1 << 64) - 1
@@ -81,6 +94,19 @@ def decode_number(part: bytes) -> float:
     return number
 
 
+def decode_key(key: bytes) -> tuple[list[Value], bytes]:
+    """Return the values that a key is made of, and what bounds of intervals have after them.
+
+    That is nothing, a zero (directly after the key) or `GOES_ON` (after all that begin with it).
+    """
+    values: list[Value] = []
+    at = 0
+    while at < len(key) and key[at] not in _AFTER_VALUES:
+        value, at = _decoded(key, at)
+        values.append(value)
+    return values, key[at:]
+
+
 def prefix_end(prefix: bytes) -> bytes | None:
     """Return the end of all keys that begin with the values in `prefix`; None if it has none."""
     return prefix + GOES_ON if prefix else None
@@ -88,6 +114,51 @@ def prefix_end(prefix: bytes) -> bytes | None:
 
 def _escaped(raw: bytes) -> bytes:
     return raw.replace(b"\0", b"\0\xff") + b"\0"
+
+
+def _decoded(key: bytes, at: int) -> tuple[Value, int]:
+    """Return the value whose part begins at `at`, and where that ends."""
+    tag, at = key[at], at + 1
+    if tag in _CONSTANTS:
+        return _CONSTANTS[tag], at
+    if tag == 0x0D:
+        at += NUMBER_BYTES - 1
+        return _canonical(decode_number(key[at - NUMBER_BYTES : at])), at
+    if tag in {0x10, 0x11}:
+        raw, at = _unescaped(key, at)
+        return raw.decode() if tag == 0x10 else raw, at
+    if tag == 0x12:
+        items: list[Value] = []
+        while key[at]:
+            item, at = _decoded(key, at)
+            items.append(item)
+        return items, at + 1
+    if tag == 0x15:
+        fields: dict[str, Value] = {}
+        while key[at]:
+            raw, at = _unescaped(key, at)
+            name = "" if raw == b"\1" else raw.decode()
+            fields[name], at = _decoded(key, at)
+        return fields, at + 1
+    size = _INT64_BYTES[tag]
+    return Int64(int.from_bytes(key[at : at + size], "big", signed=True)), at + size
+
+
+def _canonical(number: float) -> Value:
+    """Return a number as values have it: an int where it is whole and exact, unless it is -0.0."""
+    is_whole = abs(number) <= _EXACT_MAX and number.is_integer()
+    return int(number) if is_whole and str(number) != "-0.0" else number
+
+
+def _unescaped(key: bytes, at: int) -> tuple[bytes, int]:
+    """Return the bytes that are escaped from `at` on, and where what follows them begins."""
+    end = key.find(b"\0", at)
+    while key[end + 1 : end + 2] == GOES_ON:
+        if end + 2 == len(key):
+            # Not an escaped zero, for then something would follow: the last part of a bound.
+            break
+        end = key.find(b"\0", end + 2)
+    return key[at:end].replace(b"\0\xff", b"\0"), end + 1
 
 
 def _int64(value: Int64) -> bytes:
