@@ -221,7 +221,7 @@ def test_a_query_in_words(server):
     assert "messages.by_channel: channel = 'c1', descending, take(3)\n" in text
     assert "3 documents (" in text
     assert "messages.py:" in text
-    assert '  messages by by_channel: channel = "c1" and _creationTime >= ' in text
+    assert '  messages.by_channel: channel = "c1" and _creationTime >= ' in text
     assert "  which release serves\n" in text
     assert (
         'a document of messages is inserted, changed or deleted, which has, before or after, channel = "c1"'

@@ -17,6 +17,8 @@ from camber.cli.run import Arguments, ClaimsOption, identity_of, json_object, wi
 
 #: Entries of one kind that are shown; `--json` has all of them.
 _SHOWN = 20
+#: A mutation that has run is only touched by what commits before it does.
+_AGAIN = {"query": "Runs again when", "mutation": "Runs again if, before it commits,"}
 #: Documents of one table that are named one by one.
 _NAMED = 3
 
@@ -60,7 +62,10 @@ def explanation_lines(found: dict[str, Any]) -> Iterator[str]:
         ("Indexes", [*_scans(found)]),
         ("Calls", [*_calls(found)]),
         ("Reads", _listed([*_grouped(found, "words")], found)),
-        ("Runs again when", _listed([*_grouped(found, "invalidatedBy"), *_beside(found)], found)),
+        (
+            _AGAIN[found["type"]],
+            _listed([*_grouped(found, "invalidatedBy"), *_beside(found)], found),
+        ),
         ("Would write", [*_written(found)]),
         ("Cache", [*_cache(found)]),
         ("Log", [printable(line) for line in found["logLines"]]),
@@ -162,7 +167,7 @@ def _grouped(found: dict[str, Any], what: str) -> Iterator[str]:
         if entry["kind"] == "document":
             name = _full_name(entry["componentPath"], entry["table"])
             by_id.setdefault(name, []).append(entry)
-        else:
+        elif entry["kind"] != "system":
             yield printable(entry[what])
     for name, entries in by_id.items():
         if len(entries) <= _NAMED:
@@ -171,6 +176,7 @@ def _grouped(found: dict[str, Any], what: str) -> Iterator[str]:
             yield f"{len(entries)} documents of {name}, by their ids"
         else:
             yield f"one of these {len(entries)} documents of {name} is inserted, changed or deleted"
+    yield from (printable(each[what]) for each in found["reads"] if each["kind"] == "system")
 
 
 def _beside(found: dict[str, Any]) -> Iterator[str]:

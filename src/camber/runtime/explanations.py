@@ -161,7 +161,7 @@ def _row(row: RecordedRow, catalog: Catalog, indexes: Mapping[IndexId, _Indexed]
     by = f"a document of {name} is inserted, changed or deleted"
     if where:
         by += f", which has, before or after, {' and '.join(where)}"
-    shown = f"{name} by {index.name}: {' and '.join(where) or 'all of it'}"
+    shown = f"{name}.{index.name}: {' and '.join(where) or 'all of it'}"
     return _of_table("index", found, lower, upper, shown, by)
 
 
@@ -230,7 +230,7 @@ def _search(
         fields=found.index.fields,
         lower=None,
         upper=None,
-        words=f"{name} by {found.index.name}: {where}",
+        words=f"{name}.{found.index.name}: {where}",
         invalidated_by=(
             f"a document of {name} is inserted, changed or deleted, which has, before or after, {where}"
         ),
@@ -322,4 +322,4 @@ def _of_system(
             return f"the variable {first!s}", f"{first!s} is set or removed"
         case _:
             where = " and ".join(_conditions(index.all_fields, lower, upper)) or "all of it"
-            return f"{table.name} by {index.name}: {where}", f"{table.name} changes there"
+            return f"{table.name}.{index.name}: {where}", f"{table.name} changes there"
