@@ -190,6 +190,7 @@ def test_a_project_signs_users_in_after_it(tmp_path):
     before = files_of(root)
     shown = said(camber("auth", "init", root))
     assert "camber env set SITE_URL" in shown
+    assert "npm install @convex-dev/auth" in shown
     after = files_of(root)
     assert after.items() >= before.items()
     assert after.keys() - before.keys() == {

@@ -32,13 +32,20 @@ _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600
 _SIGNING_S: Final = 60
 
 _USERS: Final = '''\
-"""Who has signed up. Add fields of your own, with defaults: whoever signs up has none of them."""
+"""Who has signed up, and who calls."""
 
-from camber.components.auth import AuthUser
+from camber import Users
+from camber.components.auth import AuthSession, AuthUser
 
 
 class User(AuthUser, table="users"):
-    """Somebody who has signed up."""
+    """Somebody who has signed up. Add fields of your own, with defaults: nobody signs up with them."""
+
+    roles: list[str] = []
+
+
+#: `@query(allow=users.signed_in)` or `allow=users.role("admin")`, and `users.require(ctx)`.
+users = Users(User, sessions=AuthSession)
 '''
 
 _AUTH: Final = '''\
@@ -109,7 +116,9 @@ def init(
             )
         console.say(
             "\nSay where your pages are, to a server that runs; it makes its keys by itself:\n\n"
-            "    camber env set SITE_URL http://localhost:5173"
+            "    camber env set SITE_URL http://localhost:5173\n\n"
+            "The page is ConvexAuthProvider's, of the npm package @convex-dev/auth:\n\n"
+            "    npm install @convex-dev/auth@0.0.95 @auth/core@0.41.3"
         )
 
 

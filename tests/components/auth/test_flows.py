@@ -13,6 +13,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from camber import FunctionError
 from camber.components.auth.oauth_client import code_challenge
 from tests.components.auth.people import (
     PAGES,
@@ -349,6 +350,16 @@ def test_a_flow_begins_with_its_verifier_and_to_an_allowed_place(app, ada, provi
         assert response.content == b""
     assert ada.set == []
     assert ada.get(f"{begin}?code={verifier}").status_code == 302
+
+
+@pytest.mark.parametrize(
+    "name", ["SITE_URL", "AUTH_OIDC_ID", "AUTH_OIDC_SECRET", "AUTH_OIDC_ISSUER"]
+)
+def test_a_variable_that_is_missing_is_told_before_the_browser_leaves(app, ada, name):
+    set_variables(app, **{name: None})
+    with pytest.raises(FunctionError, match=f"variable {name} is not set"):
+        ada.sign_in("oidc")
+    assert rows(app, "authVerifiers") == []
 
 
 def test_a_cookie_that_somebody_has_put_in_redirects_nowhere(ada, provider):

@@ -98,6 +98,16 @@ class OAuth2:
         del env
         return None
 
+    def require_variables(self, env: Variables) -> None:
+        """Do nothing, if what the application has to know of the provider is set.
+
+        Raises:
+            AuthConfigError: it is not.
+        """
+        self.client_id(env)
+        self.client_secret(env)
+        self.issuer_of(env)
+
     async def said(self, ask: AskJson, endpoints: Endpoints) -> Mapping[str, Any]:
         """Return what the provider says of its user."""
         if endpoints.userinfo is None:

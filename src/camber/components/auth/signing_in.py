@@ -190,9 +190,10 @@ class SigningIn:
     async def _oauth(self, provider: OAuth2, request: Request) -> Answer:
         if "code" in request.params:
             return await self._redeem(request.params["code"], request, provider=provider.id)
-        if request.params.get("redirectTo") is not None:
-            # Refused now, where the developer sees it, and not when the browser comes back.
-            self._destination(request.params)
+        # What is missing or wrong is told now, where the developer sees it, and not to a browser that
+        # has left the page.
+        self._destination(request.params)
+        provider.require_variables(self._ctx.env)
         verifier = await self._store(op.BeginFlow())
         url = f"{site_of_flows(self._ctx)}/api/auth/signin/{provider.id}"
         url = with_query(url, "code", verifier)
