@@ -197,6 +197,11 @@ def test_a_project_signs_users_in_after_it(tmp_path):
         f"backend/{name}.py" for name in ("auth", "auth_config", "http", "users")
     }
     with Server(root, tmp_path / "data", "--executors", "0") as server:
+        printed = "".join(server.output)
+        assert "new identity providers: OidcProvider(" in printed
+        made = "Note: the keys of access tokens were made: the variables JWT_PRIVATE_KEY and JWKS\n"
+        assert printed.count(made) == 1
+        assert "PRIVATE KEY--" not in printed
         params = {"email": ADDRESS, "password": PASSWORD}
         token = signed_in(server, provider="password", params={**params, "flow": "signUp"})
         assert is_let_in(server, token, "auth:me")

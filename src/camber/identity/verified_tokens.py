@@ -26,7 +26,7 @@ class VerifiedToken:
 
 
 class RememberedTokens:
-    """The tokens that were verified last, by their hashes: the texts would let people in.
+    """The tokens that were verified last, by their hashes.
 
     There is a bound on the bytes of what they were; those that nobody has sent for the longest time
     are forgotten first.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,7 +12,7 @@ import pytest
 from camber import FunctionError
 from camber.components.auth.sessions import hash_of
 from camber.components.auth.verification import Message, console_sender
-from tests.components.auth.people import PAGES, Person, opened, refused, rows
+from tests.components.auth.people import PAGES, SIGNING_IN, Person, opened, refused, rows
 
 EMAIL = "ada@example.com"
 
@@ -155,6 +156,22 @@ def test_asking_for_a_code_changes_nothing_of_the_user_who_has_the_address(app, 
     eve.sign_in("email", email=EMAIL)
     eve.sign_in("verified", flow="signUp", email="ada@new.example", password="eve's own words")
     assert rows(app, "users")[0] == before[0]
+
+
+def test_what_an_application_asks_for_with_an_address_is_of_who_is_new(tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(SIGNING_IN, project, ignore=shutil.ignore_patterns("__pycache__"))
+    module = project / "backend" / "auth.py"
+    named = 'EmailCode(send=deliver, profile=lambda given: {"name": given.get("name")}),'
+    module.write_text(module.read_text().replace("EmailCode(send=deliver),", named))
+    with opened(project) as app:
+        ada, eve = Person(app), Person(app)
+        ada.sign_in("email-code", email=EMAIL, name="Ada", plan="gold")
+        eve.sign_in("email-code", email=EMAIL, name="Eve")
+        letter: Any = app.query("letters:newest", to=EMAIL)
+        ada.sign_in("email-code", email=EMAIL, code=letter.token)
+        user: Any = ada.calling.query("people:me")
+        assert (user.name, user.email, user.plan) == ("Ada", EMAIL, "free")
 
 
 def test_an_address_that_takes_anothers_place_is_not_proven_by_it(app, ada):

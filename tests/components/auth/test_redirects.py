@@ -75,6 +75,7 @@ def test_allowed_places(asked, sent):
         "https://evilpreview.example.com",
         "https://x.preview.example.com.evil.test",
         "https://x.preview.example.com@evil.test",
+        "https://user:word@x.preview.example.com",
         "https://evil.test#.preview.example.com",
         "https://evil.test?.preview.example.com",
         "https://evil.test\\.preview.example.com",

@@ -92,11 +92,15 @@ class EndFlow(Struct, frozen=True, kw_only=True):
 
 
 class StartVerification(Struct, frozen=True, kw_only=True):
-    """Keep a code that is about to be sent to an address, and its account."""
+    """Keep a code that is about to be sent to an address, and its account.
+
+    `fields` are those of a user who is new.
+    """
 
     provider: str
     address: str
     code_hash: str
+    fields: dict[str, Any]
     type: Literal["startVerification"] = "startVerification"
 
 

@@ -174,7 +174,10 @@ class SigningIn:
         back = self._destination(request.params)
         token = provider.new_token()
         wanted = op.StartVerification(
-            provider=provider.id, address=address, code_hash=hash_of(token)
+            provider=provider.id,
+            address=address,
+            code_hash=hash_of(token),
+            fields=provider.typed(request.params),
         )
         match Attempt(await self._store(wanted)):
             case Attempt.TAKEN:

@@ -312,7 +312,7 @@ class _Store:
                 NewAccount(
                     provider=wanted.provider, account_id=wanted.address, kind=verification.kind
                 ),
-                verification.profile(wanted.address),
+                verification.known(wanted.address, wanted.fields),
                 self._own_user(),
             )
         self._issue(account, verification, wanted.address, wanted.code_hash)

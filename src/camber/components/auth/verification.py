@@ -30,6 +30,8 @@ class Message:
     provider: str
 
 
+#: Makes fields of `users` out of the parameters of whoever asks for a code.
+ProfileOf = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 #: Sends a message; what it raises is told to whoever waits for it.
 Send = Callable[[Message, ActionCtx], Awaitable[None]]
 
@@ -67,6 +69,8 @@ class Verification:
         id: what clients call it.
         max_age: for how long a code is good.
         length, alphabet: what a code is made of.
+        profile: makes further fields of `users` out of the parameters with which a code is asked for. They
+            are of who is new: that somebody has typed them changes nothing of a user there is.
     """
 
     send: Send
@@ -76,6 +80,7 @@ class Verification:
     alphabet: str
     #: Whether who redeems a code has to name the address too: short codes can be guessed.
     names_address: bool
+    profile: ProfileOf | None = None
 
     kind: ClassVar[Kind] = Kind.EMAIL
     #: The parameter that has the address, and the field of `users`.
@@ -100,22 +105,39 @@ class Verification:
         given = params.get(self.parameter)
         return isinstance(given, str) and normalised(given) == account.provider_account_id
 
-    def profile(self, address: str) -> Profile:
+    def typed(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the application makes of parameters, beside the address."""
+        return {} if self.profile is None else dict(self.profile(params))
+
+    def known(self, address: str, typed: Mapping[str, Any]) -> Profile:
         """Return what is known of whoever types an address: nothing is proven yet."""
         return Profile(
-            fields={self.parameter: address},
+            fields={**typed, self.parameter: address},
             email_awaited=self.parameter == "email",
             phone_awaited=self.parameter == "phone",
         )
 
 
 def _declared(
-    kind: type[Verification], send: object, id: str, max_age: timedelta, length: int, alphabet: str
+    kind: type[Verification],
+    send: object,
+    id: str,
+    max_age: timedelta,
+    length: int,
+    alphabet: str,
+    profile: ProfileOf | None,
 ) -> dict[str, Any]:
     if not callable(send):
         msg = f"{kind.__name__}(send={send!r}): it is an `async def` of a message and an ActionCtx"
         raise AuthConfigError(msg)
-    return {"send": send, "id": id, "max_age": max_age, "length": length, "alphabet": alphabet}
+    return {
+        "send": send,
+        "id": id,
+        "max_age": max_age,
+        "length": length,
+        "alphabet": alphabet,
+        "profile": profile,
+    }
 
 
 class MagicLink(Verification):
@@ -124,10 +146,15 @@ class MagicLink(Verification):
     __slots__ = ()
 
     def __init__(
-        self, *, send: Send, id: str = "email", max_age: timedelta = timedelta(hours=1)
+        self,
+        *,
+        send: Send,
+        id: str = "email",
+        max_age: timedelta = timedelta(hours=1),
+        profile: ProfileOf | None = None,
     ) -> None:
         super().__init__(
-            **_declared(MagicLink, send, id, max_age, 32, _LETTERS), names_address=False
+            **_declared(MagicLink, send, id, max_age, 32, _LETTERS, profile), names_address=False
         )
 
 
@@ -143,10 +170,12 @@ class EmailCode(Verification):
         id: str = "email-code",
         digits: int = 8,
         max_age: timedelta = timedelta(minutes=20),
+        profile: ProfileOf | None = None,
     ) -> None:
         _check_digits(digits)
         super().__init__(
-            **_declared(EmailCode, send, id, max_age, digits, string.digits), names_address=True
+            **_declared(EmailCode, send, id, max_age, digits, string.digits, profile),
+            names_address=True,
         )
 
 
@@ -164,10 +193,12 @@ class PhoneCode(Verification):
         id: str = "phone",
         digits: int = 6,
         max_age: timedelta = timedelta(minutes=20),
+        profile: ProfileOf | None = None,
     ) -> None:
         _check_digits(digits)
         super().__init__(
-            **_declared(PhoneCode, send, id, max_age, digits, string.digits), names_address=True
+            **_declared(PhoneCode, send, id, max_age, digits, string.digits, profile),
+            names_address=True,
         )
 
 
