@@ -55,6 +55,7 @@ MODULES = {
         access.table(Note, read=owner, write=owner)
     """,
     "messages": """
+        import ctypes
         from datetime import datetime
 
         from camber import (
@@ -140,6 +141,11 @@ MODULES = {
         def runs_away(ctx: QueryCtx) -> None:
             while True:
                 pass
+
+
+        @query
+        def crashes(ctx: QueryCtx) -> None:
+            ctypes.string_at(0)
 
 
         @internal_query
@@ -392,6 +398,7 @@ def test_what_is_huge_is_told_by_its_size(server):
     ("arguments", "message"),
     [
         (("messages:act",), "messages:act is an action, which reads nothing itself"),
+        (("messages:crashes",), "TransactionLost: messages:crashes ended its process, 3 times"),
         (("messages:recnt",), "There are: messages:recent"),
         (("messages:recent",), "missing the required field `channel`"),
         (("messages:recent", '{"channel": 1}'), "ArgumentValidationError"),

@@ -492,7 +492,11 @@ def _in_words(path: str, value: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    return shortened(repr(value))
+    try:
+        return shortened(repr(value))
+    # It may be of a class of the application's, which may raise anything when it is asked.
+    except Exception:  # noqa: BLE001
+        return f"a {type(value).__name__}"
 
 
 def shortened(text: str) -> str:

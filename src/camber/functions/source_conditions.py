@@ -157,30 +157,60 @@ def chain_at(place: Place) -> Chain | None:
 # Source files.
 
 
-@dataclass(frozen=True, slots=True)
 class _Source:
-    """A file: its tree, who is whose parent there, and the code that it compiles to."""
+    """A file: what is where in it, who is whose parent there, and the code that it compiles to.
 
-    tree: ast.Module
-    parents: dict[ast.AST, ast.AST]
-    codes: frozenset[CodeType]
+    Looked through once, however many of its queries are asked about.
+    """
+
+    def __init__(self, tree: ast.Module, codes: frozenset[CodeType]) -> None:
+        self.codes = codes
+        self._parents: dict[ast.AST, ast.AST] = {}
+        #: Functions by their names and first lines, and lambdas by their lines.
+        self._functions: dict[tuple[str, int], ast.FunctionDef] = {}
+        self._lambdas: dict[int, list[ast.Lambda]] = {}
+        #: What loops and comprehensions go through, and names, by where they are; calls by their ends.
+        self._items: dict[Spot, ast.expr] = {}
+        self._calls: dict[tuple[int | None, int | None], ast.Call] = {}
+        for node in ast.walk(tree):
+            for child in ast.iter_child_nodes(node):
+                self._parents[child] = node
+            self._note(node)
+
+    def _note(self, node: ast.AST) -> None:
+        match node:
+            case ast.FunctionDef():
+                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                self._functions[node.name, first] = node
+            case ast.Lambda():
+                self._lambdas.setdefault(node.lineno, []).append(node)
+            case ast.For():
+                self._items[_spot(node)] = node.iter
+            case (
+                ast.ListComp(generators=[each])
+                | ast.SetComp(generators=[each])
+                | ast.DictComp(generators=[each])
+                | ast.GeneratorExp(generators=[each])
+            ):
+                self._items[_spot(node)] = each.iter
+            case ast.Name():
+                self._items.setdefault(_spot(node), node)
+            case ast.Call():
+                # Of those that end together the outer, which is walked first.
+                self._calls.setdefault((node.end_lineno, node.end_col_offset), node)
+            case _:
+                pass
 
     def function(self, code: CodeType) -> ast.Lambda | ast.FunctionDef | None:
         """Return the function or lambda of a code."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
-                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-                if first == code.co_firstlineno:
-                    return node
-        if code.co_name != "<lambda>":
-            return None
+        found = self._functions.get((code.co_name, code.co_firstlineno))
+        if found is not None:
+            return found
         spots = [each for each in code.co_positions() if each[3] and None not in each]
         within = [
             node
-            for node in ast.walk(self.tree)
-            if isinstance(node, ast.Lambda)
-            and node.lineno == code.co_firstlineno
-            and all(_contains(node.body, spot) for spot in spots)
+            for node in self._lambdas.get(code.co_firstlineno, ())
+            if all(_contains(node.body, spot) for spot in spots)
         ]
         # Of one within another the inner: it is walked later.
         return within[-1] if within else None
@@ -188,30 +218,14 @@ class _Source:
     def read_at(self, spot: Spot) -> ast.expr | None:
         """Return the expression of the query that is read there.
 
-        It is a call that ends there, whose lines tracebacks tell from its last part on. Or it is what a
-        loop goes through, of which only the whole is known.
+        It is what a loop goes through, of which only the whole is known. Or it is a call that ends
+        there, whose lines tracebacks tell from its last part on.
         """
-        found: ast.expr | None = None
-        for node in ast.walk(self.tree):
-            match node:
-                case ast.For(iter=items) if _spot(node) == spot:
-                    return items
-                case (
-                    ast.ListComp(generators=[each])
-                    | ast.SetComp(generators=[each])
-                    | ast.DictComp(generators=[each])
-                    | ast.GeneratorExp(generators=[each])
-                ) if _spot(node) == spot:
-                    return each.iter
-                case ast.Call() if (node.end_lineno, node.end_col_offset) == (spot[1], spot[3]):
-                    found = found or node
-                case ast.Name() if _spot(node) == spot:
-                    return node
-        return found
+        return self._items.get(spot) or self._calls.get((spot[1], spot[3]))
 
     def asked_of_items(self, node: ast.expr) -> Conditions:
         """Return what is asked of each item of an expression by whoever goes through them."""
-        parent = self.parents.get(node)
+        parent = self._parents.get(node)
         match parent:
             case ast.comprehension(target=ast.Name(id=name)) if parent.iter is node:
                 return _all_asked(parent.ifs, name)
@@ -230,7 +244,7 @@ class _Source:
     def _asked_of_variable(self, assignment: ast.Assign, name: str) -> Conditions:
         scope: ast.AST = assignment
         while not isinstance(scope, ast.FunctionDef | ast.Module):
-            scope = self.parents[scope]
+            scope = self._parents[scope]
         uses = [
             node
             for node in ast.walk(scope)
@@ -261,8 +275,7 @@ def _parsed(text: str, filename: str) -> _Source | None:
         codes = frozenset(_within(compile(text, filename, "exec", dont_inherit=True)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    parents = {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
-    return _Source(tree, parents, codes)
+    return _Source(tree, codes)
 
 
 def _within(code: CodeType) -> Iterator[CodeType]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -92,6 +93,8 @@ from camber.schema.table import StoredDocuments
 from camber.storage.store import DocumentChange
 from camber.values.packed import pack, unpack
 from camber.values.pending import Places, places_in
+
+_log = logging.getLogger("camber.executor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,7 +411,12 @@ class ScanWatch:
 
     def wasteful(self, placed: Placed) -> tuple[ScanReport, ...]:
         """Return the scans of the last run that read far too much, and were not told before."""
-        return self._account.wasteful(placed, self._told)
+        try:
+            return self._account.wasteful(placed, self._told)
+        # Our own bug: the function has run, and its caller is not to suffer from it.
+        except Exception:  # noqa: BLE001
+            _log.exception("what the last function has scanned cannot be told")
+            return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

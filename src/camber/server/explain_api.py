@@ -11,12 +11,12 @@ from starlette.routing import BaseRoute, Route
 
 from camber import limits
 from camber.deployment.deployment import Deployment
-from camber.errors import BadRequest
+from camber.errors import BadRequest, DeveloperError
 from camber.functions.accounts import CalledFunction, ScanReport
 from camber.functions.index_advice import IndexAdvice
 from camber.identity.operations import Operation
 from camber.runtime.executor import Caller, FunctionCall
-from camber.runtime.explanations import Bound, Explanation, NotExplained, ReadEntry, SearchedFor
+from camber.runtime.explanations import Bound, Explanation, ReadEntry, SearchedFor
 from camber.runtime.queries import CacheState
 from camber.server.admin import admin_of
 from camber.server.bodies import json_object
@@ -64,8 +64,9 @@ class ExplainApi:
         )
         try:
             found = await runtime.explain(call)
-        except NotExplained as error_:
-            return _refused(error_.sentence)
+        except DeveloperError as refused:
+            # Also one whose process was ended: there is nothing to tell of it but that.
+            return _refused(str(refused))
         failure = found.explained.failure
         if found.explained.is_refused and failure is not None:
             return _refused(failure.message)
