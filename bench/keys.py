@@ -63,5 +63,6 @@ KEYS: tuple[Key, ...] = (
     _at_most("idle_kb", "idle", 30.0, "KB for an idle session with 3 queries"),
     _at_most("idle_10000_kb", "idle_10000", 30.0, "KB for one of 10,000 of these"),
     _at_most("start_ms", "start", 700.0, "ms from `camber start` to its first answer"),
+    _at_most("vectors_vs_numpy", "vectors", 3.0, "nearest 10 of 100,000, over a matrix in numpy"),
     _at_most("growth", "growth", 2.0, "p50 with 10 million documents over 10 thousand"),
 )

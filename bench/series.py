@@ -318,6 +318,12 @@ def growth(turns: Turns) -> Series:
     return measured
 
 
+def vectors(turns: Turns) -> Series:
+    """The nearest of 100,000 vectors, and of as many in a matrix of numpy's."""
+    measured: Series = importlib.import_module("bench.vectors").measure(turns)
+    return measured
+
+
 SERIES: Mapping[str, Callable[[Turns], Series]] = {
     function.__name__: function
     for function in (
@@ -334,6 +340,7 @@ SERIES: Mapping[str, Callable[[Turns], Series]] = {
         idle,
         idle_10000,
         growth,
+        vectors,
     )
 }
 

@@ -55,6 +55,7 @@ from camber.functions.predicates import Guard, RowRule
 from camber.functions.scheduling import Retry
 from camber.functions.system_documents import ScheduledFunction, StoredFile
 from camber.functions.transaction_limits import TransactionLimits
+from camber.functions.vector_search import VectorHit
 from camber.identity.identity import UserIdentity
 from camber.occ.cursors import InvalidCursor
 from camber.schema.annotations import Arg, Id, Int64Literal
@@ -118,6 +119,7 @@ __all__ = [
     "TransactionLimits",
     "UserIdentity",
     "Users",
+    "VectorHit",
     "VectorIndex",
     "action",
     "any_of",

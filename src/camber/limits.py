@@ -233,6 +233,19 @@ search_filters_max: Final = 8
 #: Documents that one search may give: a page has its own.
 search_results_max: Final = 1024
 
+# Vector search (semantics 7.2).
+
+#: Numbers in the vectors of an index. More would be kept, and searched, as slowly as they are long.
+vector_dimensions_min: Final = 2
+vector_dimensions_max: Final = 4096
+#: Documents that one search may give.
+vector_results_max: Final = 256
+#: Values that the filters of one search may name, in all.
+vector_filter_terms_max: Final = 64
+#: Vectors that each process keeps in memory, of all indexes: what is beyond is read from the store by
+#: each search, which takes several times as long.
+vector_blocks_bytes_max: Final = 512 * 1024 * 1024
+
 #: Catalogs before the newest one that reads at older timestamps find; one more for each push that
 #: changes indexes, and for each new table.
 catalogs_kept: Final = 64

@@ -24,10 +24,14 @@ INDEXES: dict[str, dict[str, list[str]]] = {
 UNIQUE = {"by_u"}
 #: The one search index: its table, what is searched, and its filter fields.
 SEARCH_INDEX = ("docs", "search_a", ["a", "b"])
+#: The one vector index: its table, the vector, its filter field, and how many numbers.
+VECTOR_INDEX = ("docs", "by_v", ["v", "b"], 2)
 _WORD = re.compile("[a-z]+")
 Clause = Callable[[str], bool]
 #: Fields that a document of a table cannot do without.
 REQUIRED = {"rows": {"a", "b", "u"}}
+#: All fields that it may have, where not any will do.
+DECLARED = {"rows": {"a", "b", "u", "n"}}
 _BUILT_IN = {"by_creation_time": ["_creationTime", "_id"], "by_id": ["_id"]}
 
 #: The position after everything.
@@ -154,6 +158,23 @@ class Model:
             found[Statistics(len(texts), sum(map(len, texts)), having)] = None
         return list(found)
 
+    def nearest(self, wanted: list[float], limit: int, values: list[list[Any]]) -> list[list[Any]]:
+        """Return id and cosine of what is nearest, equals by id."""
+        table, _, (vector, filtered), dimensions = VECTOR_INDEX
+        found = []
+        for id_, document in self.tables[table].items():
+            own = document.get(vector)
+            if not isinstance(own, list) or len(own) != dimensions:
+                continue
+            if not all(isinstance(each, float) for each in own) or not any(own):
+                continue
+            if values and not any(_holds(document, ["eq", filtered, *each]) for each in values):
+                continue
+            dot = sum(one * other for one, other in zip(own, wanted, strict=True))
+            cosine = dot / math.hypot(*own) / math.hypot(*wanted)
+            found.append([id_, round(cosine, 4)])
+        return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:limit]
+
     def _fields_of(self, table: str, index: str) -> list[str]:
         if table not in self.tables:
             return ["_id"]
@@ -183,6 +204,8 @@ class Model:
     def patch(self, id_: str, fields: dict[str, Any], removed: list[str]) -> None:
         table, document = self._existing(id_)
         if set(removed) & REQUIRED.get(table, set()):
+            raise Refused("SchemaEnforcementError")
+        if not set(fields) - set(removed) <= DECLARED.get(table, set(fields)):
             raise Refused("SchemaEnforcementError")
         changed = {**document, **fields}
         for name in removed:

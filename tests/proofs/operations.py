@@ -104,8 +104,19 @@ VALUES = [
 _common = st.sampled_from([0.0, 1.0, "a", "a\0", "b", "ab b", None])
 _value = st.one_of(_common, _common, st.sampled_from(VALUES))
 _unique = st.sampled_from([None, "a", "b", 1.0, Int64(1)])
+#: Few directions, of which some are one, and what has none.
+_vector = st.sampled_from(
+    [[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [1.0, 1.0], [-1.0, 0.0], [0.0, 0.0], [1.0], None]
+)
 _loose = st.fixed_dictionaries(
-    {}, optional={"a": _value, "b": _value, "u": _unique, "n": st.sampled_from([0.0, 1.0])}
+    {},
+    optional={
+        "a": _value,
+        "b": _value,
+        "u": _unique,
+        "n": st.sampled_from([0.0, 1.0]),
+        "v": _vector,
+    },
 )
 _declared = st.fixed_dictionaries(
     {"a": _value, "b": _value, "u": _unique, "n": st.sampled_from([0.0, 1.0])}
@@ -178,6 +189,19 @@ _searches = st.fixed_dictionaries(
 )
 _counted_searches = st.tuples(_searches, st.sampled_from([None, None, 1, 2])).map(
     lambda both: {**both[0], "count": both[1]}
+)
+_nearest = st.fixed_dictionaries(
+    {
+        # Of the directions above no two others are equally near to any of these.
+        "vector": st.sampled_from([[1.0, 0.0], [2.0, 1.0], [-1.0, 3.0]]),
+        "limit": st.sampled_from([1, 1, 2, 3, 10]),
+        "b": st.one_of(
+            st.just([]),
+            st.lists(
+                st.one_of(st.just([]), _value.map(lambda value: [value])), min_size=1, max_size=2
+            ),
+        ),
+    }
 )
 #: Pages are of few queries, so that cursors meet again.
 PAGED: list[dict[str, Any]] = [
@@ -540,7 +564,7 @@ _plain_steps: dict[str, Operation] = {
             {
                 "id": _reference,
                 "fields": _loose,
-                "removed": st.lists(st.sampled_from(["a", "b", "u", "q"]), max_size=1),
+                "removed": st.lists(st.sampled_from(["a", "b", "u", "v", "q"]), max_size=1),
             }
         ),
         on_model=lambda r, told, _: r.model.patch(
@@ -576,6 +600,12 @@ _plain_steps: dict[str, Operation] = {
     "unique": Operation(told=queries, on_model=_unique_one),
     "count": Operation(told=queries, on_model=lambda r, told, _: float(len(_found(r, told)))),
     "search": Operation(told=_counted_searches, on_model=_search),
+    "nearest": Operation(
+        told=_nearest,
+        on_model=lambda r, told, _: r.model.nearest(
+            told["vector"], told["limit"], plain(told["b"])
+        ),
+    ),
     "sweep": Operation(
         told=st.tuples(
             st.one_of(queries, queries, _searches),

@@ -26,7 +26,7 @@ from camber.schema.table import StoredDocuments
 from camber.storage.store import Commit, Store
 from tests.applications.proving.backend import steps as real
 from tests.proofs.judging import Attempt, Events, Program
-from tests.proofs.model import INDEXES, SEARCH_INDEX, UNIQUE, Tables
+from tests.proofs.model import INDEXES, SEARCH_INDEX, UNIQUE, VECTOR_INDEX, Tables
 from tests.proofs.plain import plain
 from tests.proofs.stepping import SteppedHost, settled
 from tests.servers import REPOSITORY
@@ -289,6 +289,10 @@ async def set_up(engine: Engine) -> None:
             _, search, fields = SEARCH_INDEX
             declared = AnalysedIndex(name=search, fields=tuple(fields), tokenizer="words")
             add_index(transaction, table, declared, IndexState.ENABLED, number=next(numbers))
+        if name == VECTOR_INDEX[0]:
+            _, near, fields, dimensions = VECTOR_INDEX
+            declared = AnalysedIndex(name=near, fields=tuple(fields), dimensions=dimensions)
+            add_index(transaction, table, declared, IndexState.ENABLED, number=next(numbers))
     finished = transaction.finish()
     transaction.close()
     await engine.committer.commit(finished)
@@ -315,6 +319,7 @@ def everything(engine: Engine, ts: int, tables: Tables) -> Attempt:
             }
             for text in ("a b", "ab")
         ]
+        + [{"op": "nearest", "vector": [2.0, 1.0], "limit": 256, "b": []}]
         + [
             # Timestamps of commits are before this, and what stood for them is after it.
             {

@@ -115,13 +115,26 @@ def test_function_errors_are_http_200(kitchen):
         ("query", "errors:ends_the_process", {}, "Uncaught SystemExit: 3"),
         ("query", "errors:wrong_result", {}, "ReturnsValidationError"),
         ("mutation", "counters:insert_twice", {"name": "twice"}, "counters.by_name is unique"),
-        ("action", "later:nearest", {}, "NotImplementedError: ctx.vector_search"),
+        ("action", "articles:nearest", {"embedding": [1]}, "VectorDimensionsMismatch"),
+        ("query", "articles:nearest_now", {"embedding": [0, 0, 0]}, "has no direction"),
     ],
 )
 def test_what_goes_wrong_is_told(kitchen, kind, path, args, told):
     answer = kitchen.call(kind, path, args)
     assert answer["status"] == "error"
     assert told in answer["errorMessage"]
+
+
+def test_what_is_nearest_has_ids_and_scores(kitchen):
+    ids = [
+        kitchen.value("mutation", "articles:add", {"title": "x", "embedding": embedding})
+        for embedding in ([0, 0, 2], [0, 3, 4], [0, 1, 0])
+    ]
+    for kind, path in (("action", "articles:nearest"), ("query", "articles:nearest_now")):
+        found = kitchen.value(kind, path, {"embedding": [0, 0, 1]})
+        assert [hit.keys() for hit in found] == [{"_id", "_score"}] * 2
+        assert [hit["_id"] for hit in found] == ids[:2]
+        assert [hit["_score"] for hit in found] == pytest.approx([1, 0.8])
 
 
 def test_what_fails_changes_nothing(kitchen, board):

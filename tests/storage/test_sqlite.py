@@ -159,9 +159,9 @@ def test_a_store_of_a_later_format_is_refused(tmp_path):
     path = tmp_path / "store.sqlite"
     SqliteStore(path).close()
     with sqlite3.connect(path) as other:
-        other.execute("UPDATE meta SET value = 4 WHERE name = 'format'")
+        other.execute("UPDATE meta SET value = 5 WHERE name = 'format'")
     other.close()
-    with pytest.raises(StoreUnusable, match="has format 4; this version of Camber reads formats"):
+    with pytest.raises(StoreUnusable, match="has format 5; this version of Camber reads formats"):
         SqliteStore(path)
 
 

@@ -1,6 +1,6 @@
 """The tables that are measured."""
 
-from camber import Index, Table
+from camber import Index, Table, VectorIndex
 
 
 class Message(Table, table="messages"):
@@ -17,3 +17,10 @@ class Account(Table, table="accounts"):
     balance: float
 
     by_name = Index("name", unique=True)
+
+
+class Point(Table, table="points"):
+    number: int
+    vector: list[float]
+
+    by_vector = VectorIndex("vector", dimensions=384)

@@ -57,7 +57,8 @@ def _indexes(table: dict[str, Any]) -> str:
 
 
 def _index(index: dict[str, Any]) -> str:
-    notes = ["search"] if "searchField" in index["fields"] else []
+    kinds = {"searchField": "search", "vectorField": "vectors"}
+    notes = [note for field, note in kinds.items() if field in index["fields"]]
     if index["state"] != "enabled":
         notes.append(index["state"])
     return f"{index['name']} ({', '.join(notes)})" if notes else index["name"]

@@ -288,7 +288,8 @@ def _dropped(catalog: Catalog, analysis: Analysis) -> Iterator[tuple[TableEntry,
             if index.name in _BUILT_IN:
                 continue
             want = wanted.get(index.name)
-            if want is None or (want.fields, want.tokenizer) != (index.fields, index.tokenizer):
+            held = (index.fields, index.tokenizer, index.dimensions)
+            if want is None or (want.fields, want.tokenizer, want.dimensions) != held:
                 yield table, index.name
 
 

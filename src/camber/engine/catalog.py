@@ -14,6 +14,7 @@ from typing import Protocol, cast
 from camber.occ.interval import IndexId
 from camber.search.texts import filter_digest, text_key
 from camber.search.tokens import text_words
+from camber.search.vectors import direction, vector_key
 from camber.storage.index_ids import by_creation_time_index, by_id_index
 from camber.values.keys import encode_key, encode_part
 from camber.values.timestamp import Timestamp
@@ -61,18 +62,25 @@ class IndexEntry:
     since: Timestamp = 0
     #: How a text index cuts words: its fields are the one that is searched, then its filter fields.
     tokenizer: str | None = None
+    #: How long the vectors of a vector index are: its fields are the vector, then its filter fields.
+    dimensions: int | None = None
     #: The fields of every key, tie-breaks included.
     all_fields: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    #: Whether keys are in the order of the fields, and every document has one: it is not so where
+    #: texts or vectors are searched.
+    is_ordered: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         is_built_in = self.name in {"by_id", "by_creation_time"}
         ties = (ID_FIELD,) if is_built_in else (CREATION_TIME_FIELD, ID_FIELD)
         object.__setattr__(self, "all_fields", (*self.fields, *ties))
+        is_ordered = self.tokenizer is None and self.dimensions is None
+        object.__setattr__(self, "is_ordered", is_ordered)
 
     def key(self, document: dict[str, Value]) -> bytes | None:
         """Return where `document` (system fields included) stands in this index.
 
-        None where it does not: in a text index, if what is searched is no string.
+        None where it does not: what is searched is no text, or no vector of the index.
         """
         id_key = encode_part(document[ID_FIELD])
         return self.key_before(document, encode_part(document[CREATION_TIME_FIELD]), id_key)
@@ -81,8 +89,8 @@ class IndexEntry:
         self, document: dict[str, Value], time_key: bytes, id_key: bytes
     ) -> bytes | None:
         """Return the same, given the parts of the key that all indexes have at their end."""
-        if self.tokenizer is not None:
-            return self._text_key(document, time_key, id_key)
+        if not self.is_ordered:
+            return self._searched_key(document, time_key, id_key)
         if self.name == "by_id":
             return id_key
         if self.name == "by_creation_time":
@@ -90,16 +98,26 @@ class IndexEntry:
         parts = [encode_part(_at_path(document, path)) for path in self.fields]
         return b"".join((*parts, time_key, id_key))
 
-    def _text_key(self, document: dict[str, Value], time_key: bytes, id_key: bytes) -> bytes | None:
+    def _searched_key(
+        self, document: dict[str, Value], time_key: bytes, id_key: bytes
+    ) -> bytes | None:
+        searched = _at_path(document, self.fields[0])
+        if self.dimensions is not None:
+            found = direction(searched, self.dimensions)
+            if found is None:
+                return None
+            return vector_key(time_key, self._filters(document), found, id_key)
         assert self.tokenizer is not None
-        text = _at_path(document, self.fields[0])
-        if not isinstance(text, str):
+        if not isinstance(searched, str):
             return None
-        filters = [filter_digest(part) for part in self.filter_parts(document)]
-        return text_key(time_key, filters, text_words(text, self.tokenizer), id_key)
+        words = text_words(searched, self.tokenizer)
+        return text_key(time_key, self._filters(document), words, id_key)
+
+    def _filters(self, document: dict[str, Value]) -> list[bytes]:
+        return [filter_digest(part) for part in self.filter_parts(document)]
 
     def filter_parts(self, document: dict[str, Value]) -> list[bytes]:
-        """Return the values of a text index's filter fields, as parts of keys."""
+        """Return the values of the filter fields of a text or vector index, as parts of keys."""
         return [encode_part(_at_path(document, path)) for path in self.fields[1:]]
 
     def unique_key(self, document: dict[str, Value]) -> bytes | None:
@@ -151,15 +169,15 @@ class TableEntry:
     #: Whether the table belongs to Camber.
     is_system: bool = field(init=False)
     #: Whether documents may have no key in one of the maintained indexes.
-    has_texts: bool = field(init=False)
+    is_searched: bool = field(init=False)
     #: The component it is a table of, and what it is called there.
     component: str = field(init=False)
     own_name: str = field(init=False)
 
     def __post_init__(self) -> None:
         component, _, own_name = self.name.rpartition("/")
-        has_texts = any(index.tokenizer is not None for index in self.maintained)
-        object.__setattr__(self, "has_texts", has_texts)
+        is_searched = not all(index.is_ordered for index in self.maintained)
+        object.__setattr__(self, "is_searched", is_searched)
         object.__setattr__(self, "is_system", self.name.startswith("_"))
         object.__setattr__(self, "component", component)
         object.__setattr__(self, "own_name", own_name)
@@ -169,7 +187,7 @@ class TableEntry:
         id_key = encode_part(document[ID_FIELD])
         time_key = encode_part(document[CREATION_TIME_FIELD])
         keys = {index.id: index.key_before(document, time_key, id_key) for index in self.maintained}
-        if not self.has_texts:
+        if not self.is_searched:
             return cast("dict[IndexId, bytes]", keys)
         return {index: key for index, key in keys.items() if key is not None}
 

@@ -21,7 +21,7 @@ from camber.values.value import Value
 
 
 class DigestStamp(msgspec.Struct, frozen=True, array_like=True):
-    """A filter field in the key of a text, which has a digest of it: what is digested."""
+    """A filter field in the key of a text or vector, which has a digest of it: what is digested."""
 
     field: int
     part: bytes
@@ -91,11 +91,11 @@ def _key_stamps(
     document = _document(known(packed))
     others = table.keys(document)
     for entry, index in enumerate(table.stored):
-        # What is no text has no key in a text index.
+        # What is no text or vector has no key where those are searched.
         key = keys.get(index.id)
         if key is None or key == others[index.id]:
             continue
-        if index.tokenizer is None:
+        if index.is_ordered:
             yield KeyStamp(entry, places_in_key(key, others[index.id]))
         else:
             yield KeyStamp(entry, digests=tuple(_digest_stamps(index, packed, document)))

@@ -123,6 +123,8 @@ def index_document(table: TableEntry, index: IndexEntry) -> dict[str, Value]:
     kind: dict[str, Value] = {}
     if index.tokenizer is not None:
         kind["tokenizer"] = index.tokenizer
+    if index.dimensions is not None:
+        kind["dimensions"] = index.dimensions
     return {
         **kind,
         "since": Int64(0) if unread else COMMIT_TS,
@@ -139,8 +141,10 @@ def index_entry(document: dict[str, Value]) -> IndexEntry:
     """Return the index that an `_indexes` document describes."""
     number, name, fields = document["index"], document["name"], document["fields"]
     since, tokenizer = document["since"], document.get("tokenizer")
+    dimensions = document.get("dimensions")
     assert isinstance(since, Int64)
     assert tokenizer is None or isinstance(tokenizer, str)
+    assert dimensions is None or isinstance(dimensions, int)
     assert isinstance(number, int)
     assert isinstance(name, str)
     assert isinstance(fields, list)
@@ -152,6 +156,7 @@ def index_entry(document: dict[str, Value]) -> IndexEntry:
         state=IndexState(document["state"]),
         since=int(since),
         tokenizer=tokenizer,
+        dimensions=dimensions,
     )
 
 

@@ -1,14 +1,14 @@
 """One transaction: a snapshot, its own writes over it, and what it looked at.
 
-Everything a transaction reads goes through `get`, `scan`, `search`, `table` and `environment`, and
-only those record reads; everything it writes goes through `_put`. A transaction that has finished is
+Everything a transaction reads goes through `get`, `scan`, `search`, `nearest`, `table` and
+`environment`, and only those record reads; everything it writes goes through `_put`. A transaction that has finished is
 data: `finish` returns what the committer needs and nothing refers to the snapshot any more.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -32,6 +32,7 @@ from camber.engine.stamps import Stamp, has_its_place, stamp_of
 from camber.errors import DeveloperError, OutOfRetention
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.read_set import ReadSet
+from camber.search.nearest import Nearest, VectorChange, VectorHit, overlaid
 from camber.search.ranking import (
     Hit,
     Statistics,
@@ -41,6 +42,7 @@ from camber.search.ranking import (
     overlaid_statistics,
 )
 from camber.search.texts import TextQuery
+from camber.search.vectors import VectorQuery
 from camber.storage.index_ids import by_id_index
 from camber.storage.store import DocumentChange, EntryChange, Row, Snapshot, StagedTable
 from camber.values.ids import decode_id, encode_id, new_internal_id
@@ -491,11 +493,50 @@ class Transaction:
         return packed
 
     def _own_texts(self, index: IndexEntry) -> list[TextChange]:
+        return [TextChange(before, after) for before, after in self._own_keys(index)]
+
+    def _own_keys(self, index: IndexEntry) -> list[tuple[bytes | None, bytes | None]]:
+        """Return the keys before and after of the documents that were written."""
         return [
-            TextChange(each.before_keys.get(index.id), each.after_keys.get(index.id))
+            (each.before_keys.get(index.id), each.after_keys.get(index.id))
             for each in self._pending.values()
             if index.id in each.before_keys or index.id in each.after_keys
         ]
+
+    def nearest(
+        self,
+        table: TableEntry,
+        index: IndexEntry,
+        query: VectorQuery,
+        limit: int,
+        *,
+        accepts: Callable[[str], bool] | None = None,
+    ) -> list[VectorHit]:
+        """Return the `limit` nearest documents of a vector index, own writes included.
+
+        Of those that `accepts` lets in, if it is given. What is read is which documents are as near
+        as the last one that was looked at; not what they hold.
+        """
+        self._check_intervals()
+        self._check_age(table, index)
+        own = [VectorChange(before, after) for before, after in self._own_keys(index)]
+        accepted: list[VectorHit] = []
+        looked_at = 0
+        wanted = limit
+        while True:
+            found = self._snapshot.vector_hits(index.id, query, wanted + len(own))
+            if own:
+                found = overlaid(found, query, wanted, own)
+            for hit in found[looked_at:wanted]:
+                if accepts is None or accepts(hit.id):
+                    accepted.append(hit)
+                    if len(accepted) == limit:
+                        self.reads.record_search(index.id, Nearest(query=query, last=hit))
+                        return accepted
+            if len(found) < wanted:
+                self.reads.record_search(index.id, Nearest(query=query, last=None))
+                return accepted
+            looked_at, wanted = wanted, wanted * 4
 
     def depend_on(self, table: TableEntry) -> None:
         """Record a whole table as read, without reading it."""

@@ -20,7 +20,7 @@ from camber.functions.declarations import CustomJwt, OidcProvider
 from camber.functions.definition import FunctionKind, Visibility
 from camber.functions.http_router import HttpRoute, route_name
 from camber.schema.storable import describe
-from camber.schema.table import DeclaredTable, Index, SearchIndex
+from camber.schema.table import DeclaredIndex, DeclaredTable, Index, SearchIndex, VectorIndex
 
 
 class AnalysedFunction(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,8 @@ class AnalysedFunction(msgspec.Struct, frozen=True, kw_only=True):
 class AnalysedIndex(msgspec.Struct, frozen=True, kw_only=True):
     """A declared index; `fields` are wire paths without the tie-breaks.
 
-    Those of a search index, which has a `tokenizer`, are what is searched and its filter fields.
+    Those of a search index, which has a `tokenizer`, and of a vector index, which has `dimensions`,
+    are what is searched and its filter fields.
 
     `defaulted` are those of its fields that have a default: a document stored without one is
     read with it and indexed as missing.
@@ -52,6 +53,7 @@ class AnalysedIndex(msgspec.Struct, frozen=True, kw_only=True):
     staged: bool = False
     defaulted: tuple[str, ...] = ()
     tokenizer: str | None = None
+    dimensions: int | None = None
 
 
 class AnalysedTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,7 +253,7 @@ def _analyse(application: Application) -> Analysis:
                 validator=table.json,
                 storable=describe(table.plan),
                 strict=table.strict,
-                indexes=tuple(_analysed_index(table, index) for index in table.keyed_indexes),
+                indexes=tuple(_analysed_index(table, index) for index in table.declared_indexes),
             )
             for name, table in application.tables.items()
         },
@@ -282,7 +284,7 @@ def _analysed_provider(provider: OidcProvider | CustomJwt) -> AnalysedProvider:
     )
 
 
-def _analysed_index(table: DeclaredTable, index: Index | SearchIndex) -> AnalysedIndex:
+def _analysed_index(table: DeclaredTable, index: DeclaredIndex) -> AnalysedIndex:
     return AnalysedIndex(
         name=index.name,
         fields=tuple(index.fields),
@@ -292,6 +294,7 @@ def _analysed_index(table: DeclaredTable, index: Index | SearchIndex) -> Analyse
             f.name for f in table.plan.fields if f.has_default and f.name in index.fields
         ),
         tokenizer=index.tokenizer if isinstance(index, SearchIndex) else None,
+        dimensions=index.dimensions if isinstance(index, VectorIndex) else None,
     )
 
 

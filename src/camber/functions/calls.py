@@ -11,6 +11,7 @@ import msgspec
 from camber.functions.definition import Function
 from camber.functions.metadata import Facts, TransactionFacts
 from camber.functions.transaction_limits import TransactionLimits
+from camber.functions.vector_search import VectorHit
 from camber.values.paths import HANDLE_PREFIX
 
 P = ParamSpec("P")
@@ -81,6 +82,11 @@ class ActionCalls(Facts, Protocol):
 
     async def action(self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: _Named) -> Any:
         """Run another action."""
+
+    async def nearest(
+        self, index: object, vector: object, limit: object, where: object
+    ) -> list[VectorHit[Any]]:
+        """Search a vector index at the newest snapshot."""
 
     def handle(self, callee: Callee[..., Any]) -> str:
         """Return the handle of a function."""

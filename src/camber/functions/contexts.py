@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from camber.functions.calls import ActionCalls, Callee, TransactionCalls
 from camber.functions.database import DatabaseReader, DatabaseWriter
@@ -27,16 +27,12 @@ from camber.functions.scheduling import (
     SyncActionScheduler,
 )
 from camber.functions.transaction_limits import TransactionLimits
+from camber.functions.vector_search import VectorHit, Where
 from camber.identity.identity import UserIdentity
 from camber.schema.table import VectorIndex
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def _later(name: str) -> NoReturn:
-    msg = f"{name} is not built yet"
-    raise NotImplementedError(msg)
 
 
 class Auth:
@@ -154,6 +150,27 @@ class QueryCtx:
         more fails, and the caller may go on; what it has used is used.
         """
         return QueryCalls(self._calls, transaction_limits)
+
+    def vector_search(
+        self,
+        index: VectorIndex | str,
+        vector: Sequence[float],
+        /,
+        *,
+        limit: int = 10,
+        where: Where | None = None,
+    ) -> list[VectorHit[Any]]:
+        """Return the documents whose vectors are nearest by cosine, nearest first.
+
+        Among those that `where` admits: `{"channel": c}`, `{"cuisine": any_of("a", "b")}`, or a list
+        of such conditions, of which one must hold. A write runs the query again if it could change
+        what is found. What the documents hold is not read: `ctx.db.get(hit.id)` does that.
+
+        Raises:
+            DeveloperError: the vector is none of the index, `limit` is not 1 to 256, or `where` is
+                on no filter field.
+        """
+        return self.db.vector_search(index, vector, limit, where)
 
     def function_handle(self, callee: Callee[..., Any], /) -> str:
         """Return a text that names a function for good: it may be stored, passed on and run later.
@@ -327,15 +344,23 @@ class ActionCtx(_ActionContext):
     async def vector_search(
         self,
         index: VectorIndex | str,
-        vector: list[float],
+        vector: Sequence[float],
         /,
         *,
         limit: int = 10,
-        where: Mapping[str, Any] | None = None,
-    ) -> list[Any]:
-        """Return the nearest documents' ids and scores. Not built yet."""
-        del index, vector, limit, where
-        _later("ctx.vector_search")
+        where: Where | None = None,
+    ) -> list[VectorHit[Any]]:
+        """Return the documents whose vectors are nearest by cosine, nearest first.
+
+        Among those that `where` admits: `{"channel": c}`, `{"cuisine": any_of("a", "b")}`, or a list
+        of such conditions, of which one must hold. A document may have changed, or be gone, by the
+        time that a query reads it; and no row rule was asked.
+
+        Raises:
+            DeveloperError: the vector is none of the index, `limit` is not 1 to 256, or `where` is
+                on no filter field.
+        """
+        return await self._calls.nearest(index, vector, limit, where)
 
 
 class SyncActionCtx(_ActionContext):
@@ -378,12 +403,13 @@ class SyncActionCtx(_ActionContext):
     def vector_search(
         self,
         index: VectorIndex | str,
-        vector: list[float],
+        vector: Sequence[float],
         /,
         *,
         limit: int = 10,
-        where: Mapping[str, Any] | None = None,
-    ) -> list[Any]:
-        """Return the nearest documents' ids and scores. Not built yet."""
-        del index, vector, limit, where
-        _later("ctx.vector_search")
+        where: Where | None = None,
+    ) -> list[VectorHit[Any]]:
+        """Return the documents whose vectors are nearest by cosine, nearest first."""
+        return self._calls.block(  # type: ignore[no-any-return]
+            self._calls.nearest(index, vector, limit, where)
+        )

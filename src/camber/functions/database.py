@@ -7,7 +7,7 @@ schema before it is made (semantics 1.6, 1.7, 2.3, 3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from hashlib import sha256
 from itertools import islice
@@ -33,10 +33,25 @@ from camber.functions.pagination import Page, PageStatus, PaginationOpts, Pagina
 from camber.functions.row_rules import RowRules, hides_all
 from camber.functions.searching import checked_text, text_query
 from camber.functions.system_documents import SYSTEM_DOCUMENTS
+from camber.functions.vector_search import (
+    VectorHit,
+    VectorSearch,
+    Where,
+    place_of,
+    vector_query,
+    vector_search,
+)
 from camber.occ.cursors import Cursor, CursorCipher, InvalidCursor
 from camber.occ.interval import ALL, Interval, Order
 from camber.schema.annotations import Id
-from camber.schema.table import DeclaredTable, Index, SearchIndex, StoredDocuments, Table
+from camber.schema.table import (
+    DeclaredTable,
+    Index,
+    SearchIndex,
+    StoredDocuments,
+    Table,
+    VectorIndex,
+)
 from camber.search.texts import TextQuery
 from camber.storage.store import Row
 from camber.values.ids import InvalidId, decode_id
@@ -160,6 +175,16 @@ class DatabaseReader:
             return None
         entry = self._access.entry(name)
         return text if entry is not None and number == entry.number else None
+
+    def vector_search(
+        self, index: VectorIndex | str, vector: Sequence[float], limit: int, where: Where | None
+    ) -> list[VectorHit[Any]]:
+        """Return the nearest documents; `ctx.vector_search` says the rest."""
+        table, name = place_of(index)
+        table = self._table_name(table)
+        names = self._access.names
+        asked = search_of(self._access.declared(table), names, table, name, vector, limit, where)
+        return nearest_documents(self._access, asked)
 
     def _query(self, name: str) -> Query[Any]:
         return self._access.query(name).restricted()
@@ -521,6 +546,8 @@ class Query(Generic[Doc]):
             raise DeveloperError(msg, code="InvalidQuery")
         if isinstance(index, SearchIndex):
             raise _is_search_index(f"{index.table}.{index.name}")
+        if isinstance(index, VectorIndex):
+            raise _is_vector_index(f"{index.table}.{index.name}")
         query._has_index = True  # noqa: SLF001
         query._index = index if isinstance(index, str) else index.name  # noqa: SLF001
         if isinstance(index, Index):
@@ -681,16 +708,7 @@ class Query(Generic[Doc]):
         index = self._find_index(entry)
         declared = self._access.declared(self._table)
 
-        def encode(path: str, value: Any) -> Value:
-            if value is UNSET:
-                return cast("Value", UNSET)
-            try:
-                if declared is None:
-                    return canonical(value)
-                return declared.encode_condition(path, value, self._access.names)
-            except InvalidValue as error:
-                raise InvalidValue((path, *error.path), error.value, error.reason) from None
-
+        encode = _condition_encoder(declared, self._access.names)
         paths = self._paths(index, declared)
         shown = f"index {entry.name}.{index.name}"
         if self._search is not None:
@@ -700,31 +718,16 @@ class Query(Generic[Doc]):
         return Source(entry, index, keys, self._order or Order.ASC)
 
     def _find_index(self, entry: TableEntry) -> IndexEntry:
-        index = entry.indexes.get(self._index)
-        if index is None and any(pending.name == self._index for pending in entry.pending):
-            msg = (
-                f"index {self._table}.{self._index} is still being built for a push; it can be "
-                "queried once that has ended"
-            )
-            raise DeveloperError(msg, code="IndexBackfillingError")
-        if index is None or self._index_table not in {self._table, ""}:
-            names = ", ".join(sorted(entry.indexes))
-            msg = (
-                f"table {self._table!r} has no index {self._index_table}.{self._index}; "
-                f"it has {names}"
-            )
-            raise DeveloperError(msg, code="IndexNotFoundError")
+        shown = f"{self._table}.{self._index}"
+        index = _named_index(entry, self._table, self._index_table, self._index)
+        if index.dimensions is not None:
+            raise _is_vector_index(shown)
         if (index.tokenizer is None) is not (self._search is None):
             if self._search is None:
-                raise _is_search_index(f"{self._table}.{self._index}")
-            msg = f"{self._table}.{self._index} is no search index: use with_index()"
+                raise _is_search_index(shown)
+            msg = f"{shown} is no search index: use with_index()"
             raise DeveloperError(msg, code="IndexNotFoundError")
-        if index.state is not IndexState.ENABLED:
-            msg = (
-                f"index {self._table}.{self._index} is staged: nobody can query it before it is "
-                "pushed without `staged`"
-            )
-            raise DeveloperError(msg, code="IndexStagedError")
+        _check_enabled(index, shown)
         return index
 
     def _paths(self, index: IndexEntry, declared: DeclaredTable | None) -> dict[str, Any]:
@@ -1090,8 +1093,117 @@ def _table_number(id_: object, operation: str) -> int:
         raise DeveloperError(msg, code="InvalidArgument") from None
 
 
+def search_of(
+    declared: DeclaredTable | None,
+    names: TableNumbers,
+    table: str,
+    index: str,
+    vector: object,
+    limit: object,
+    where: object,
+) -> VectorSearch:
+    """Return what user code asks of a vector index of a table.
+
+    Raises:
+        DeveloperError: it cannot be asked of any.
+    """
+    return vector_search(
+        table,
+        index,
+        vector,
+        limit,
+        where,
+        wire_name=(lambda name: name) if declared is None else declared.wire_name,
+        encode=_condition_encoder(declared, names),
+    )
+
+
+def nearest_documents(access: DatabaseAccess, asked: VectorSearch) -> list[VectorHit[Any]]:
+    """Return the nearest documents of those that may be read.
+
+    Raises:
+        DeveloperError: there is no such index, or what is asked does not fit it.
+    """
+    if asked.table.startswith("_") or not is_identifier(asked.table):
+        # Tables of components are called `ledger/entries`, and are reached by their functions.
+        msg = f"cannot search {asked.table!r}: it names no table here"
+        raise DeveloperError(msg, code="InvalidTableName")
+    entry = access.entry(asked.table)
+    if entry is None:
+        return []
+    shown = f"{asked.table}.{asked.index}"
+    index = _named_index(entry, asked.table, asked.table, asked.index)
+    if index.dimensions is None:
+        msg = f"{shown} is no vector index: vector_search() finds nothing in it"
+        raise DeveloperError(msg, code="IndexNotFoundError")
+    _check_enabled(index, shown)
+    query = vector_query(index, asked, name=shown)
+    rule = None if access.rules is None else access.rules.reading(asked.table)
+    if rule is hides_all:
+        return []
+
+    def may_read(id_: str) -> bool:
+        assert rule is not None
+        packed = access.transaction.get_of(entry, id_)
+        return packed is not None and rule(access.document(asked.table, packed))
+
+    hits = access.transaction.nearest(
+        entry, index, query, asked.limit, accepts=None if rule is None else may_read
+    )
+    return [VectorHit(cast("Id[Any]", hit.id), hit.score) for hit in hits]
+
+
+def _named_index(entry: TableEntry, table: str, index_table: str, name: str) -> IndexEntry:
+    """Return an index of a table, given with the table that it is declared in, if that is known.
+
+    Raises:
+        DeveloperError: there is none such, or none yet.
+    """
+    index = entry.indexes.get(name)
+    if index is None and any(pending.name == name for pending in entry.pending):
+        msg = (
+            f"index {table}.{name} is still being built for a push; it can be queried once that "
+            "has ended"
+        )
+        raise DeveloperError(msg, code="IndexBackfillingError")
+    if index is None or index_table not in {table, ""}:
+        names = ", ".join(sorted(entry.indexes))
+        msg = f"table {table!r} has no index {index_table}.{name}; it has {names}"
+        raise DeveloperError(msg, code="IndexNotFoundError")
+    return index
+
+
+def _check_enabled(index: IndexEntry, shown: str) -> None:
+    if index.state is not IndexState.ENABLED:
+        msg = f"index {shown} is staged: nobody can query it before it is pushed without `staged`"
+        raise DeveloperError(msg, code="IndexStagedError")
+
+
+def _condition_encoder(
+    declared: DeclaredTable | None, names: TableNumbers
+) -> Callable[[str, Any], Value]:
+    """Return what makes the stored form of a value that a field is compared with."""
+
+    def encode(path: str, value: Any) -> Value:
+        if value is UNSET:
+            return cast("Value", UNSET)
+        try:
+            if declared is None:
+                return canonical(value)
+            return declared.encode_condition(path, value, names)
+        except InvalidValue as error:
+            raise InvalidValue((path, *error.path), error.value, error.reason) from None
+
+    return encode
+
+
 def _is_search_index(name: str) -> DeveloperError:
     msg = f"{name} is a search index: use with_search_index()"
+    return DeveloperError(msg, code="IndexNotFoundError")
+
+
+def _is_vector_index(name: str) -> DeveloperError:
+    msg = f"{name} is a vector index: use ctx.vector_search()"
     return DeveloperError(msg, code="IndexNotFoundError")
 
 

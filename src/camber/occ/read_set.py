@@ -1,4 +1,4 @@
-"""What a transaction looked at, as intervals of index keys, and as searches of text indexes.
+"""What a transaction looked at, as intervals of index keys, and as searches of texts and vectors.
 
 Only `record` and `record_search` add to a read set, and only the engine's transaction calls them: a
 read that forgets to record itself is a query that never updates.
@@ -13,12 +13,13 @@ from typing import TypeAlias
 
 from camber.occ.interval import IndexId, Interval
 from camber.occ.write_set import EveryKey, IndexWrites
+from camber.search.nearest import Nearest
 from camber.search.texts import TextQuery
 
 #: An index, the start and end of an interval of its keys, and the prefix that they share.
 RecordedRow: TypeAlias = tuple[IndexId, bytes, bytes | None, bytes]
-#: A text index, and what was looked for in it: whatever matches, or did, was read.
-RecordedSearch: TypeAlias = tuple[IndexId, TextQuery]
+#: A text or vector index, and what was looked for in it: whatever matches, or did, was read.
+RecordedSearch: TypeAlias = tuple[IndexId, TextQuery | Nearest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class ReadSet:
         _insert(starts, ends, interval)
         self._count += len(starts)
 
-    def record_search(self, index: IndexId, query: TextQuery) -> None:
-        """Add a search of a text index."""
+    def record_search(self, index: IndexId, query: TextQuery | Nearest) -> None:
+        """Add a search of a text or vector index."""
         if not query.is_empty and (index, query) not in self._searches:
             self._searches = (*self._searches, (index, query))
 

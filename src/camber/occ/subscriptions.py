@@ -5,7 +5,7 @@ filed in a bucket by its index and prefix, and a written key probes one bucket f
 length in use in its index. In a bucket, intervals that span the whole prefix lie side by side; the others
 are in a tree ordered by start that knows the furthest end below each node. A commit costs what it
 touches, plus a few probes: read sets elsewhere cost it nothing. Searches are found by their words
-(`camber.occ.watched_searches`).
+(`camber.occ.watched_searches`), or by what was nearest to them (`camber.occ.watched_vectors`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from zlib import crc32
 from camber.occ.interval import IndexId, Interval
 from camber.occ.read_set import ReadSet
 from camber.occ.watched_searches import WatchedSearches
+from camber.occ.watched_vectors import WatchedVectors
 from camber.occ.write_set import EveryKey, IndexWrites
+from camber.search.texts import TextQuery
 from camber.values.keys import GOES_ON
 
 K = TypeVar("K", bound=Hashable)
@@ -37,6 +39,7 @@ class Subscriptions(Generic[K]):
         self._lengths: dict[IndexId, Counter[int]] = {}
         self._reads: dict[K, ReadSet] = {}
         self._searches: WatchedSearches[K] = WatchedSearches()
+        self._vectors: WatchedVectors[K] = WatchedVectors()
 
     def __len__(self) -> int:
         return len(self._reads)
@@ -56,7 +59,10 @@ class Subscriptions(Generic[K]):
                 self._lengths.setdefault(index, Counter())[len(read.prefix)] += 1
             bucket.add(key, read.interval, read.prefix)
         for index, query in reads.searches:
-            self._searches.add(key, index, query)
+            if isinstance(query, TextQuery):
+                self._searches.add(key, index, query)
+            else:
+                self._vectors.add(key, index, query)
 
     def remove(self, key: K) -> None:
         """Stop to watch; nothing happens if it is not watched."""
@@ -71,7 +77,10 @@ class Subscriptions(Generic[K]):
                 del self._buckets[place]
                 self._forget_length(index, len(read.prefix))
         for index, query in reads.searches:
-            self._searches.remove(key, index, query)
+            if isinstance(query, TextQuery):
+                self._searches.remove(key, index, query)
+            else:
+                self._vectors.remove(key, index, query)
 
     def _forget_length(self, index: IndexId, length: int) -> None:
         lengths = self._lengths[index]
@@ -106,6 +115,8 @@ class Subscriptions(Generic[K]):
                         found.update(dict.fromkeys(bucket.stale(key)))
         if self._searches:
             self._searches.touched(writes, found)
+        if self._vectors:
+            self._vectors.touched(writes, found)
         return found.keys()
 
 

@@ -19,6 +19,7 @@ from camber import limits
 from camber.occ.interval import IndexId
 from camber.occ.read_set import ReadSet
 from camber.occ.write_set import EveryKey, IndexWrites
+from camber.search.nearest import Nearest
 from camber.search.texts import TextQuery
 from camber.values.keys import prefix_end
 from camber.values.timestamp import Timestamp
@@ -237,8 +238,8 @@ class _Written:
                 first = (ts, key)
         return first
 
-    def first_match_after(self, since: Timestamp, query: TextQuery) -> Timestamp | None:
-        """Return when a text that a search matches was first written after `since`, or None."""
+    def first_match_after(self, since: Timestamp, query: TextQuery | Nearest) -> Timestamp | None:
+        """Return when what a search matches was first written after `since`, or None."""
         found = [ts for ts in self.every if ts > since][:1]
         matches = query.matcher()
         # The newest first: what was written before `since` is not looked at.

@@ -24,7 +24,7 @@ from camber.engine.engine import Engine
 from camber.engine.transaction import Transaction
 from camber.functions.analysis import AnalysedIndex
 from camber.occ.interval import ALL, IndexId, Interval, Order
-from camber.storage.index_ids import declared_number, text_index
+from camber.storage.index_ids import declared_number, text_index, vector_index
 from camber.storage.store import Store
 from camber.values.packed import unpack
 from camber.values.value import Value
@@ -173,12 +173,13 @@ def add_index(
 ) -> None:
     """Enter a declared index into the catalog, under a free number."""
     index = IndexEntry(
-        id=index_id(number, declared.tokenizer),
+        id=index_id(number, declared),
         name=declared.name,
         fields=declared.fields,
         unique=declared.unique,
         state=state,
         tokenizer=declared.tokenizer,
+        dimensions=declared.dimensions,
     )
     transaction.insert(
         system_tables.INDEXES,
@@ -187,9 +188,11 @@ def add_index(
     )
 
 
-def index_id(number: int, tokenizer: str | None) -> IndexId:
+def index_id(number: int, index: IndexEntry | AnalysedIndex) -> IndexId:
     """Return the id of an index of its kind."""
-    return number if tokenizer is None else text_index(number)
+    if index.tokenizer is not None:
+        return text_index(number)
+    return number if index.dimensions is None else vector_index(number)
 
 
 def free_index_numbers(transaction: Transaction) -> Iterator[int]:

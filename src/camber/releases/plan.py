@@ -132,5 +132,5 @@ def _matching(
 
 
 def _is_same(index: IndexEntry, want: AnalysedIndex) -> bool:
-    wanted = (want.fields, want.unique, want.tokenizer)
-    return (index.fields, index.unique, index.tokenizer) == wanted
+    wanted = (want.fields, want.unique, want.tokenizer, want.dimensions)
+    return (index.fields, index.unique, index.tokenizer, index.dimensions) == wanted

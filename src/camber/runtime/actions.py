@@ -21,10 +21,12 @@ from camber.functions.application import Application, Resolved
 from camber.functions.calls import Callee
 from camber.functions.contexts import ActionCtx, Auth, SyncActionCtx
 from camber.functions.current import Contexts, running
+from camber.functions.database import search_of
 from camber.functions.definition import Function, FunctionKind
 from camber.functions.environment import Environment
 from camber.functions.logs import Log, capturing
 from camber.functions.metadata import FunctionMetadata, RequestMetadata
+from camber.functions.vector_search import VectorHit, place_of
 from camber.host import Host, Threads
 from camber.identity.identity import user_of
 from camber.runtime.action_files import AskFiles
@@ -44,6 +46,7 @@ from camber.runtime.invocation import (
 )
 from camber.runtime.results import ActionResult, Failure
 from camber.runtime.scheduling import ActionSchedules
+from camber.runtime.vector_searches import hits_of, search_call
 from camber.schema.plan import TableNames
 from camber.values.packed import unpack
 
@@ -284,6 +287,21 @@ class _Calls:
         self, callee: Callee[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         return await self._call(FunctionKind.ACTION, callee, args, kwargs)
+
+    async def nearest(
+        self, index: object, vector: object, limit: object, where: object
+    ) -> list[VectorHit[Any]]:
+        table, name = place_of(index)
+        component = self.component
+        names = self.actions.names(component.component)
+        declared = component.tables.get(table)
+        asked = search_of(declared, names, table, name, vector, limit, where)
+        try:
+            done = await self.actions.runner.run(search_call(self.call, asked), FunctionKind.QUERY)
+        except RequestError as error:
+            msg = f"the server could not search for {self.call.path}: {error}"
+            raise FunctionError(msg) from error
+        return hits_of(done.value)
 
     def function(self) -> FunctionMetadata:
         found = self.component.functions.get(self.call.path)

@@ -21,8 +21,10 @@ from typing import Final
 from camber import limits
 from camber.errors import ErrorKind, Interrupted, RequestError
 from camber.occ.interval import IndexId, Interval, Order
+from camber.search.nearest import VectorHit
 from camber.search.ranking import Hit, Statistics, Window
 from camber.search.texts import TextQuery
+from camber.search.vectors import VectorQuery
 from camber.storage.ahead import SnapshotSource
 from camber.storage.store import Row, Snapshot
 from camber.values.timestamp import Timestamp
@@ -166,6 +168,12 @@ class _MeteredSnapshot:
     ) -> list[Hit]:
         began = perf_counter()
         found = self._snapshot.text_hits(index, query, statistics, window, limit)
+        self._budget.store_took(perf_counter() - began)
+        return found
+
+    def vector_hits(self, index: IndexId, query: VectorQuery, limit: int) -> list[VectorHit]:
+        began = perf_counter()
+        found = self._snapshot.vector_hits(index, query, limit)
         self._budget.store_took(perf_counter() - began)
         return found
 

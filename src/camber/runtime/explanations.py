@@ -27,6 +27,8 @@ from camber.occ.interval import IndexId
 from camber.occ.read_set import RecordedRow, RecordedSearch
 from camber.runtime.executor import Explained, FunctionCall
 from camber.runtime.queries import CacheState
+from camber.search.nearest import Nearest
+from camber.search.vectors import Clause
 from camber.values.keys import decode_key
 from camber.values.value import UNSET, Value
 from camber.values.wire import encode_value
@@ -212,6 +214,8 @@ def _search(
 ) -> ReadEntry:
     id_, query = search
     found = indexes[id_]
+    if isinstance(query, Nearest):
+        return _nearest(query, found)
     looked_for = [f'"{term}"' for term in query.terms]
     if query.prefix is not None:
         looked_for.append(f'a word that begins with "{query.prefix}"')
@@ -236,6 +240,24 @@ def _search(
         ),
         search=SearchedFor(terms=query.terms, prefix=query.prefix, conditions=conditions),
     )
+
+
+def _nearest(search: Nearest, found: _Indexed) -> ReadEntry:
+    vector, *filters = found.index.fields
+    clauses = [_clause(clause, filters) for clause in search.query.clauses]
+    where = f", where {' or '.join(clauses)}" if clauses else ""
+    which = f"a vector in {vector}"
+    if search.last is not None:
+        which += f" that is as near as the last hit, of a cosine of {search.last.score:.4f}"
+    name = found.table.name
+    words = f"{name}.{found.index.name}: nearest to a vector in {vector}{where}"
+    by = f"a document of {name} is inserted, changed or deleted, which has, before or after, {which}{where}"
+    return _of_table("search", found, None, None, words, by)
+
+
+def _clause(clause: Clause, filters: Sequence[str]) -> str:
+    # What was asked for is kept as digests.
+    return " and ".join(f"{filters[place]} is as it was searched" for place, _ in clause)
 
 
 # Bounds.

@@ -114,7 +114,7 @@ def check_documents(
     names = tables_of(_TableNumbers(numbers), component)
     defaulted = {
         path
-        for index in declared.keyed_indexes
+        for index in declared.declared_indexes
         for path in index.fields
         if any(f.name == path and f.has_default for f in declared.plan.fields)
     }

@@ -26,6 +26,7 @@ from camber.runtime.release import Routes
 from camber.runtime.results import ActionResult, Failure, HttpResult, MutationResult, QueryResult
 from camber.runtime.scheduling import carry_out, is_scheduling
 from camber.runtime.system_functions.declaring import SYSTEM_PREFIX
+from camber.runtime.vector_searches import is_vector_search
 from camber.tracing import Tracing
 from camber.values.packed import pack
 from camber.values.timestamp import Timestamp
@@ -134,6 +135,9 @@ class Runtime:
         if is_scheduling(call):
             value = await carry_out(self._engine, self.backlog, call)
             return Done(value=value, failure=None, log_lines=())
+        if is_vector_search(call):
+            searched = await self.executor.query(call, self.newest_ts)
+            return Done(value=searched.result.packed, failure=None, log_lines=())
         if call.caller is Caller.GUARD:
             return await self._ask_guard(call)
         match kind:

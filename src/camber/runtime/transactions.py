@@ -89,6 +89,7 @@ from camber.runtime.results import Failure, QueryResult, Run
 from camber.runtime.scheduling import TransactionSchedules
 from camber.runtime.system_functions.declaring import SYSTEM_PREFIX, SystemCall, SystemQuery
 from camber.runtime.system_functions.registry import find_system_query
+from camber.runtime.vector_searches import carry_out, is_vector_search
 from camber.schema.table import StoredDocuments
 from camber.storage.store import DocumentChange
 from camber.values.packed import pack, unpack
@@ -266,6 +267,8 @@ class TransactionRunner:
         )
         # A transaction has one moment, and its lines are of that.
         log = Log(lambda: transaction.now_ns)
+        if is_vector_search(call):
+            return execution.vector_search(log)
         try:
             if call.caller is Caller.GUARD:
                 function, guard = guarded(application, call)
@@ -548,6 +551,14 @@ class _Execution:
             return encoded_result(function, result, scope.stored, self.transaction)
         except DeveloperError as error:
             raise _Refused(error) from None
+
+    def vector_search(self, log: Log) -> _Outcome:
+        """Search for the action that asks; no row rule is asked."""
+        if self.application.in_component(self.call.component) is None:
+            # It was mounted in the release of the action.
+            return _Outcome(log, self)
+        access = self._access(self.scope(self.call.component), PaginationState(), None)
+        return _Outcome(log, self, value=carry_out(access, self.call))
 
     def denial(
         self,

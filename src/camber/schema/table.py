@@ -20,6 +20,7 @@ from typing import (
     ClassVar,
     Literal,
     NoReturn,
+    TypeAlias,
     cast,
     dataclass_transform,
     get_args,
@@ -172,7 +173,17 @@ class SearchIndex:
 
 
 class VectorIndex:
-    """A nearest-neighbour index over one field that holds a list of floats."""
+    """A nearest-neighbour index over one field that holds a vector, such as an embedding.
+
+    Documents are not found whose field is no list of exactly so many numbers, or one of zeros, or
+    one with NaN or infinity in it.
+
+    Args:
+        field: the wire path of the vector, `"a"` or `"a.b"`.
+        dimensions: how many numbers the vectors have, 2 to 4,096.
+        filter_fields: wire paths that a search may compare with values.
+        staged: build it, but let nobody search it yet.
+    """
 
     def __init__(
         self,
@@ -189,6 +200,14 @@ class VectorIndex:
         self.name = ""
         self.table = ""
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return all fields that it depends on, the vector first."""
+        return (self.field, *self.filter_fields)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.table}.{self.name}"
+
 
 def _filter_fields(paths: Iterable[str]) -> tuple[str, ...]:
     if isinstance(paths, str):
@@ -197,7 +216,8 @@ def _filter_fields(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(paths)
 
 
-_Declared = Index | SearchIndex | VectorIndex
+#: What a table may declare an index of any kind as.
+DeclaredIndex: TypeAlias = Index | SearchIndex | VectorIndex
 
 
 @dataclass(slots=True, kw_only=True)
@@ -280,9 +300,9 @@ class DeclaredTable:
         return self._document_plan
 
     @property
-    def keyed_indexes(self) -> list[Index | SearchIndex]:
-        """Return the indexes in which documents have keys."""
-        return [*self.indexes, *self.search_indexes]
+    def declared_indexes(self) -> list[DeclaredIndex]:
+        """Return the indexes of all kinds."""
+        return [*self.indexes, *self.search_indexes, *self.vector_indexes]
 
     @property
     def json(self) -> dict[str, Any]:
@@ -499,7 +519,7 @@ class _ClassBody(dict[str, Any]):
     """The body of a table class while it runs: an index may not take another's name."""
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if isinstance(value, _Declared) and isinstance(self.get(name), _Declared):
+        if isinstance(value, DeclaredIndex) and isinstance(self.get(name), DeclaredIndex):
             where = f"{self.get('__module__', '?')}.{self.get('__qualname__', '?')}"
             msg = f"{where}: there are two indexes called {name!r}; rename one of them"
             raise SchemaError(msg, code="IndexNamesNotUnique")
@@ -531,10 +551,12 @@ class TableMeta(msgspec.StructMeta):
             raise SchemaError(msg)
         annotations = namespace.get("__annotations__", {})
         where = _where(namespace, name)
-        indexes = {key: value for key, value in namespace.items() if isinstance(value, _Declared)}
+        indexes = {
+            key: value for key, value in namespace.items() if isinstance(value, DeclaredIndex)
+        }
         if bases and bases[0] is not msgspec.Struct:
             _check_names(annotations, indexes, namespace, where)
-        inherited: dict[str, _Declared] = {}
+        inherited: dict[str, DeclaredIndex] = {}
         for base in reversed(bases):
             inherited.update(getattr(base, "__camber_indexes__", {}))
         for key in indexes:
@@ -597,7 +619,7 @@ def _refuse_delete(document: Any, name: str) -> NoReturn:
     raise AttributeError(msg)
 
 
-def _copy(index: _Declared) -> _Declared:
+def _copy(index: DeclaredIndex) -> DeclaredIndex:
     twin = object.__new__(type(index))
     twin.__dict__.update(index.__dict__)
     return twin
@@ -615,7 +637,7 @@ class Table(msgspec.Struct, metaclass=TableMeta, frozen=True):
     """
 
     __camber__: ClassVar[Any] = None
-    __camber_indexes__: ClassVar[dict[str, _Declared]] = {}
+    __camber_indexes__: ClassVar[dict[str, DeclaredIndex]] = {}
     if TYPE_CHECKING:
         by_creation_time: ClassVar[Index]
         by_id: ClassVar[Index]
@@ -739,7 +761,7 @@ def resolve_tables(tables: Iterable[DeclaredTable]) -> Compiler:
 
 def _check_names(
     annotations: dict[str, Any],
-    indexes: dict[str, _Declared],
+    indexes: dict[str, DeclaredIndex],
     namespace: dict[str, Any],
     where: str,
 ) -> None:
@@ -770,7 +792,7 @@ def _check_names(
             msg = f"{where}: {name!r} cannot name an index"
             raise SchemaError(msg, code="InvalidIndexName")
     for name, value in namespace.items():
-        is_plain = not name.startswith("__") and not isinstance(value, _Declared)
+        is_plain = not name.startswith("__") and not isinstance(value, DeclaredIndex)
         callable_or_descriptor = callable(value) or inspect.isdatadescriptor(value)
         if is_plain and name not in annotations and not callable_or_descriptor:
             if isinstance(value, classmethod | staticmethod):
@@ -827,6 +849,8 @@ def _check_indexes(table: DeclaredTable, plan: ObjectPlan) -> None:
             _check_path(plan, path, where)
     for text in table.search_indexes:
         _check_text(text, plan, f"{table.where}, index {text.name}")
+    for vector in table.vector_indexes:
+        _check_vector(vector, plan, f"{table.where}, index {vector.name}")
     _check_distinct(
         table,
         {i.name: (i.field, set(i.filter_fields), i.tokenizer) for i in table.search_indexes},
@@ -894,6 +918,37 @@ def _may_be_text(plan: Plan, parts: list[str]) -> bool:
         return not fields or any(_may_be_text(field, parts[1:]) for field in fields)
     no_text = (IntegerPlan, FloatPlan, BooleanPlan, BytesPlan, NullPlan, ArrayPlan, RecordPlan)
     return not isinstance(plan, no_text) and not (isinstance(plan, ObjectPlan) and not parts)
+
+
+def _check_vector(index: VectorIndex, plan: Plan, where: str) -> None:
+    least, most = limits.vector_dimensions_min, limits.vector_dimensions_max
+    given = index.dimensions
+    if type(given) is not int or not least <= given <= most:
+        msg = f"{where}: dimensions={given!r}; a vector may have {least} to {most}"
+        raise SchemaError(msg, code="InvalidVectorDimensionError")
+    if not _may_be_vector(plan, index.field.split(".")):
+        msg = f"{where}: {index.field!r} is never a list of numbers: nothing could be found"
+        raise SchemaError(msg)
+
+
+def _may_be_vector(plan: Plan, parts: list[str]) -> bool:
+    """Return whether the value at a path, which is there, may be a list of numbers."""
+    if isinstance(plan, UnionPlan):
+        return any(_may_be_vector(member, parts) for member in plan.members)
+    if isinstance(plan, ObjectPlan) and parts:
+        fields = [f.plan for f in plan.fields if f.name == parts[0]]
+        return not fields or any(_may_be_vector(field, parts[1:]) for field in fields)
+    if isinstance(plan, ArrayPlan):
+        return _may_be_number(plan.item)
+    no_list = (IntegerPlan, FloatPlan, BooleanPlan, BytesPlan, NullPlan, StringPlan, RecordPlan)
+    return not isinstance(plan, no_list) and not (isinstance(plan, ObjectPlan) and not parts)
+
+
+def _may_be_number(plan: Plan) -> bool:
+    if isinstance(plan, UnionPlan):
+        return any(map(_may_be_number, plan.members))
+    no_number = (StringPlan, BooleanPlan, BytesPlan, NullPlan, ArrayPlan, RecordPlan, ObjectPlan)
+    return not isinstance(plan, no_number)
 
 
 def _check_path(plan: Plan, path: str, where: str) -> None:

@@ -88,7 +88,7 @@ def _words_at(key: bytes) -> int:
     return _DIGESTS_AT + key[NUMBER_BYTES] * DIGEST_BYTES
 
 
-class TextQuery(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class TextQuery(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="text"):
     """What a search looks for: texts with one of `terms`, or with a word that begins as `prefix`.
 
     `filters` are the digests that a text has to have, by the place of their field, in order.

@@ -24,7 +24,7 @@ from camber.engine.variables import (
     unreadable,
 )
 from camber.errors import BadRequest
-from camber.functions.exported_schema import search_fields
+from camber.functions.exported_schema import search_fields, vector_fields
 from camber.identity.admin_keys import IssuedKey
 from camber.identity.operations import READ_ONLY, Operation, sorted_operations
 from camber.releases.records import ReleaseRecord, history
@@ -411,8 +411,12 @@ def _release_json(record: ReleaseRecord) -> dict[str, Any]:
 
 
 def _fields_json(index: IndexEntry) -> list[str] | dict[str, Any]:
-    """Return the fields of an index: a list, or for a search index what is searched and filtered."""
-    return list(index.fields) if index.tokenizer is None else search_fields(index.fields)
+    """Return the fields of an index: a list, or what is searched and filtered."""
+    if index.tokenizer is not None:
+        return search_fields(index.fields)
+    if index.dimensions is not None:
+        return vector_fields(index.fields, index.dimensions)
+    return list(index.fields)
 
 
 def _present(table: TableEntry) -> list[IndexEntry]:

@@ -488,7 +488,11 @@ _ISSUED_KEY: Final = {
     "hasExpired": _FLAG,
 }
 _INDEX_FIELDS: Final = {
-    "anyOf": [_list(_TEXT), _object({"searchField": _TEXT, "filterFields": _list(_TEXT)})]
+    "anyOf": [
+        _list(_TEXT),
+        _object({"searchField": _TEXT, "filterFields": _list(_TEXT)}),
+        _object({"vectorField": _TEXT, "dimensions": _NUMBER, "filterFields": _list(_TEXT)}),
+    ]
 }
 _INDEX: Final = _object({"name": _TEXT, "fields": _INDEX_FIELDS, "state": _TEXT})
 _ADMIN: Final = {

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from camber.occ.interval import IndexId, Interval, Order
+from camber.search.nearest import VectorChange, VectorHit, overlaid
 from camber.search.ranking import (
     Hit,
     Statistics,
@@ -15,7 +16,8 @@ from camber.search.ranking import (
     overlaid_statistics,
 )
 from camber.search.texts import TextQuery
-from camber.storage.index_ids import by_id_index, is_text_index
+from camber.search.vectors import VectorQuery
+from camber.storage.index_ids import by_id_index, is_text_index, is_vector_index
 from camber.storage.store import DocumentChange, Row, Snapshot, id_key
 from camber.values.timestamp import Timestamp
 
@@ -23,7 +25,7 @@ from camber.values.timestamp import Timestamp
 class AheadSnapshot:
     """All data as of `ts`: a snapshot, and all that was changed between it and `ts`, in order."""
 
-    __slots__ = ("_base", "_counts", "_documents", "_keys", "_texts", "ts")
+    __slots__ = ("_base", "_counts", "_documents", "_keys", "_texts", "_vectors", "ts")
 
     def __init__(self, base: Snapshot, ts: Timestamp, changes: Sequence[DocumentChange]) -> None:
         self.ts: Timestamp = ts
@@ -35,6 +37,8 @@ class AheadSnapshot:
         self._counts: dict[IndexId, int] = {}
         #: By text index and document where its text was and is.
         self._texts: dict[IndexId, dict[str, TextChange]] = {}
+        #: By vector index and document where its vector was and is.
+        self._vectors: dict[IndexId, dict[str, VectorChange]] = {}
         for change in changes:
             self._lay(change)
 
@@ -58,6 +62,11 @@ class AheadSnapshot:
                 first = texts.get(change.id)
                 before = entry.removed if first is None else first.before
                 texts[change.id] = TextChange(before, entry.added)
+            elif is_vector_index(entry.index):
+                vectors = self._vectors.setdefault(entry.index, {})
+                earlier = vectors.get(change.id)
+                before = entry.removed if earlier is None else earlier.before
+                vectors[change.id] = VectorChange(before, entry.added)
 
     def get(self, table: int, id: str) -> bytes | None:
         """Return a document's packed fields, or None."""
@@ -102,6 +111,12 @@ class AheadSnapshot:
         if not changes:
             return stored
         return overlaid_hits(stored, query, statistics, window, limit, changes)
+
+    def vector_hits(self, index: IndexId, query: VectorQuery, limit: int) -> list[VectorHit]:
+        """Return the `limit` documents of a vector index that are nearest, nearest first."""
+        changes = self._vectors.get(index, {}).values()
+        stored = self._base.vector_hits(index, query, limit + len(changes))
+        return overlaid(stored, query, limit, changes) if changes else stored
 
     def close(self) -> None:
         """Let go of the snapshot below."""

@@ -1,4 +1,4 @@
-"""The ids of indexes: the two that every table has, declared ones above, text indexes above those.
+"""The ids of indexes: the two that every table has, declared ones above, those of searches above.
 
 An id says of what kind its index is, so that stores need no catalog.
 """
@@ -12,6 +12,7 @@ from camber.occ.interval import IndexId
 #: What the number of a declared index is in its id; what is above says the kind. JSON holds both.
 _NUMBER_BITS: Final = 40
 _TEXT: Final = 1
+_VECTORS: Final = 2
 
 
 def by_id_index(table: int) -> IndexId:
@@ -32,6 +33,21 @@ def text_index(number: int) -> IndexId:
 def is_text_index(index: IndexId) -> bool:
     """Return whether an index holds texts: its keys are those of `camber.search.texts`."""
     return index >> _NUMBER_BITS == _TEXT
+
+
+def vector_index(number: int) -> IndexId:
+    """Return the id of a vector index that has this number among declared indexes."""
+    return _VECTORS << _NUMBER_BITS | number
+
+
+def is_vector_index(index: IndexId) -> bool:
+    """Return whether an index holds vectors: its keys are those of `camber.search.vectors`."""
+    return index >> _NUMBER_BITS == _VECTORS
+
+
+def is_searched(index: IndexId) -> bool:
+    """Return whether an index holds texts or vectors."""
+    return is_text_index(index) or is_vector_index(index)
 
 
 def declared_number(index: IndexId) -> int:

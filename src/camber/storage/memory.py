@@ -13,8 +13,10 @@ from sortedcontainers import SortedDict
 
 from camber.errors import OutOfRetention
 from camber.occ.interval import ALL, IndexId, Interval, Order
+from camber.search.nearest import VectorHit, nearest_of
 from camber.search.ranking import Hit, Statistics, Window, hits_of, statistics_of
 from camber.search.texts import TextQuery
+from camber.search.vectors import VectorQuery
 from camber.storage.index_ids import by_id_index
 from camber.storage.store import (
     Commit,
@@ -299,15 +301,19 @@ class MemorySnapshot:
 
     def text_statistics(self, index: IndexId, query: TextQuery) -> Statistics:
         """Return what scores of a search of a text index are made of."""
-        return statistics_of(self._texts(index), query)
+        return statistics_of(self._keys(index), query)
 
     def text_hits(
         self, index: IndexId, query: TextQuery, statistics: Statistics, window: Window, limit: int
     ) -> list[Hit]:
         """Return the first `limit` documents that a search finds within `window`, best first."""
-        return hits_of(self._texts(index), query, statistics, window, limit)
+        return hits_of(self._keys(index), query, statistics, window, limit)
 
-    def _texts(self, index: IndexId) -> list[bytes]:
+    def vector_hits(self, index: IndexId, query: VectorQuery, limit: int) -> list[VectorHit]:
+        """Return the `limit` documents of a vector index that are nearest, nearest first."""
+        return nearest_of(self._keys(index), query, limit)
+
+    def _keys(self, index: IndexId) -> list[bytes]:
         with self._store._lock:  # noqa: SLF001
             return self._store._scan(index, ALL, self.ts)  # noqa: SLF001
 

@@ -2,8 +2,9 @@
 
 Documents are packed fields under their ids; an index is a set of keys, each of which ends with the
 id of the document that it leads to. `by_id` has no entries of its own: the documents, ordered by
-the key of their id, are that index. The keys of a text index are texts (`camber.search.texts`), by
-which a store searches; it is kept, built, staged and dropped as any other.
+the key of their id, are that index. The keys of a text index are texts (`camber.search.texts`), those
+of a vector index vectors (`camber.search.vectors`), by which a store searches; both are kept, built,
+staged and dropped as any other.
 
 A store answers reads at its newest timestamp from what is current, and older ones by laying what
 was superseded since over that, as far back as history is kept.
@@ -21,9 +22,11 @@ import msgspec.structs
 
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.write_set import EVERY_KEY, EveryKey, IndexWrites
+from camber.search.nearest import VectorHit
 from camber.search.ranking import Hit, Statistics, Window
 from camber.search.texts import TextQuery
-from camber.storage.index_ids import by_id_index
+from camber.search.vectors import VectorQuery
+from camber.storage.index_ids import by_id_index, is_vector_index
 from camber.values.ids import id_length
 from camber.values.timestamp import Timestamp
 
@@ -39,7 +42,7 @@ class EntryChange(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Where a document was and is in one index.
 
     Equal keys mean that it stayed where it was: nothing to store, but whoever read there has read
-    the document.
+    the document. In a vector index nobody has: who finds a vector has read no document.
     """
 
     index: IndexId
@@ -50,8 +53,8 @@ class EntryChange(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class DocumentChange(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One new revision of a document: what it was and what it is; None is absent.
 
-    `entries` has every index of the table but `by_id`. In a text index a document without a text has
-    no key.
+    `entries` has every index of the table but `by_id`. In a text or vector index a document without a
+    text or vector has no key.
     """
 
     table: int
@@ -147,11 +150,14 @@ def index_writes(
     for change in changes:
         touched.setdefault(by_id_index(change.table), set()).add(id_key(change.id))
         for entry in change.entries:
+            added, removed = entry.added, entry.removed
+            if added == removed and is_vector_index(entry.index):
+                continue
             keys = touched.setdefault(entry.index, set())
-            if entry.added is not None:
-                keys.add(entry.added)
-            if entry.removed is not None:
-                keys.add(entry.removed)
+            if added is not None:
+                keys.add(added)
+            if removed is not None:
+                keys.add(removed)
     if not staged:
         return touched
     whole: dict[IndexId, EveryKey] = {
@@ -237,6 +243,9 @@ class Snapshot(Protocol):
 
         Their scores are those that `statistics` give, which may be of another moment.
         """
+
+    def vector_hits(self, index: IndexId, query: VectorQuery, limit: int) -> list[VectorHit]:
+        """Return the `limit` documents of a vector index that are nearest, nearest first."""
 
     def close(self) -> None:
         """Let go of the snapshot; closing twice does nothing."""

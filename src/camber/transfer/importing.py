@@ -599,7 +599,7 @@ def _as_it_will_be(
     indexes = [
         index
         if index in previous.dropped
-        else replace(index, id=index_id(next(free_numbers), index.tokenizer), since=0)
+        else replace(index, id=index_id(next(free_numbers), index), since=0)
         for index in previous.declared
     ]
     return table_entry(number, name, indexes)

@@ -205,7 +205,7 @@ def _found(
         return _unpacked(packed)
     paths = tuple(".".join(path) for path in key)
     for index in table.indexes.values():
-        is_read = index.state is IndexState.ENABLED and index.tokenizer is None
+        is_read = index.state is IndexState.ENABLED and index.is_ordered
         if is_read and index.fields[: len(paths)] == paths:
             return _first(transaction, table, index, encode_key(values))
     return None

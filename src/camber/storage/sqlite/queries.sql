@@ -121,6 +121,17 @@ SELECT count(*) FROM entries WHERE index_id = ?1 AND since <= ?2
 SELECT count(*) FROM entries_history NOT INDEXED
 WHERE removed > ?3 AND index_id = ?1 AND since <= ?2 AND until > ?2
 
+-- The keys that were there at a timestamp and are no more, or are there again: if few entries were
+-- removed since (_recently), all of those are looked at.
+
+-- name: gone_recently
+SELECT key FROM entries_history NOT INDEXED
+WHERE removed > ?3 AND index_id = ?1 AND since <= ?2 AND until > ?2
+
+-- name: gone
+SELECT key FROM entries_history INDEXED BY entries_history_by_key
+WHERE index_id = ?1 AND since <= ?2 AND until > ?2
+
 -- name: groups_after
 SELECT commits FROM groups WHERE ts > ?1 ORDER BY ts
 

@@ -21,6 +21,7 @@ import msgspec
 from camber.errors import OutOfRetention, StorageDamaged, StorageFailed, StorageFull
 from camber.occ.interval import IndexId, Interval, Order
 from camber.occ.write_set import EveryKey
+from camber.search.nearest import VectorChange, VectorHit, overlaid
 from camber.search.ranking import (
     Hit,
     Statistics,
@@ -30,8 +31,9 @@ from camber.search.ranking import (
     overlaid_statistics,
 )
 from camber.search.texts import TextQuery
+from camber.search.vectors import VectorQuery
 from camber.storage.index_ids import by_id_index
-from camber.storage.sqlite import texts
+from camber.storage.sqlite import texts, vectors
 from camber.storage.sqlite.statements import named_statements, sql_of
 from camber.storage.store import (
     Commit,
@@ -72,6 +74,7 @@ class SqliteReader:
         self._path = path
         self._mapped_bytes = mapped_bytes
         self.recently_removed_max = _RECENTLY_REMOVED_MAX
+        self.vector_blocks = vectors.VectorBlocks()
         self._pool: list[apsw.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -189,6 +192,7 @@ class SharedSnapshots:
     def __init__(self, reader: SqliteReader) -> None:
         self._reader = reader
         self.recently_removed_max = reader.recently_removed_max
+        self.vector_blocks = reader.vector_blocks
         self._newest: SqliteSnapshot | None = None
         self._began_s = 0.0
         #: How many snapshots of it are open.
@@ -233,6 +237,10 @@ class _Owner(Protocol):
     def recently_removed_max(self) -> int:
         """Return up to how many removed entries all of them are looked at."""
 
+    @property
+    def vector_blocks(self) -> vectors.VectorBlocks:
+        """Return the vectors that are in memory."""
+
     def give_back(self, connection: apsw.Connection) -> None:
         """Take back the connection of a snapshot that has ended."""
 
@@ -251,7 +259,7 @@ _ANY_REMOVED: Final = _Removed(0, 1)
 class SqliteSnapshot:
     """All data of a SQLite store as of one timestamp."""
 
-    __slots__ = ("_connection", "_owner", "_removed", "_text_changes", "ts")
+    __slots__ = ("_connection", "_owner", "_removed", "_text_changes", "_vector_changes", "ts")
 
     def __init__(
         self, owner: _Owner, connection: apsw.Connection, ts: Timestamp, removed: _Removed
@@ -262,6 +270,8 @@ class SqliteSnapshot:
         self._removed = removed
         #: By text index what differs from what is current.
         self._text_changes: dict[IndexId, list[TextChange]] = {}
+        #: By vector index likewise.
+        self._vector_changes: dict[IndexId, list[VectorChange]] = {}
 
     def shared_by(self, owner: _Owner) -> SqliteSnapshot:
         """Return the same snapshot, whose end `owner` is told."""
@@ -348,18 +358,36 @@ class SqliteSnapshot:
             return current
         return overlaid_hits(current, query, statistics, window, limit, changes)
 
+    def vector_hits(self, index: IndexId, query: VectorQuery, limit: int) -> list[VectorHit]:
+        """Return the `limit` documents of a vector index that are nearest, nearest first."""
+        try:
+            changes = self._vector_changes.get(index)
+            if changes is None:
+                gone = self._gone(index)
+                changes = vectors.changes_since(self._open(), index, self.ts, gone)
+                self._vector_changes[index] = changes
+            blocks = self._owner.vector_blocks
+            current = blocks.hits(self._open(), index, query, limit + len(changes))
+        except apsw.Error as error:
+            fail(error)
+        return overlaid(current, query, limit, changes) if changes else current
+
     def _changes(self, index: IndexId) -> list[TextChange]:
         changes = self._text_changes.get(index)
         if changes is None:
-            then, now = self._removed
-            changes = self._text_changes[index] = texts.changes_since(
-                self._open(),
-                index,
-                self.ts,
-                removed_then=then,
-                is_recent=now - then <= self._owner.recently_removed_max,
-            )
+            gone = self._gone(index)
+            changes = texts.changes_since(self._open(), index, self.ts, gone)
+            self._text_changes[index] = changes
         return changes
+
+    def _gone(self, index: IndexId) -> list[bytes]:
+        """Return the keys that were there and are no more, or are there again."""
+        then, now = self._removed
+        if now - then <= self._owner.recently_removed_max:
+            rows = self._open().execute(SQL["gone_recently"], (index, self.ts, then))
+        else:
+            rows = self._open().execute(SQL["gone"], (index, self.ts))
+        return [key for (key,) in rows]
 
     def _open(self) -> apsw.Connection:
         assert self._connection is not None, "the snapshot is closed"

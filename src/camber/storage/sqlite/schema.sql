@@ -4,7 +4,7 @@
 -- insert writes no history: whoever reads at an older timestamp passes over what is younger.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES
-  ('format', 3), ('history_floor', 0), ('superseded_floor', 0), ('removed_floor', 0),
+  ('format', 4), ('history_floor', 0), ('superseded_floor', 0), ('removed_floor', 0),
   ('history_bytes_floor', 0);
 
 -- Documents in the order in which they were inserted; an update stays in its place.

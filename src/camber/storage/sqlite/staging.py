@@ -2,8 +2,8 @@
 
 They stand where everything else stands, their entries and texts under negative ids. Letting them in
 gives those other ids, in the one transaction of the commit: readers see the old contents or the new
-ones, documents stay where they are, and nothing of it passes through Python but the words of texts
-that enter an index beside others.
+ones, documents stay where they are, and nothing of it passes through Python but vectors, and the words of
+texts that enter an index beside others.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ from typing import Final
 import apsw
 
 from camber.occ.interval import IndexId
-from camber.storage.index_ids import by_id_index, is_text_index
+from camber.storage.index_ids import by_id_index, is_text_index, is_vector_index
 from camber.storage.sqlite.reading import SQL
 from camber.storage.sqlite.statements import RowsStatement
 from camber.storage.sqlite.texts import TextRow, TextWriter
-from camber.storage.sqlite.writing import PUT_DOCUMENTS, PUT_ENTRIES, Numbers
+from camber.storage.sqlite.vectors import VectorWriter
+from camber.storage.sqlite.writing import (
+    ADD_ENTRIES_HISTORY,
+    PUT_DOCUMENTS,
+    PUT_ENTRIES,
+    Numbers,
+)
 from camber.storage.store import Placement, StagedRow, StagedTable, StagedTwice, StagingLost
 from camber.values.timestamp import Timestamp
 
@@ -31,6 +37,7 @@ class Staging:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._texts = TextWriter(connection)
+        self._vectors = VectorWriter(connection)
 
     def add(self, table: int, rows: Sequence[StagedRow], numbers: Numbers) -> Numbers:
         """Stage rows, within a transaction of the caller's; return the newest numbers.
@@ -92,13 +99,20 @@ class Staging:
             self._run("delete_superseded_documents", by_id)
             numbers = numbers._replace(superseded=superseded)
             for index in (by_id, *staged.indexes):
-                self._run("remove_entries", index, ts, numbers.removed)
-                removed = numbers.removed + self._connection.changes()
-                numbers = numbers._replace(removed=removed)
+                if is_vector_index(index):
+                    removed = self._remove_vectors(index, ts, numbers.removed)
+                else:
+                    self._run("remove_entries", index, ts, numbers.removed)
+                    removed = self._connection.changes()
+                numbers = numbers._replace(removed=numbers.removed + removed)
                 self._run("clear", index)
                 if is_text_index(index):
                     self._texts.clear(index)
         for index in (by_id, *staged.indexes):
+            if is_vector_index(index):
+                PUT_ENTRIES.run(self._connection, sorted(self._vectors.let_in(index, ts)))
+                self._run("clear", -index)
+                continue
             self._run("let_in", index, ts)
             found = self._connection.changes()
             if index == by_id and found != staged.documents:
@@ -110,6 +124,16 @@ class Staging:
         (of_entries,) = next(self._run("size_of_entries", before.removed))
         written = numbers.history_bytes + of_documents + of_entries
         return numbers._replace(history_bytes=written)
+
+    def _remove_vectors(self, index: IndexId, ts: Timestamp, removed: int) -> int:
+        """Put the vectors of an index into history; return how many there were."""
+        gone = self._vectors.clear(index)
+        rows = [
+            (number, index, vector.key, vector.document, vector.since, ts)
+            for number, vector in enumerate(gone, removed + 1)
+        ]
+        ADD_ENTRIES_HISTORY.run(self._connection, rows)
+        return len(rows)
 
     def _run(self, query: str, *parameters: int | bytes) -> apsw.Cursor:
         return self._connection.execute(SQL[query], parameters)

@@ -19,7 +19,7 @@ import apsw
 from camber import limits
 from camber.errors import CamberError, StorageFailed
 from camber.occ.interval import IndexId
-from camber.storage.index_ids import by_id_index, is_text_index
+from camber.storage.index_ids import by_id_index, is_searched, is_text_index, is_vector_index
 from camber.storage.sqlite.reading import (
     BUSY_MS,
     SQL,
@@ -34,6 +34,7 @@ from camber.storage.sqlite.reading import (
 from camber.storage.sqlite.staging import Staging
 from camber.storage.sqlite.statements import RowsStatement, named_statements, sql_of
 from camber.storage.sqlite.texts import TextRow, TextWriter
+from camber.storage.sqlite.vectors import VectorRow, VectorWriter, stored_key
 from camber.storage.sqlite.writing import ENTRIES_THERE, GroupRows, Numbers
 from camber.storage.store import (
     Commit,
@@ -49,7 +50,9 @@ from camber.values.timestamp import Timestamp
 
 #: "Camb": marks the file as ours (PRAGMA application_id).
 _APPLICATION_ID: Final = 0x43616D62
-_FORMAT: Final = 3
+_FORMAT: Final = 4
+#: What later formats have besides, by the last one that has it not.
+_ADDED_AFTER: Final = {2: "texts.sql", 3: "vectors.sql"}
 #: The start of every SQLite file, and how long its header is: the size of a page at 16 (65,536 is 1,
 #: and not ours), how many there are at 28.
 _MAGIC: Final = b"SQLite format 3\0"
@@ -94,8 +97,8 @@ class SqliteStore:
             self._writer.pragma("journal_mode", "wal")
             if found == 1:
                 _take_over_format_1(self._writer)
-            elif found == 2:
-                _take_over_format_2(self._writer)
+            elif found < _FORMAT:
+                _take_over(self._writer, found)
             self._writer.execute(f"PRAGMA synchronous = {durability.value}")
             self._writer.execute(f"PRAGMA cache_size = -{limits.store_cache_kib}")
             self._writer.wal_autocheckpoint(limits.store_log_pages_max)
@@ -107,6 +110,7 @@ class SqliteStore:
             self._forgotten_bytes: int
             self._staging = Staging(self._writer)
             self._texts = TextWriter(self._writer)
+            self._vectors = VectorWriter(self._writer)
             self.unstage()
             self._resume()
         except (apsw.Error, StorageFailed, OSError) as error:
@@ -262,12 +266,17 @@ class SqliteStore:
         by_id, size = by_id_index(table), id_key_length(table)
         with _transaction(self._writer):
             found = list(keys)
-            _BUILD_ENTRIES.run(self._writer, [(index, key, by_id, key[-size:]) for key in found])
-            if is_text_index(index):
-                there = ENTRIES_THERE.run(self._writer, [(index, key) for key in found])
-                self._texts.add_missing(
-                    TextRow(index, document, since, key) for _, key, document, since in there
-                )
+            placed = {stored_key(index, key): key for key in found}
+            rows = [(index, place, by_id, place[-size:]) for place in placed]
+            _BUILD_ENTRIES.run(self._writer, rows)
+            if not is_searched(index):
+                return
+            there = ENTRIES_THERE.run(self._writer, [(index, place) for place in placed])
+            keyed = [(document, since, placed[place]) for _, place, document, since in there]
+            if is_vector_index(index):
+                self._vectors.add_missing(VectorRow(index, *row) for row in keyed)
+            else:
+                self._texts.add_missing(TextRow(index, *row) for row in keyed)
 
     def drop_index(self, index: IndexId, *, entries_max: int) -> int:
         """Remove entries of an index, and their history; return how many there were."""
@@ -278,6 +287,8 @@ class SqliteStore:
             removed += self._writer.changes()
             if is_text_index(index):
                 removed += self._texts.drop(index, entries_max)
+            if is_vector_index(index):
+                removed += self._vectors.drop(index, entries_max)
             return removed
 
     def stage(self, table: int, rows: Sequence[StagedRow]) -> None:
@@ -387,6 +398,7 @@ def _make(path: Path) -> None:
     with _transaction(connection):
         connection.execute(sql_of("schema.sql"))
         connection.execute(sql_of("texts.sql"))
+        connection.execute(sql_of("vectors.sql"))
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     connection.close()
     partial.replace(path)
@@ -416,15 +428,17 @@ def _take_over_format_1(connection: apsw.Connection) -> None:
     connection.create_scalar_function("by_id_of", _by_id_of, 1, deterministic=True)
     steps = named_statements(sql_of("from_format_1.sql"))
     with _transaction(connection):
-        schema = sql_of("schema.sql"), sql_of("texts.sql")
+        schema = sql_of("schema.sql"), sql_of("texts.sql"), sql_of("vectors.sql")
         for step in (steps["before"], *schema, steps["after"]):
             connection.execute(step)
 
 
-def _take_over_format_2(connection: apsw.Connection) -> None:
-    """Give a store of format 2 the tables of text indexes, all or nothing."""
+def _take_over(connection: apsw.Connection, found: int) -> None:
+    """Give a store of a later format than 1 the tables that it lacks, all or nothing."""
     with _transaction(connection):
-        connection.execute(sql_of("texts.sql"))
+        for before, added in _ADDED_AFTER.items():
+            if found <= before:
+                connection.execute(sql_of(added))
         connection.execute(SQL["set_meta"], ("format", _FORMAT))
 
 

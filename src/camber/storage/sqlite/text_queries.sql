@@ -30,17 +30,6 @@ SELECT key FROM entries WHERE index_id = ?1 AND since > ?2
 -- name: key
 SELECT key FROM entries WHERE index_id = ?1 AND key >= ?2 AND key < ?3 AND document = ?4
 
--- The keys that were there at a timestamp and are no more, or are there again: if few entries were
--- removed since, all of those are looked at.
-
--- name: removed_recently
-SELECT key FROM entries_history NOT INDEXED
-WHERE removed > ?3 AND index_id = ?1 AND since <= ?2 AND until > ?2
-
--- name: removed
-SELECT key FROM entries_history INDEXED BY entries_history_by_key
-WHERE index_id = ?1 AND since <= ?2 AND until > ?2
-
 -- Writing.
 
 -- name: create

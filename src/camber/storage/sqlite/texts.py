@@ -105,21 +105,14 @@ def changes_since(
     connection: apsw.Connection,
     index: IndexId,
     ts: Timestamp,
-    *,
-    removed_then: int,
-    is_recent: bool,
+    gone: Iterable[bytes],
 ) -> list[TextChange]:
     """Return how to come from what is current to what was there at `ts`, by document.
 
-    `removed_then` is how many entries had been removed by then; `is_recent` says that only few were
-    since.
+    `gone` are the keys that were there and are no more, or are there again.
     """
     now = {id_of_text_key(key): key for key in _younger_keys(connection, index, ts)}
-    if is_recent:
-        gone = connection.execute(_SQL["removed_recently"], (index, ts, removed_then))
-    else:
-        gone = connection.execute(_SQL["removed"], (index, ts))
-    then = {id_of_text_key(key): key for (key,) in gone}
+    then = {id_of_text_key(key): key for key in gone}
     return [TextChange(now.get(id_), then.get(id_)) for id_ in {**now, **then}]
 
 

@@ -8,11 +8,12 @@ from typing import Final, NamedTuple
 import apsw
 
 from camber.occ.interval import IndexId
-from camber.storage.index_ids import by_id_index, is_text_index
+from camber.storage.index_ids import by_id_index, is_text_index, is_vector_index
 from camber.storage.sqlite.reading import SQL
 from camber.storage.sqlite.statements import RowsStatement
 from camber.storage.sqlite.texts import TextRow, TextWriter
-from camber.storage.store import Commit, id_key
+from camber.storage.sqlite.vectors import VectorRow, VectorWriter, stored_key
+from camber.storage.store import Commit, EntryChange, id_key
 from camber.values.timestamp import Timestamp
 
 #: An index and a key in it.
@@ -51,8 +52,12 @@ class GroupRows:
         self._entries: dict[_Place, tuple[int, Timestamp] | None] = {}
         self._documents_history: list[tuple[int, int, Timestamp, bytes]] = []
         self._entries_history: list[tuple[int, IndexId, bytes, int, Timestamp, Timestamp]] = []
+        #: Where they were.
+        self._taken: set[_Place] = set()
         #: By text index and document.
         self._texts: dict[tuple[IndexId, int], TextRow] = {}
+        #: By vector index and document.
+        self._vectors: dict[tuple[IndexId, int], VectorRow] = {}
         commits = list(commits)
         self._there = self._read(commits)
         for commit in commits:
@@ -67,7 +72,7 @@ class GroupRows:
                     continue
                 places.add((by_id_index(change.table), id_key(change.id)))
                 places.update(
-                    (entry.index, entry.removed)
+                    (entry.index, stored_key(entry.index, entry.removed))
                     for entry in change.entries
                     if entry.removed is not None and entry.removed != entry.added
                 )
@@ -95,6 +100,9 @@ class GroupRows:
             for entry in change.entries:
                 if entry.removed == entry.added:
                     continue
+                if is_vector_index(entry.index):
+                    self._add_vector(entry, document, ts)
+                    continue
                 if entry.removed is not None:
                     self._remove((entry.index, entry.removed), ts)
                 if entry.added is not None:
@@ -103,17 +111,29 @@ class GroupRows:
                     row = TextRow(entry.index, document, ts, entry.added)
                     self._texts[entry.index, document] = row
 
+    def _add_vector(self, entry: EntryChange, document: int, ts: Timestamp) -> None:
+        index = entry.index
+        if entry.removed is not None:
+            self._remove((index, stored_key(index, entry.removed)), ts, key=entry.removed)
+        if entry.added is not None:
+            self._entries[index, stored_key(index, entry.added)] = (document, ts)
+        self._vectors[index, document] = VectorRow(index, document, ts, entry.added)
+
     def _entry(self, place: _Place) -> tuple[int, Timestamp]:
         entry = self._entries.get(place) or self._there.get(place)
         assert entry is not None, f"a document that is changed is not there: {place}"
         return entry
 
-    def _remove(self, place: _Place, ts: Timestamp) -> None:
+    def _remove(self, place: _Place, ts: Timestamp, *, key: bytes | None = None) -> None:
+        """Remove an entry; history has it by `key`, which is the place's own if it is not given."""
         found = self._entries[place] if place in self._entries else self._there.get(place)
         # An index that is being built may not have it yet, and must not get it any more.
         if found is not None:
             self._removed += 1
-            self._entries_history.append((self._removed, *place, *found, ts))
+            index, own = place
+            row = (self._removed, index, own if key is None else key, *found, ts)
+            self._entries_history.append(row)
+            self._taken.add(place)
         self._entries[place] = None
 
     def write(self) -> Numbers:
@@ -126,8 +146,7 @@ class GroupRows:
             gone = [(number,) for number, row in documents.items() if row is None]
             DELETE_DOCUMENTS.run(connection, gone)
             # Also those that are there again in the end, under another document or since another time.
-            taken = {(index, key) for _, index, key, *_ in self._entries_history}
-            DELETE_ENTRIES.run(connection, sorted(taken & self._there.keys()))
+            DELETE_ENTRIES.run(connection, sorted(self._taken & self._there.keys()))
         PUT_DOCUMENTS.run(connection, [row for row in documents.values() if row is not None])
         # In the order of their places: neighbours share pages.
         PUT_ENTRIES.run(
@@ -136,4 +155,6 @@ class GroupRows:
         )
         if self._texts:
             TextWriter(connection).write(self._texts.values())
+        if self._vectors:
+            VectorWriter(connection).write(self._vectors.values())
         return Numbers(self._document, self._superseded, self._removed, self._history_bytes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from camber import Index, SearchIndex, Table
+from camber import Index, SearchIndex, Table, VectorIndex
 
 
 class Doc(Table, table="docs", strict=False):
@@ -15,6 +15,7 @@ class Doc(Table, table="docs", strict=False):
     by_ab = Index("a", "b")
     by_u = Index("u", unique=True)
     search_a = SearchIndex("a", filter_fields=["b"])
+    by_v = VectorIndex("v", dimensions=2, filter_fields=["b"])
 
 
 class Row(Table, table="rows"):

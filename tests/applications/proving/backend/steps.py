@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from camber import UNSET, AppError, PaginationOpts, gt, gte, lt, lte
+from camber import UNSET, AppError, PaginationOpts, any_of, gt, gte, lt, lte
 from camber.errors import DeveloperError
 
 Steps = Generator[None, None, Any]
@@ -197,6 +197,14 @@ def _seen_by(running: Running, told: dict[str, Any]) -> Any:
     return None if running.db.get(_id(running, told)) is None else running.who()
 
 
+def _nearest(running: Running, told: dict[str, Any]) -> Any:
+    """Return what is nearest; scores as far as they can be told apart."""
+    values = [value[0] if value else UNSET for value in told["b"]]
+    where = {"b": any_of(*values)} if values else None
+    hits = running.db.vector_search("docs.by_v", told["vector"], told["limit"], where)
+    return [[hit.id, round(hit.score, 4)] for hit in hits]
+
+
 def _sweep(running: Running, told: dict[str, Any]) -> Steps:
     """Change documents while the scan that finds them is open."""
     seen: list[Any] = []
@@ -280,6 +288,7 @@ OPERATIONS: dict[str, Operation] = {
     "unique": _plainly(_unique),
     "count": _plainly(_count),
     "search": _plainly(_search),
+    "nearest": _plainly(_nearest),
     "sweep": _sweep,
     "nested": _nested,
     "page": _plainly(_page),

@@ -55,6 +55,26 @@ export declare const api: {
       string | null
     >;
   };
+  articles: {
+    add: FunctionReference<
+      "mutation",
+      "public",
+      { title: string; embedding: Array<number> },
+      Id<"articles">
+    >;
+    nearest: FunctionReference<
+      "action",
+      "public",
+      { embedding: Array<number> },
+      Array<{ _id: Id<"articles">; _score: number }>
+    >;
+    nearest_now: FunctionReference<
+      "query",
+      "public",
+      { embedding: Array<number> },
+      any
+    >;
+  };
   counters: {
     increment: FunctionReference<
       "mutation",
@@ -154,14 +174,6 @@ export declare const api: {
       "public",
       Record<string, never>,
       number
-    >;
-  };
-  later: {
-    nearest: FunctionReference<
-      "action",
-      "public",
-      Record<string, never>,
-      any
     >;
   };
   notes: {

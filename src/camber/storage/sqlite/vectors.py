@@ -1,0 +1,494 @@
+"""Vector indexes in a SQLite store: exact search, by blocks of directions that a process keeps.
+
+Vectors lie in blocks of 256, each in one blob in the form in which it is searched. A block has the number
+of the write that changed it last, as whoever reads it sees that. So a process keeps the blocks that
+it has read, and reads those again whose number is another one. What there is no room for is read each
+time.
+
+The scores of a search are computed from all directions in float32, and those of the vectors that may
+be among the nearest are computed again (`camber.search.nearest`).
+"""
+
+from __future__ import annotations
+
+import mmap
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import apsw
+
+from camber import limits
+from camber.errors import StorageDamaged
+from camber.occ.interval import IndexId
+from camber.search.nearest import VectorChange, VectorHit, error_max, matrix_of, scores_of
+from camber.search.texts import DIGEST_BYTES
+from camber.search.vectors import DIGESTS_AT, Clause, VectorParts, VectorQuery, parts_of
+from camber.storage.index_ids import is_vector_index
+from camber.storage.sqlite.statements import named_statements, sql_of
+from camber.storage.store import id_of_key
+from camber.values.timestamp import Timestamp
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_SQL: Final = named_statements(sql_of("vector_queries.sql"))
+#: `vector_queries.sql` has the same number.
+_SLOTS: Final = 256
+_COMPONENT_BYTES: Final = 4
+#: What a block of fewer bytes gets is memory of the process's own.
+_MAPPED_BYTES_MIN: Final = 64 * 1024
+
+
+def stored_key(index: IndexId, key: bytes) -> bytes:
+    """Return a key as it stands in `entries`: that of a vector without its direction."""
+    return parts_of(key).place if is_vector_index(index) else key
+
+
+@cache
+def _of(name: str, index: IndexId) -> str:
+    """Return a statement about an index."""
+    return _SQL[name].replace("_N", f"_{index}")
+
+
+class _Shape(NamedTuple):
+    """How long the parts of the keys of an index are, and its last write."""
+
+    head: int
+    direction: int
+    id: int
+    changed: int
+
+    @property
+    def block_bytes(self) -> int:
+        return _SLOTS * (self.direction + self.head + self.id)
+
+    def offsets(self, slot: int) -> tuple[int, int, int]:
+        """Return where the direction, the head and the key of the id of a slot are in its block."""
+        at = slot % _SLOTS
+        heads = _SLOTS * self.direction
+        ids = heads + _SLOTS * self.head
+        return at * self.direction, heads + at * self.head, ids + at * self.id
+
+
+def _shape_of(connection: apsw.Connection, index: IndexId) -> _Shape | None:
+    for row in connection.execute(_SQL["shape"], (index,)):
+        return _Shape(*row)
+    return None
+
+
+# Reading.
+
+
+class _Block:
+    """A block in memory."""
+
+    __slots__ = ("_ids", "_shape", "bytes", "changed", "digests", "directions", "used")
+
+    def __init__(self, data: bytes, shape: _Shape, changed: int) -> None:
+        import numpy as np
+
+        self._shape = shape
+        self.changed = changed
+        self.bytes = len(data)
+        buffer: bytes | mmap.mmap = data
+        if len(data) >= _MAPPED_BYTES_MIN:
+            # Not of the memory that a transaction's own values are held against.
+            buffer = mmap.mmap(-1, len(data))
+            buffer.write(data)
+        _, heads, ids = shape.offsets(0)
+        directions = np.frombuffer(buffer, dtype="<f4", count=heads // _COMPONENT_BYTES)
+        self.directions = directions.reshape(_SLOTS, -1)
+        every = np.frombuffer(buffer, dtype=np.uint8)
+        self._ids = every[ids:].reshape(_SLOTS, shape.id)
+        #: Which slots are in use; None if all are.
+        used = self._ids[:, 0] != 0
+        self.used: np.ndarray[Any, np.dtype[np.bool_]] | None = None if used.all() else used
+        # By slot and place, as two numbers each.
+        digests = every[heads:ids].reshape(_SLOTS, shape.head)[:, DIGESTS_AT:]
+        places = digests.shape[1] // DIGEST_BYTES
+        self.digests = np.ascontiguousarray(digests).view("<u8").reshape(_SLOTS, places, 2)
+
+    def id_of(self, slot: int) -> str:
+        key: bytes = self._ids[slot].tobytes()
+        return id_of_key(key)
+
+    def admitted(
+        self, clauses: Sequence[_EncodedClause]
+    ) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+        """Return which slots may be found; None if all may."""
+        import numpy as np
+
+        if not clauses:
+            return self.used
+        admitted = np.zeros(_SLOTS, dtype=np.bool_)
+        for clause in clauses:
+            held = np.ones(_SLOTS, dtype=np.bool_)
+            for place, digests in clause:
+                one_of = np.zeros(_SLOTS, dtype=np.bool_)
+                for digest in digests:
+                    one_of |= (self.digests[:, place] == digest).all(axis=1)
+                held &= one_of
+            admitted |= held
+        return admitted if self.used is None else admitted & self.used
+
+
+#: A clause of a search, with digests as two numbers each.
+_EncodedClause = list[tuple[int, "list[np.ndarray[Any, np.dtype[np.uint64]]]"]]
+
+
+def _encoded(clause: Clause) -> _EncodedClause:
+    import numpy as np
+
+    return [
+        (place, [np.frombuffer(digest, dtype="<u8") for digest in digests])
+        for place, digests in clause
+    ]
+
+
+@dataclass(slots=True)
+class _Kept:
+    """The blocks of one index that are in memory."""
+
+    blocks: dict[int, _Block] = field(default_factory=dict)
+    #: All that there are, by the number of their last write, and that of the index.
+    numbers: dict[int, int] = field(default_factory=dict)
+    changed: int = -1
+
+
+class VectorBlocks:
+    """The blocks that one process keeps, of all vector indexes of a store."""
+
+    def __init__(self, bytes_max: int = limits.vector_blocks_bytes_max) -> None:
+        self.bytes_max = bytes_max
+        self._lock = threading.Lock()
+        #: The index that was searched last is the last.
+        self._kept: OrderedDict[IndexId, _Kept] = OrderedDict()
+        self._bytes = 0
+
+    def hits(
+        self, connection: apsw.Connection, index: IndexId, query: VectorQuery, limit: int
+    ) -> list[VectorHit]:
+        """Return the nearest vectors of what is current."""
+        shape = _shape_of(connection, index)
+        if shape is None:
+            return []
+        nearest = _Candidates(query, limit)
+        # Queries of one process run one at a time, but for those of the server's own.
+        with self._lock:
+            for block in self._blocks(connection, index, shape):
+                nearest.look_at(block)
+        return nearest.hits()
+
+    def _blocks(
+        self, connection: apsw.Connection, index: IndexId, shape: _Shape
+    ) -> Iterator[_Block]:
+        kept = self._kept.setdefault(index, _Kept())
+        self._kept.move_to_end(index)
+        if kept.changed != shape.changed:
+            kept.numbers = dict(connection.execute(_of("blocks", index)))
+            kept.changed = shape.changed
+            for number in kept.blocks.keys() - kept.numbers.keys():
+                self._forget(kept, number)
+        for number, changed in kept.numbers.items():
+            block = kept.blocks.get(number)
+            if block is None or block.changed != changed:
+                if block is not None:
+                    self._forget(kept, number)
+                block = _Block(_data_of(connection, index, shape, number), shape, changed)
+                self._keep(index, kept, number, block)
+            yield block
+
+    def _keep(self, index: IndexId, kept: _Kept, number: int, block: _Block) -> None:
+        """Keep a block, if there is room for it or another index makes some.
+
+        Not this one: each search looks at all of its blocks, so none is better kept than another.
+        """
+        while self._bytes + block.bytes > self.bytes_max:
+            oldest = next(iter(self._kept))
+            if oldest == index:
+                return
+            for other in self._kept.pop(oldest).blocks.values():
+                self._bytes -= other.bytes
+        kept.blocks[number] = block
+        self._bytes += block.bytes
+
+    def _forget(self, kept: _Kept, number: int) -> None:
+        self._bytes -= kept.blocks.pop(number).bytes
+
+
+class _Candidates:
+    """The vectors that may be among the nearest, of those that were looked at."""
+
+    def __init__(self, query: VectorQuery, limit: int) -> None:
+        import numpy as np
+
+        (self._wanted,) = matrix_of([query.direction])
+        self._direction = query.direction
+        self._clauses = [_encoded(clause) for clause in query.clauses]
+        self._limit = limit
+        # Two scores may both be off.
+        self._margin = 2 * error_max(len(self._wanted))
+        #: What is farther than this is not among the nearest.
+        self._least = -np.inf
+        self._scores = np.empty(0, dtype=np.float32)
+        self._places: list[tuple[_Block, int]] = []
+
+    def look_at(self, block: _Block) -> None:
+        """Take in what may be among the nearest of one more block."""
+        import numpy as np
+
+        admitted = block.admitted(self._clauses)
+        if admitted is None:
+            scores = block.directions @ self._wanted
+            near = np.flatnonzero(scores >= self._least)
+            scores = scores[near]
+        else:
+            slots = np.flatnonzero(admitted)
+            if not len(slots):
+                return
+            # All of them at once, unless they are few.
+            if len(slots) * 4 < _SLOTS:
+                scores = block.directions[slots] @ self._wanted
+            else:
+                scores = (block.directions @ self._wanted)[slots]
+            is_near = scores >= self._least
+            near, scores = slots[is_near], scores[is_near]
+        if not len(near):
+            return
+        self._scores = np.concatenate((self._scores, scores))
+        self._places += [(block, slot) for slot in near.tolist()]
+        self._forget_far()
+
+    def _forget_far(self) -> None:
+        import numpy as np
+
+        if len(self._places) <= self._limit:
+            return
+        at = len(self._places) - self._limit
+        self._least = float(np.partition(self._scores, at)[at]) - self._margin
+        near = np.flatnonzero(self._scores >= self._least)
+        if len(near) < len(self._places):
+            self._scores = self._scores[near]
+            self._places = [self._places[each] for each in near.tolist()]
+
+    def hits(self) -> list[VectorHit]:
+        """Return the nearest of all."""
+        if not self._places:
+            return []
+        directions = [block.directions[slot].tobytes() for block, slot in self._places]
+        scores = scores_of(matrix_of(directions), self._direction)
+        found = [
+            VectorHit(score, block.id_of(slot))
+            for score, (block, slot) in zip(scores, self._places, strict=True)
+        ]
+        return sorted(found, key=lambda hit: hit.rank)[: self._limit]
+
+
+def changes_since(
+    connection: apsw.Connection, index: IndexId, ts: Timestamp, removed: Iterable[bytes]
+) -> list[VectorChange]:
+    """Return how to come from what is current to what was there at `ts`, by document.
+
+    `removed` are the keys that were there and are no more, or are there again.
+    """
+    shape = _shape_of(connection, index)
+    now: dict[str, bytes] = {}
+    if shape is not None:
+        slots = [slot for (slot,) in connection.execute(_of("younger", index), (ts,))]
+        now = {parts.id: b"".join(parts) for parts in _keys_at(connection, index, shape, slots)}
+    then = {parts_of(key).id: key for key in removed}
+    return [VectorChange(now.get(id_), then.get(id_)) for id_ in {**now, **then}]
+
+
+def _keys_at(
+    connection: apsw.Connection, index: IndexId, shape: _Shape, slots: Iterable[int]
+) -> Iterator[VectorParts]:
+    """Yield the parts of the keys that are in slots, in their order."""
+    blocks: dict[int, bytes] = {}
+    for slot in slots:
+        number = slot // _SLOTS
+        data = blocks.get(number)
+        if data is None:
+            data = _data_of(connection, index, shape, number)
+            blocks = {number: data}
+        direction, head, id_ = shape.offsets(slot)
+        yield VectorParts(
+            data[head : head + shape.head],
+            data[direction : direction + shape.direction],
+            data[id_ : id_ + shape.id],
+        )
+
+
+def _data_of(connection: apsw.Connection, index: IndexId, shape: _Shape, number: int) -> bytes:
+    """Return what is in a block.
+
+    Raises:
+        StorageDamaged: it is not there, or not whole.
+    """
+    for (data,) in connection.execute(_of("data", index), (number,)):
+        if isinstance(data, bytes) and len(data) == shape.block_bytes:
+            return data
+    msg = (
+        f"what is stored is damaged (no block {number} of vector index {index}): stop the server and "
+        "restore a backup"
+    )
+    raise StorageDamaged(msg)
+
+
+# Writing.
+
+
+class VectorRow(NamedTuple):
+    """What becomes of a document's vector: a key since a timestamp, or none."""
+
+    of: IndexId
+    document: int
+    since: Timestamp
+    key: bytes | None
+
+
+class RemovedVector(NamedTuple):
+    """A vector that is cleared away: its document, since when it was there, and its key."""
+
+    document: int
+    since: Timestamp
+    key: bytes
+
+
+class VectorWriter:
+    """The vector indexes of one store, on its writer's connection, within its transactions."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._run = connection.execute
+
+    def write(self, rows: Iterable[VectorRow]) -> None:
+        """Give documents other vectors."""
+        write = self._next_write()
+        for row in rows:
+            if row.key is None:
+                self._remove(row.of, row.document, write)
+            else:
+                self._put(row.of, row.document, row.since, row.key, write)
+
+    def add_missing(self, rows: Iterable[VectorRow]) -> None:
+        """Add vectors of documents that have none yet."""
+        write = self._next_write()
+        for row in rows:
+            is_there = self._exists(row.of) and self._slot(row.of, row.document) is not None
+            if row.key is not None and not is_there:
+                self._put(row.of, row.document, row.since, row.key, write)
+
+    def clear(self, index: IndexId) -> list[RemovedVector]:
+        """Remove all vectors of an index, and return them in the order of their entries."""
+        shape = _shape_of(self._connection, index)
+        if shape is None:
+            return []
+        slots = {slot: document for document, slot in self._run(_of("all", index))}
+        ordered = sorted(slots)
+        parts = _keys_at(self._connection, index, shape, ordered)
+        keys = {slots[slot]: b"".join(each) for slot, each in zip(ordered, parts, strict=True)}
+        entries = list(self._run(_SQL["entries"], (index,)))
+        self._run(_of("clear", index))
+        self._run(_SQL["index_changed"], (index, self._next_write()))
+        return [RemovedVector(document, since, keys[document]) for document, since in entries]
+
+    def let_in(self, index: IndexId, ts: Timestamp) -> list[tuple[IndexId, bytes, int, Timestamp]]:
+        """Add all vectors that are staged for an index; return their entries."""
+        write = self._next_write()
+        entries = []
+        for document, key in list(self._run(_SQL["staged"], (index,))):
+            self._put(index, document, ts, key, write)
+            entries.append((index, parts_of(key).place, document, ts))
+        return entries
+
+    def drop(self, index: IndexId, vectors_max: int) -> int:
+        """Remove some of what is kept of an index; return how many vectors or so went."""
+        if not self._exists(index):
+            return 0
+        self._run(_of("drop_data", index), (max(1, vectors_max // _SLOTS),))
+        blocks = self._connection.changes()
+        if not blocks:
+            self._run(_of("drop", index))
+            self._run(_SQL["drop_index"], (index,))
+        return blocks * _SLOTS
+
+    def _next_write(self) -> int:
+        ((number,),) = self._run(_SQL["next_write"])
+        return int(number)
+
+    def _exists(self, index: IndexId) -> bool:
+        return _shape_of(self._connection, index) is not None
+
+    def _slot(self, index: IndexId, document: int) -> int | None:
+        for (slot,) in self._run(_of("slot", index), (document,)):
+            return int(slot)
+        return None
+
+    def _put(self, index: IndexId, document: int, since: Timestamp, key: bytes, write: int) -> None:
+        parts = parts_of(key)
+        shape = _shape_of(self._connection, index)
+        if shape is None:
+            shape = self._make(index, parts)
+        slot = self._slot(index, document)
+        used = 0
+        if slot is None:
+            slot, used = self._free_slot(index, shape), 1
+        self._write(index, shape, slot, parts)
+        self._run(_of("put", index), (document, slot, since))
+        list(self._run(_of("use", index), (slot // _SLOTS, write, used)))
+        self._run(_SQL["index_changed"], (index, write))
+
+    def _remove(self, index: IndexId, document: int, write: int) -> None:
+        shape = _shape_of(self._connection, index)
+        slot = None if shape is None else self._slot(index, document)
+        if shape is None or slot is None:
+            return
+        block = slot // _SLOTS
+        self._run(_of("delete", index), (document,))
+        ((used,),) = self._run(_of("use", index), (block, write, -1))
+        if used:
+            nothing = VectorParts(bytes(shape.head), bytes(shape.direction), bytes(shape.id))
+            self._write(index, shape, slot, nothing)
+        else:
+            self._run(_of("delete_block", index), (block,))
+            self._run(_of("delete_data", index), (block,))
+        self._run(_SQL["index_changed"], (index, write))
+
+    def _free_slot(self, index: IndexId, shape: _Shape) -> int:
+        for (block,) in list(self._run(_of("with_room", index))):
+            _, _, ids = shape.offsets(0)
+            with self._blob(index, block) as blob:
+                blob.seek(ids)
+                first = blob.read()[:: shape.id]
+            return int(block) * _SLOTS + first.index(0)
+        ((last,),) = self._run(_of("last_block", index))
+        block = int(last) + 1
+        self._run(_of("add_block", index), (block,))
+        self._run(_of("add_data", index), (block, shape.block_bytes))
+        return block * _SLOTS
+
+    def _write(self, index: IndexId, shape: _Shape, slot: int, parts: VectorParts) -> None:
+        direction, head, id_ = shape.offsets(slot)
+        with self._blob(index, slot // _SLOTS) as blob:
+            for at, part in (
+                (direction, parts.direction),
+                (head, parts.head),
+                (id_, parts.id_key),
+            ):
+                blob.seek(at)
+                blob.write(part)
+
+    def _blob(self, index: IndexId, block: int) -> apsw.Blob:
+        return self._connection.blob_open("main", f"vector_data_{index}", "data", block, True)  # noqa: FBT003
+
+    def _make(self, index: IndexId, parts: VectorParts) -> _Shape:
+        """Make the tables of an index, for keys of the lengths that this one has."""
+        lengths = (len(parts.head), len(parts.direction), len(parts.id_key))
+        self._run(_of("create", index))
+        self._run(_SQL["add_index"], (index, *lengths))
+        return _Shape(*lengths, 0)
