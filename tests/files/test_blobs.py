@@ -215,8 +215,46 @@ def test_a_url_that_names_no_bucket_is_refused(url):
 
 def test_a_bucket_that_is_not_there_is_an_error_that_says_so(places):
     del places
-    writer = S3Blobs("s3://no-such-bucket").write(new_key())
+    blobs = S3Blobs("s3://no-such-bucket")
+    writer = blobs.write(new_key())
     writer.write(b"abc")
-    with pytest.raises(StorageFailed, match="in its bucket"):
+    with pytest.raises(StorageFailed, match="written: its bucket refuses it"):
         writer.finish()
     writer.abandon()
+    # What lies in the right one stays known.
+    with pytest.raises(StorageFailed, match="removed: its bucket refuses it"):
+        blobs.remove(new_key())
+
+
+def test_a_bucket_is_found_by_the_settings_of_its_own_tools(places, monkeypatch):
+    del places
+    monkeypatch.delenv("CAMBER_S3_ACCESS_KEY_ID")
+    monkeypatch.delenv("CAMBER_S3_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with bucket_server() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url.endpoint)
+        blobs = S3Blobs(f"s3://{url.bucket}/prefix")
+        assert read(blobs, put(blobs, b"abc"), 0, 3) == b"abc"
+
+
+@pytest.mark.parametrize("away", ["local", "s3"])
+def test_clients_are_not_told_where_files_are(away, tmp_path, monkeypatch, caplog):
+    blobs: LocalBlobs | S3Blobs
+    if away == "local":
+        (tmp_path / "files").write_text("no folder")
+        blobs, secret = LocalBlobs(tmp_path / "files"), str(tmp_path)
+    else:
+        for name, value in {
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }.items():
+            monkeypatch.setenv(name, value)
+        blobs, secret = S3Blobs("s3://some-bucket"), "127.0.0.1:9"
+    with pytest.raises(StorageFailed) as failed:
+        blobs.read(new_key(), 0, 3)
+    assert secret not in failed.value.sentence
+    assert secret in caplog.text
+    assert "\n" not in failed.value.sentence

@@ -386,6 +386,26 @@ def test_a_server_keeps_its_files_in_a_bucket(tmp_path, monkeypatch):
             for each in (id, copy):
                 server.value("mutation", "files:delete", {"id": each})
             eventually(lambda: "<Key>" not in httpx.get(objects).text)
+            assert "no files can be stored" not in "".join(server.output)
+
+
+def test_a_bucket_that_is_misspelt_is_told_before_anybody_uploads_and_not_to_who_does(
+    tmp_path, monkeypatch
+):
+    with bucket_server() as bucket:
+        for name, value in bucket.environment.items():
+            monkeypatch.setenv(name, value)
+        with Server(PHOTOS, tmp_path, "--files", "s3://misspelt", "--executors", "1") as server:
+            told = "no files can be stored or read before that is mended"
+            eventually(lambda: told in "".join(server.output))
+            answer = httpx.post(
+                str(server.value("mutation", "files:upload_url", {})), content=b"lost?"
+            )
+            assert (answer.status_code, answer.json()["code"]) == (500, "StorageFailed")
+            assert bucket.endpoint not in answer.text
+            assert "misspelt" not in answer.text
+            # All else goes on.
+            assert server.value("query", "files:listed", {}) == []
 
 
 def test_a_place_for_files_that_is_none_is_told_at_the_start(tmp_path):

@@ -141,6 +141,8 @@ ADMIN_ROUTES = [
     ("GET", "/api/shapes2", "data:view"),
     ("GET", "/api/get_indexes", "data:view"),
     ("POST", "/api/delete_tables", "data:write"),
+    ("POST", "/api/delete_component", "data:write"),
+    ("GET", "/api/camber/components", "data:view"),
     ("POST", "/api/run_test_function", "functions:run"),
     ("POST", "/api/camber/explain", "functions:run"),
     ("POST", "/api/camber/explain", "data:view"),

@@ -181,6 +181,7 @@ class Deployment:
         self.loop_lag_s = Histogram(SECONDS)
         self._lag = host.spawn("loop lag", _observe_lag(host, self.loop_lag_s))
         self._checkpoints = host.spawn("checkpoints", checkpoint_again_and_again(self.engine))
+        self._tried: asyncio.Task[None] | None = None
         self._scheduling = None
         if settings.scheduling is Scheduling.ON:
             self._scheduling = host.spawn("scheduler", self.scheduler.run())
@@ -237,6 +238,8 @@ class Deployment:
         if settings.executors:
             await asyncio.to_thread(forget_copies, settings.data / _LOADED)
         await self.files.open()
+        if settings.files is not None:
+            self._tried = self.host.spawn("bucket tried", self.files.try_place())
         await self.transfers.open()
         await self.component_deletions.open()
         await self.change_variables(
@@ -459,6 +462,8 @@ class Deployment:
         await self.runtime.close()
         await self.scheduler.ended(limits.action_grace_s)
         await self.releases.close()
+        if self._tried is not None:
+            await asyncio.gather(self._tried, return_exceptions=True)
         await self.files.close()
         await self._documents.close()
         await self._tables.close()

@@ -6,10 +6,13 @@ is there whole or not at all, and never changes.
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Final, Protocol
 
 from camber.errors import StorageDamaged, StorageFailed
+
+_log = logging.getLogger("camber.files")
 
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -86,6 +89,12 @@ class BlobStore(Protocol):
         Raises:
             StorageFailed: it may still be there.
         """
+
+
+def gone(why: str) -> BlobMissing:
+    """Return what is told of a blob that is not there; `why` is for the operator alone."""
+    _log.error("the content of a file is gone: %s", why)
+    return BlobMissing("the content of the file is gone. The server's output says more")
 
 
 def checked_key(key: str) -> str:

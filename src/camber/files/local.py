@@ -6,6 +6,7 @@ A blob on its way has a name of its own until it is whole and on disk.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Final
 
 from camber import limits
 from camber.errors import StorageFailed, StorageFull
-from camber.files.blobs import BlobMissing, BlobReader, BlobWriter, checked_key
+from camber.files.blobs import BlobMissing, BlobReader, BlobWriter, checked_key, gone
 from camber.files.durable import make_folder, sync
+
+_log = logging.getLogger("camber.files")
 
 _PARTIAL: Final = ".partial"
 #: Bytes between two looks at how much room there is.
@@ -46,8 +49,7 @@ class LocalBlobs:
         try:
             descriptor = os.open(self._path(key), os.O_RDONLY)
         except FileNotFoundError:
-            msg = f"the content of a file is gone: {self._path(key)} is not there"
-            raise BlobMissing(msg) from None
+            raise gone(f"{self._path(key)} is not there") from None
         except OSError as error:
             raise _failed("opened", error) from error
         size = os.fstat(descriptor).st_size
@@ -153,7 +155,7 @@ def check_room(folder: Path, reserved_bytes: int) -> None:
     free = found.f_bavail * found.f_frsize
     if free < reserved_bytes:
         msg = (
-            f"the disk of {folder} has {free} bytes free, and {reserved_bytes} of it are kept for "
+            f"the disk where files are kept has {free} bytes free, and {reserved_bytes} of it are kept for "
             "documents: make room, or delete files"
         )
         raise StorageFull(msg)
@@ -166,4 +168,8 @@ def _partial(path: Path) -> Path:
 def _failed(what: str, error: OSError) -> StorageFailed:
     if error.errno in _FULL:
         return StorageFull(f"a file could not be {what}: the disk is full. Make room on it")
-    return StorageFailed(f"a file could not be {what}: {error}")
+    # Clients are told too, and where files lie is none of their business.
+    _log.error("a file could not be %s: %s", what, error)
+    return StorageFailed(
+        f"a file could not be {what}: {error.strerror}. The server's output says more"
+    )

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from camber import limits
-from camber.files.blobs import BlobMissing, BlobReader, BlobWriter, checked_key
+from camber.files.blobs import BlobReader, BlobWriter, checked_key, gone
 
 
 class MemoryBlobs:
@@ -29,7 +29,7 @@ class MemoryBlobs:
         with self._lock:
             blob = self._blobs.get(checked_key(key))
         if blob is None:
-            raise BlobMissing(f"the content of a file is gone: there is no blob {key}")
+            raise gone(f"there is no blob {key}")
         return _Reader(memoryview(blob)[start:end])
 
     def remove(self, key: str) -> None:

@@ -7,6 +7,7 @@ functions are not to see are `CAMBER_S3_ACCESS_KEY_ID` and `CAMBER_S3_SECRET_ACC
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,11 +16,20 @@ from urllib.parse import urlsplit
 
 from camber import limits
 from camber.errors import StorageFailed
-from camber.files.blobs import BlobMissing, BlobReader, BlobsUnusable, BlobWriter, checked_key
+from camber.files.blobs import (
+    BlobMissing,
+    BlobReader,
+    BlobsUnusable,
+    BlobWriter,
+    checked_key,
+    gone,
+)
 
 if TYPE_CHECKING:
     from obstore import WritableFile
     from obstore.store import S3Store
+
+_log = logging.getLogger("camber.files")
 
 SCHEME: Final = "s3"
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -59,8 +69,7 @@ class S3Blobs:
         try:
             found = obstore.get(self._store, checked_key(key), options={"range": (start, end)})
         except FileNotFoundError:
-            msg = f"the content of a file is gone: the bucket has no object {key}"
-            raise BlobMissing(msg) from None
+            raise gone(f"the bucket has no object {key}") from None
         except (BaseError, OSError) as error:
             raise _failed("read", error) from error
         size = found.meta["size"]
@@ -76,10 +85,25 @@ class S3Blobs:
 
         try:
             obstore.delete(self._store, checked_key(key))
-        except FileNotFoundError:
-            return
+        except FileNotFoundError as error:
+            if not self._is_there():
+                raise _failed("removed", error) from error
         except (BaseError, OSError) as error:
             raise _failed("removed", error) from error
+
+    def _is_there(self) -> bool:
+        """Return whether the bucket is: what is not in one that is misspelt may be in another."""
+        import obstore
+        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+        try:
+            next(iter(obstore.list(self._store, chunk_size=1)), None)
+        except (PermissionDeniedError, UnauthenticatedError):
+            # There is one that forbids that.
+            return True
+        except (BaseError, OSError):
+            return False
+        return True
 
 
 class _Writer:
@@ -154,20 +178,32 @@ def _store(url: str) -> S3Store:
         raise BlobsUnusable(msg) from None
     endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
     prefix = parts.path.strip("/")
+    # What is not given here it looks for itself, in the environment and on the machine.
+    given = {
+        "endpoint": endpoint,
+        "access_key_id": os.environ.get("CAMBER_S3_ACCESS_KEY_ID"),
+        "secret_access_key": os.environ.get("CAMBER_S3_SECRET_ACCESS_KEY"),
+    }
     try:
         return S3Store(
             parts.netloc,
             prefix=prefix or None,
-            endpoint=endpoint,
-            # Otherwise it looks for them itself, in the environment and on the machine.
-            access_key_id=os.environ.get("CAMBER_S3_ACCESS_KEY_ID"),
-            secret_access_key=os.environ.get("CAMBER_S3_SECRET_ACCESS_KEY"),
             client_options={"allow_http": (endpoint or "").startswith("http://")},
+            **{name: text for name, text in given.items() if text},  # type: ignore[arg-type]
         )
     # obstore raises errors of several kinds here, for settings of all kinds.
     except Exception as error:
-        raise BlobsUnusable(f"{url} cannot be used: {error}") from error
+        raise BlobsUnusable(f"{url} cannot be used: {_first_line(error)}") from error
 
 
 def _failed(what: str, error: Exception) -> StorageFailed:
-    return StorageFailed(f"a file could not be {what} in its bucket: {error}")
+    # Clients are told too, and where the bucket is is none of their business.
+    _log.error("a file could not be %s in its bucket: %s", what, _first_line(error))
+    return StorageFailed(
+        f"a file could not be {what}: its bucket refuses it, or does not answer. The server's output says why"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """Return what obstore says of an error, without the dump of its insides that follows."""
+    return str(error).strip().partition("\n")[0]

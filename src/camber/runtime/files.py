@@ -181,6 +181,18 @@ class Files:
             self._there += there - counted
         self._removing = self._host.spawn("files removed", self._remove_again_and_again())
 
+    async def try_place(self) -> None:
+        """Ask the place for blobs something, and say in the output what is wrong with it.
+
+        Otherwise the first to hear of a bucket that is misspelt would be whoever uploads a file.
+        """
+        key = self._host.random_bytes(16).hex()
+        try:
+            with self._threads.pick() as thread:
+                await thread.run(self._blobs.remove, key)
+        except StorageFailed:
+            _log.error("no files can be stored or read before that is mended")
+
     async def close(self) -> None:
         """End what arrives, and the threads."""
         self._unhear()
@@ -455,6 +467,12 @@ class Files:
                 while not self._keepers and await self._remove_some():
                     pass
             # A bucket that is away today is no reason to keep everything tomorrow.
+            except RequestError as error:
+                _log.warning(
+                    "content of deleted files is not removed yet, and is tried again: %s", error
+                )
+                await self._host.sleep(_AGAIN_S)
+                continue
             except Exception:  # noqa: BLE001  # told in the log
                 _log.exception("content of deleted files could not be removed; it is tried again")
                 await self._host.sleep(_AGAIN_S)
