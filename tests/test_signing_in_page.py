@@ -45,7 +45,7 @@ def test_the_application_that_signs_in_passes_its_tests(tmp_path):
         text=True,
     )
     assert ran.returncode == 0, ran.stdout
-    assert "2 passed" in ran.stdout
+    assert "3 passed" in ran.stdout
 
 
 def test_the_providers_whose_tokens_are_accepted_load(tmp_path):

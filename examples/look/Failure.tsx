@@ -18,21 +18,12 @@ export function textOf(error: unknown): string {
   return "That did not work. Please try again.";
 }
 
-export function Failure({
-  error,
-  onRetry,
-  children,
-}: {
-  error: unknown;
-  onRetry: () => void;
-  children?: ReactNode;
-}) {
+export function Failure({ error, onRetry }: { error: unknown; onRetry: () => void }) {
   return (
     <main className="welcome">
       <div className="card" role="alert">
         <p>{textOf(error)}</p>
         <button onClick={onRetry}>Try again</button>
-        {children}
       </div>
     </main>
   );

@@ -32,20 +32,15 @@ _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600
 _SIGNING_S: Final = 60
 
 _USERS: Final = '''\
-"""Who has signed up, and who calls."""
+"""Who has signed up."""
 
-from camber import Users
-from camber.components.auth import AuthSession, AuthUser
+from camber.components.auth import AuthUser
 
 
 class User(AuthUser, table="users"):
     """Somebody who has signed up. Add fields of your own, with defaults: nobody signs up with them."""
 
     roles: list[str] = []
-
-
-#: `@query(allow=users.signed_in)` or `allow=users.role("admin")`, and `users.require(ctx)`.
-users = Users(User, sessions=AuthSession)
 '''
 
 _AUTH: Final = '''\
@@ -57,6 +52,8 @@ from camber.components.auth import Auth, Password
 from {module} import {user}
 
 auth = Auth(__name__, users={user}, providers=[Password()])
+#: Who calls: `@query(allow=users.signed_in)`, `allow=users.role("admin")`, `users.require(ctx)`.
+users = auth.users
 
 
 @query

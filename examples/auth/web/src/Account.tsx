@@ -15,6 +15,7 @@ export function Account() {
   return (
     <section>
       <h2>Your account</h2>
+      <small>You sign in by</small>
       <ul aria-label="Ways in">
         {ways?.map((id) => (
           <li key={id}>{NAMES[id] ?? id}</li>
@@ -90,6 +91,7 @@ function Sessions() {
 
   return (
     <>
+      <small>You are signed in on</small>
       <ul aria-label="Sessions">
         {sessions?.map((each) => (
           <li key={each.id}>

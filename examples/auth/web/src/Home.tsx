@@ -23,8 +23,10 @@ export function Home() {
               {role}
             </span>
           ))}
-          {token !== null && <small> until {endOf(token).toLocaleTimeString()}, and on</small>}
         </p>
+        {token !== null && (
+          <small>Your token ends at {endOf(token).toLocaleTimeString()}, and is renewed before.</small>
+        )}
         {!me.onboarded && (
           <p role="status">
             Welcome! What you write down here is seen by nobody but you.{" "}

@@ -1,7 +1,7 @@
 import { useConvexConnectionState, useQuery } from "convex/react";
 import { useState } from "react";
 import { api } from "../../backend/_generated/api.js";
-import { Failure, FailureBoundary } from "./Failure";
+import { Failure, FailureBoundary } from "../../../look/Failure";
 import { Found } from "./Found";
 import { NewRecipe } from "./NewRecipe";
 import { useKept } from "./useKept";

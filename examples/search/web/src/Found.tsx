@@ -2,7 +2,7 @@ import { useMutation, usePaginatedQuery, useQuery } from "convex/react";
 import { type ReactNode, useState } from "react";
 import { api } from "../../backend/_generated/api.js";
 import type { Doc } from "../../backend/_generated/dataModel.js";
-import { textOf } from "./Failure";
+import { textOf } from "../../../look/Failure";
 import { useKept } from "./useKept";
 
 const PAGE = 5;

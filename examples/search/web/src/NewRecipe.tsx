@@ -1,7 +1,7 @@
 import { useMutation } from "convex/react";
 import { type FormEvent, useState } from "react";
 import { api } from "../../backend/_generated/api.js";
-import { textOf } from "./Failure";
+import { textOf } from "../../../look/Failure";
 
 const NOTHING = { title: "", cuisine: "", steps: "" };
 
