@@ -7,17 +7,24 @@ SELECT documents, words FROM text_totals WHERE index_id = ?1
 -- name: frequency
 SELECT count(*) FROM text_N WHERE text_N MATCH ?1
 
+-- name: first_hits
+-- Best first.
+SELECT camber_score(text_N, x.words, ?2) AS score, x.created AS created, x.id AS id
+FROM text_N CROSS JOIN texts AS x ON x.index_id = ?1 AND x.document = text_N.rowid
+WHERE text_N MATCH ?3
+ORDER BY score DESC, created DESC, id LIMIT ?4
+
 -- name: hits
--- Best first, after one hit and up to another. Materialized: else each mention of a score makes it.
+-- Those after one hit and up to another. Materialized: else each mention of a score makes it.
 WITH found AS MATERIALIZED (
   SELECT camber_score(text_N, x.words, ?2) AS score, x.created AS created, x.id AS id
   FROM text_N CROSS JOIN texts AS x ON x.index_id = ?1 AND x.document = text_N.rowid
   WHERE text_N MATCH ?3
 )
 SELECT score, created, id FROM found
-WHERE (score < ?4 OR (score = ?4 AND (created < ?5 OR (created = ?5 AND id > ?6))))
-  AND (score > ?7 OR (score = ?7 AND (created > ?8 OR (created = ?8 AND id <= ?9))))
-ORDER BY score DESC, created DESC, id LIMIT ?10
+WHERE (score < ?5 OR (score = ?5 AND (created < ?6 OR (created = ?6 AND id > ?7))))
+  AND (score > ?8 OR (score = ?8 AND (created > ?9 OR (created = ?9 AND id <= ?10))))
+ORDER BY score DESC, created DESC, id LIMIT ?4
 
 -- name: younger
 -- The texts that are there since later than a timestamp.
