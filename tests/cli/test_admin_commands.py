@@ -38,6 +38,10 @@ APPLICATION = """
         return ctx.env[name]
 
     @query
+    def asks(ctx: QueryCtx, other: str) -> int:
+        return ctx.run_query(other)
+
+    @query
     def variable(ctx: QueryCtx, name: str) -> str | None:
         return ctx.env.get(name)
 """
@@ -232,7 +236,7 @@ def test_status_says_how_it_is(run, server):
         rf"url +{server.url}",
         rf"site url +{server.site_url}",
         r"release +1, 20\d\d-\S+ \S+ by \w+",
-        r"functions +4, and 0 HTTP routes",
+        r"functions +5, and 0 HTTP routes",
         r"last commit +20.* \(\d{19}\)",
         r"clients +0 connected",
         r"notes +\d+ +by_text, search_text \(search\), staged \(staged\), "
@@ -265,6 +269,12 @@ def test_a_watched_query_may_fail_for_a_while(run, server):
     results.close()
     assert "Uncaught KeyError" in told(run("run", "--watch", "code:required", '{"name": "NONE"}'))
     assert "There are: code:required" in told(run("run", "--watch", "code:requird"))
+
+
+def test_what_a_function_looked_for_is_not_taken_for_what_was_asked_for(run):
+    failed = told(run("run", "code:asks", '{"other": "code:whoo"}'))
+    assert "Could not find function for 'code:whoo'" in failed
+    assert "There are:" not in failed
 
 
 # Where the deployment is.

@@ -271,6 +271,8 @@ def test_a_plain_path_is_the_callers_own(app):
 def test_a_function_of_a_component_is_named_by_a_mount(app):
     with pytest.raises(FunctionError, match=r"mount\[function\]"):
         app.query("code:unmounted_function")
+    with pytest.raises(FunctionError, match="two/items:add was executed as a query, but it is"):
+        app.query("code:ask", mount="two", path="items:add", args={"name": "x"})
 
 
 def test_internal_functions_are_reached_by_their_handle_alone(app):

@@ -221,3 +221,21 @@ def test_what_cannot_be_run_is_said_when_it_is_pushed(project, declared, told):
         it.push(declared.replace("{package}", it.package) + "\n")
     assert "crons.py" in str(refused.value)
     assert it.jobs() == before
+
+
+OF_EACH_MOUNT = """
+    from camber import *
+    from .items import add
+
+    crons = Crons()
+    crons.interval("{}", add, hours=1, args={{"name": "x"}})
+"""
+
+
+def test_a_push_says_of_which_mount_a_cron_job_is(project):
+    it = project("", crons=OF_EACH_MOUNT.format("old"))
+    file = it.root / it.package / "crons.py"
+    file.write_text(textwrap.dedent(OF_EACH_MOUNT.format("new")))
+    changes = it.push("")
+    assert sorted(changes.added) == ["one/new", "two/new"]
+    assert sorted(changes.removed) == ["one/old", "two/old"]

@@ -41,7 +41,14 @@ def test_a_function_of_a_component_is_run_by_admins(run):
     ):
         failed = told(run("run", "entries:total", '{"account": "a"}', "--component", component))
         assert told_so in failed
-    assert "There are: entries:total" in told(run("run", "entries:totl", "--component", "cash"))
+    misspelt = told(run("run", "entries:totl", "--component", "cash"))
+    assert "Could not find function for 'cash/entries:totl'" in misspelt
+    assert "There are: entries:total" in misspelt
+
+
+def test_a_deployment_says_what_is_mounted(run):
+    said_so = said(run("status"))
+    assert "components  cash, credit\n" in said_so
 
 
 def test_clients_reach_no_function_of_a_component(ledger):

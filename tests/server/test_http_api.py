@@ -89,6 +89,14 @@ def test_function_errors_are_http_200(kitchen):
     assert "errorData" not in kitchen.call("query", "errors:value_error", {})
 
 
+@pytest.mark.parametrize("component", [3, True, False, 0, [], ["a"], {}, {"x": 1}])
+def test_a_component_is_named_by_a_text(kitchen, component):
+    body = {"path": "notes:count", "args": {"board": "b"}, "componentPath": component}
+    answer = kitchen.post("/api/query", body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "BadJsonBody")
+    assert "`componentPath` is the path of a component" in answer.json()["message"]
+
+
 @pytest.mark.parametrize(
     ("kind", "path", "args", "told"),
     [

@@ -115,7 +115,8 @@ def with_suggestions(
     client: Client, function: str, component: str, error: CallFailed
 ) -> CallFailed:
     """Return the error with the functions that there are, if it is that there is no such one."""
-    if "Could not find function" not in error.sentence:
+    # One that a function has raised is of what that has called.
+    if "Could not find function" not in error.sentence or "Uncaught" in error.sentence:
         return error
     try:
         spec = client.query("_system/cli/modules:apiSpec", component=component)

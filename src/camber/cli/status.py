@@ -40,6 +40,8 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("site url", found["siteUrl"]),
         ("release", _release(release)),
         ("functions", f"{found['functions']}, and {found['httpRoutes']} HTTP routes"),
+        # A server of before does not say them.
+        *[("components", ", ".join(there)) for there in [found.get("components")] if there],
         ("last commit", f"{moment(newest_ms)} ({found['newestTimestamp']})"),
         ("clients", f"{found['clients']} connected"),
     ]

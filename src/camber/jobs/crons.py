@@ -48,7 +48,7 @@ class CronRun(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronChanges:
-    """What a push has changed, by name."""
+    """What a push has changed, by name; that of a component has its path before it."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -74,12 +74,12 @@ def declare(transaction: Transaction, analysis: Analysis, now_ms: float) -> Cron
         if known is None:
             transaction.insert(system_tables.CRON_JOBS, {**fields, "runs": []}, id=id_)
             _arm(transaction, cron, lane, first(cron.schedule, now_ms))
-            added.append(cron.name)
+            added.append(_shown(cron.component, cron.name))
             continue
         is_same_schedule = known["schedule"] == fields["schedule"]
         if fields != _declared_fields(known):
             transaction.replace(id_, {**fields, "runs": known["runs"]})
-            altered.append(cron.name)
+            altered.append(_shown(cron.component, cron.name))
         job = find_job(transaction, id_)
         if job is None or (job.lane in _WAITING and not is_same_schedule):
             _arm(transaction, cron, lane, changed(cron.schedule, now_ms))
@@ -95,8 +95,14 @@ def declare(transaction: Transaction, analysis: Analysis, now_ms: float) -> Cron
         transaction.delete(id_)
         if transaction.get(job_id(id_)) is not None:
             transaction.delete(job_id(id_))
-    removed = [str(document["name"]) for document in stored.values()]
+    removed = [
+        _shown(str(document["component"]), str(document["name"])) for document in stored.values()
+    ]
     return CronChanges(added=tuple(added), changed=tuple(altered), removed=tuple(removed))
+
+
+def _shown(component: str, name: str) -> str:
+    return f"{component}/{name}" if component else name
 
 
 @dataclass(frozen=True, slots=True)

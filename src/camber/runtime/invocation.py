@@ -178,7 +178,8 @@ def _stand_in(component: Application, route: HttpRoute) -> Function[..., Any]:
 
 
 def _display(call: FunctionCall) -> str:
-    return FunctionPath.parse(call.path).display
+    inside = f"{call.component}/" if call.component else ""
+    return inside + FunctionPath.parse(call.path).display
 
 
 def not_admitted(texts: FailureTexts, error: DeveloperError, call: FunctionCall) -> Failure:
@@ -223,20 +224,20 @@ def handle_of(handles: Handles, resolved: Resolved) -> str:
     return handles.handle(NamedFunction(resolved.component.component, path))
 
 
-def check_may_call(caller: FunctionKind, function: Function[..., Any], kind: FunctionKind) -> None:
-    """Do nothing if a function of kind `caller` may call `function` as a `kind`.
+def check_may_call(caller: FunctionKind, callee: Resolved, kind: FunctionKind) -> None:
+    """Do nothing if a function of kind `caller` may call `callee` as a `kind`.
 
     Raises:
         InvalidFunctionCall: it may not.
     """
-    if function.kind is not kind:
+    if callee.function.kind is not kind:
         msg = (
-            f"{function.path} was executed as {_article(kind)}, but it is defined as "
-            f"{_article(function.kind)}"
+            f"{callee.display} was executed as {_article(kind)}, but it is defined as "
+            f"{_article(callee.function.kind)}"
         )
         raise InvalidFunctionCall(msg)
     if kind not in _MAY_CALL[caller]:
-        msg = f"{_article(caller)} cannot call {_article(kind)}, as {function.path} is"
+        msg = f"{_article(caller)} cannot call {_article(kind)}, as {callee.display} is"
         raise InvalidFunctionCall(msg)
 
 

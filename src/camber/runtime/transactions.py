@@ -793,7 +793,7 @@ class _NestedCalls(msgspec.Struct, frozen=True):
         transaction = self.execution.transaction
         resolved = self._resolved(callee)
         function = resolved.function
-        check_may_call(self.caller.kind, function, kind)
+        check_may_call(self.caller.kind, resolved, kind)
         if self.depth >= limits.call_depth_max:
             msg = (
                 f"{resolved.display} would run {self.depth + 1} calls deep; calls may be nested "

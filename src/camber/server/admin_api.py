@@ -252,7 +252,8 @@ class AdminApi:
                 "release": None if not releases else _release_json(releases[0]),
                 "newestTimestamp": str(transaction.begin_ts),
                 "functions": len(release.analysis.functions),
-                "httpRoutes": len(release.analysis.routes or ()),
+                "httpRoutes": len(release.analysis.served_routes() or ()),
+                "components": sorted(release.analysis.components),
                 "tables": [
                     {
                         "name": table.name,

@@ -667,6 +667,7 @@ _ADMIN: Final = {
                 "newestTimestamp": _TEXT,
                 "functions": _COUNT,
                 "httpRoutes": _COUNT,
+                "components": _list(_TEXT),
                 "tables": _list(
                     _object(
                         {

@@ -193,7 +193,13 @@ class HttpApi:
         default = Format.CLEAN if client is None else client.default_format
         args = body.get("args", {})
         arguments, error = packed_arguments(args if isinstance(args, list) else [args])
-        component = body.get("componentPath") or ""
+        component = body.get("componentPath")
+        if component is not None and not isinstance(component, str):
+            msg = (
+                "`componentPath` is the path of a component, such as 'ledger' or 'ledger/spare', or "
+                f"left out, not {component!r}"
+            )
+            raise BadRequest(msg, code="BadJsonBody")
         sender = self._proxies.sender_of(request.scope)
         return _Ask(
             call=FunctionCall(
@@ -205,7 +211,7 @@ class HttpApi:
                 client=sender.ip or "",
                 sender=sender,
                 request_id=self._request_id(request),
-                component=str(component) if isinstance(identity, Admin) else "",
+                component=component if component and isinstance(identity, Admin) else "",
             ),
             format=default if form is None else Format.parse(form),
         )
