@@ -2,13 +2,14 @@
 
 They stand where everything else stands, their entries and texts under negative ids. Letting them in
 gives those other ids, in the one transaction of the commit: readers see the old contents or the new
-ones, documents stay where they are, and nothing of it passes through Python but vectors, and the words of
-texts that enter an index beside others.
+ones, documents stay where they are, and nothing of it passes through Python but the words of texts, and the
+vectors, that enter an index beside others, and vectors that leave one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 import apsw
@@ -18,7 +19,7 @@ from camber.storage.index_ids import by_id_index, is_text_index, is_vector_index
 from camber.storage.sqlite.reading import SQL
 from camber.storage.sqlite.statements import RowsStatement
 from camber.storage.sqlite.texts import TextRow, TextWriter
-from camber.storage.sqlite.vectors import VectorWriter
+from camber.storage.sqlite.vectors import VectorRow, VectorWriter, stored_key
 from camber.storage.sqlite.writing import (
     ADD_ENTRIES_HISTORY,
     PUT_DOCUMENTS,
@@ -29,6 +30,8 @@ from camber.storage.store import Placement, StagedRow, StagedTable, StagedTwice,
 from camber.values.timestamp import Timestamp
 
 _STAGED_AMONG: Final = RowsStatement(SQL["staged_among"])
+#: Vectors that leave an index together.
+_ROWS_AT_ONCE: Final = 1024
 
 
 class Staging:
@@ -57,9 +60,17 @@ class Staging:
         PUT_DOCUMENTS.run(self._connection, [(number, 0, row.packed) for number, row in numbered])
         entries = [(by_id, row.key, number, 0) for number, row in numbered]
         entries += [
-            (-index, key, number, 0) for number, row in numbered for index, key in row.entries
+            (-index, stored_key(index, key), number, 0)
+            for number, row in numbered
+            for index, key in row.entries
         ]
         PUT_ENTRIES.run(self._connection, sorted(entries))
+        self._vectors.stage(
+            VectorRow(index, number, 0, key)
+            for number, row in numbered
+            for index, key in row.entries
+            if is_vector_index(index)
+        )
         self._texts.stage(
             TextRow(index, number, 0, key)
             for number, row in numbered
@@ -84,6 +95,7 @@ class Staging:
         self._run("unstage_documents")
         self._run("unstage_entries")
         self._texts.unstage()
+        self._vectors.unstage()
 
     def let_in(self, staged: StagedTable, ts: Timestamp, numbers: Numbers) -> Numbers:
         """Let staged rows into their table; return the newest numbers.
@@ -109,16 +121,14 @@ class Staging:
                 if is_text_index(index):
                     self._texts.clear(index)
         for index in (by_id, *staged.indexes):
-            if is_vector_index(index):
-                PUT_ENTRIES.run(self._connection, sorted(self._vectors.let_in(index, ts)))
-                self._run("clear", -index)
-                continue
             self._run("let_in", index, ts)
             found = self._connection.changes()
             if index == by_id and found != staged.documents:
                 raise StagingLost(f"{found} rows are staged, not {staged.documents}")
             if is_text_index(index):
                 self._texts.let_in(index, ts)
+            if is_vector_index(index):
+                self._vectors.let_in(index, ts)
             self._run("clear", -index)
         (of_documents,) = next(self._run("size_of_documents", before.superseded))
         (of_entries,) = next(self._run("size_of_entries", before.removed))
@@ -127,13 +137,17 @@ class Staging:
 
     def _remove_vectors(self, index: IndexId, ts: Timestamp, removed: int) -> int:
         """Put the vectors of an index into history; return how many there were."""
-        gone = self._vectors.clear(index)
-        rows = [
+        gone = enumerate(self._vectors.clear(index), removed + 1)
+        rows = (
             (number, index, vector.key, vector.document, vector.since, ts)
-            for number, vector in enumerate(gone, removed + 1)
-        ]
-        ADD_ENTRIES_HISTORY.run(self._connection, rows)
-        return len(rows)
+            for number, vector in gone
+        )
+        count = 0
+        # Some at a time: all of their keys may be more than there is memory for.
+        while part := list(islice(rows, _ROWS_AT_ONCE)):
+            ADD_ENTRIES_HISTORY.run(self._connection, part)
+            count += len(part)
+        return count
 
     def _run(self, query: str, *parameters: int | bytes) -> apsw.Cursor:
         return self._connection.execute(SQL[query], parameters)

@@ -14,22 +14,27 @@ SELECT data FROM vector_data_N WHERE block = ?1
 SELECT slot FROM vectors_N WHERE since > ?1
 
 -- name: all
-SELECT document, slot FROM vectors_N
+SELECT document, slot, since FROM vectors_N ORDER BY slot
+
+-- name: any
+SELECT 1 FROM vectors_N LIMIT 1
 
 -- Writing.
 
 -- name: create
 -- Where the vector of a document is: the 256 slots of a block are numbered after those of the one before.
 CREATE TABLE vectors_N (document INTEGER PRIMARY KEY, slot INTEGER NOT NULL, since INTEGER NOT NULL);
-CREATE INDEX vectors_by_since_N ON vectors_N (since);
 -- Which write was the last to each block, and how many of its slots are in use.
 CREATE TABLE vector_blocks_N (
   block INTEGER PRIMARY KEY, changed INTEGER NOT NULL, used INTEGER NOT NULL
 );
-CREATE INDEX vector_blocks_with_room_N ON vector_blocks_N (block) WHERE used < 256;
 -- The directions of all slots one after another, then what is before them in their keys, then the
 -- keys of their ids. Where no slot is in use, the key is zeros.
 CREATE TABLE vector_data_N (block INTEGER PRIMARY KEY, data BLOB NOT NULL)
+
+-- name: index_tables
+CREATE INDEX vectors_by_since_N ON vectors_N (since);
+CREATE INDEX vector_blocks_with_room_N ON vector_blocks_N (block) WHERE used < 256
 
 -- name: add_index
 INSERT INTO vector_indexes (index_id, head_bytes, direction_bytes, id_bytes, changed)
@@ -72,16 +77,26 @@ DELETE FROM vector_blocks_N WHERE block = ?1
 -- name: delete_data
 DELETE FROM vector_data_N WHERE block = ?1
 
--- name: staged
-SELECT document, key FROM entries WHERE index_id = -?1 ORDER BY key
+-- What is staged for an index lies in tables of the same form, under its negative id: `S` for `staged_N`.
 
--- name: entries
-SELECT document, since FROM entries WHERE index_id = ?1 ORDER BY key
+-- name: staged_indexes
+SELECT index_id FROM vector_indexes WHERE index_id < 0
 
--- name: clear
-DELETE FROM vectors_N;
-DELETE FROM vector_blocks_N;
-DELETE FROM vector_data_N
+-- name: take_over
+DROP INDEX vectors_by_since_S;
+DROP INDEX vector_blocks_with_room_S;
+ALTER TABLE vectors_S RENAME TO vectors_N;
+ALTER TABLE vector_blocks_S RENAME TO vector_blocks_N;
+ALTER TABLE vector_data_S RENAME TO vector_data_N
+
+-- name: take_over_since
+UPDATE vectors_N SET since = ?1
+
+-- name: take_over_blocks
+UPDATE vector_blocks_N SET changed = ?1
+
+-- name: take_over_index
+UPDATE vector_indexes SET index_id = ?1, changed = ?2 WHERE index_id = -?1
 
 -- name: drop_data
 DELETE FROM vector_data_N WHERE block IN (SELECT block FROM vector_data_N ORDER BY block LIMIT ?1)

@@ -50,8 +50,12 @@ def stored_key(index: IndexId, key: bytes) -> bytes:
 
 @cache
 def _of(name: str, index: IndexId) -> str:
-    """Return a statement about an index."""
-    return _SQL[name].replace("_N", f"_{index}")
+    """Return a statement about an index, or about what is staged for it under its negative id."""
+    return _SQL[name].replace("_N", _suffix(index))
+
+
+def _suffix(index: IndexId) -> str:
+    return f"_{index}" if index > 0 else f"_staged_{-index}"
 
 
 class _Shape(NamedTuple):
@@ -364,117 +368,170 @@ class VectorWriter:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._run = connection.execute
 
     def write(self, rows: Iterable[VectorRow]) -> None:
         """Give documents other vectors."""
-        write = self._next_write()
-        for row in rows:
-            if row.key is None:
-                self._remove(row.of, row.document, write)
-            else:
-                self._put(row.of, row.document, row.since, row.key, write)
+        for index, changed in _by_index(rows):
+            tables = self._tables(index)
+            for row in changed:
+                if row.key is None:
+                    tables.remove(row.document)
+                else:
+                    tables.put(row.document, row.since, row.key)
+            tables.finish()
 
     def add_missing(self, rows: Iterable[VectorRow]) -> None:
         """Add vectors of documents that have none yet."""
-        write = self._next_write()
-        for row in rows:
-            is_there = self._exists(row.of) and self._slot(row.of, row.document) is not None
-            if row.key is not None and not is_there:
-                self._put(row.of, row.document, row.since, row.key, write)
+        for index, found in _by_index(rows):
+            tables = self._tables(index)
+            for row in found:
+                if row.key is not None and tables.slot_of(row.document) is None:
+                    tables.put(row.document, row.since, row.key)
+            tables.finish()
 
-    def clear(self, index: IndexId) -> list[RemovedVector]:
-        """Remove all vectors of an index, and return them in the order of their entries."""
+    def stage(self, rows: Iterable[VectorRow]) -> None:
+        """Put vectors aside for their indexes."""
+        self.write(row._replace(of=-row.of) for row in rows)
+
+    def unstage(self) -> None:
+        """Forget all vectors that are staged."""
+        for (index,) in list(self._connection.execute(_SQL["staged_indexes"])):
+            self._forget(index)
+
+    def clear(self, index: IndexId) -> Iterator[RemovedVector]:
+        """Remove all vectors of an index; yield them, while they are still there."""
         shape = _shape_of(self._connection, index)
         if shape is None:
-            return []
-        slots = {slot: document for document, slot in self._run(_of("all", index))}
-        ordered = sorted(slots)
-        parts = _keys_at(self._connection, index, shape, ordered)
-        keys = {slots[slot]: b"".join(each) for slot, each in zip(ordered, parts, strict=True)}
-        entries = list(self._run(_SQL["entries"], (index,)))
-        self._run(_of("clear", index))
-        self._run(_SQL["index_changed"], (index, self._next_write()))
-        return [RemovedVector(document, since, keys[document]) for document, since in entries]
+            return
+        # In the order of slots: one block after another.
+        there = list(self._connection.execute(_of("all", index)))
+        keys = _keys_at(self._connection, index, shape, (slot for _, slot, _ in there))
+        for (document, _, since), parts in zip(there, keys, strict=True):
+            yield RemovedVector(document, since, b"".join(parts))
+        self._forget(index)
 
-    def let_in(self, index: IndexId, ts: Timestamp) -> list[tuple[IndexId, bytes, int, Timestamp]]:
-        """Add all vectors that are staged for an index; return their entries."""
-        write = self._next_write()
-        entries = []
-        for document, key in list(self._run(_SQL["staged"], (index,))):
-            self._put(index, document, ts, key, write)
-            entries.append((index, parts_of(key).place, document, ts))
-        return entries
+    def let_in(self, index: IndexId, ts: Timestamp) -> None:
+        """Add all vectors that are staged for an index: at once, if it has no others."""
+        shape = _shape_of(self._connection, -index)
+        if shape is None:
+            return
+        if not self._has_any(index):
+            self._take_over(index, ts)
+            return
+        staged = list(self._connection.execute(_of("all", -index)))
+        keys = _keys_at(self._connection, -index, shape, (slot for _, slot, _ in staged))
+        tables = self._tables(index)
+        for (document, _, _), parts in zip(staged, keys, strict=True):
+            tables.put(document, ts, b"".join(parts))
+        tables.finish()
+        self._forget(-index)
 
     def drop(self, index: IndexId, vectors_max: int) -> int:
         """Remove some of what is kept of an index; return how many vectors or so went."""
-        if not self._exists(index):
+        if _shape_of(self._connection, index) is None:
             return 0
-        self._run(_of("drop_data", index), (max(1, vectors_max // _SLOTS),))
+        self._connection.execute(_of("drop_data", index), (max(1, vectors_max // _SLOTS),))
         blocks = self._connection.changes()
         if not blocks:
-            self._run(_of("drop", index))
-            self._run(_SQL["drop_index"], (index,))
+            self._forget(index)
         return blocks * _SLOTS
 
+    def _tables(self, index: IndexId) -> _Tables:
+        return _Tables(self._connection, index, self._next_write())
+
     def _next_write(self) -> int:
-        ((number,),) = self._run(_SQL["next_write"])
+        ((number,),) = self._connection.execute(_SQL["next_write"])
         return int(number)
 
-    def _exists(self, index: IndexId) -> bool:
-        return _shape_of(self._connection, index) is not None
+    def _has_any(self, index: IndexId) -> bool:
+        if _shape_of(self._connection, index) is None:
+            return False
+        return any(True for _ in self._connection.execute(_of("any", index)))
 
-    def _slot(self, index: IndexId, document: int) -> int | None:
-        for (slot,) in self._run(_of("slot", index), (document,)):
-            return int(slot)
+    def _take_over(self, index: IndexId, ts: Timestamp) -> None:
+        """Make what is staged for an index what it has."""
+        if _shape_of(self._connection, index) is not None:
+            self._forget(index)
+        write = self._next_write()
+        renamed = _SQL["take_over"].replace("_S", _suffix(-index))
+        self._connection.execute(renamed.replace("_N", _suffix(index)))
+        self._connection.execute(_of("index_tables", index))
+        self._connection.execute(_of("take_over_since", index), (ts,))
+        self._connection.execute(_of("take_over_blocks", index), (write,))
+        self._connection.execute(_SQL["take_over_index"], (index, write))
+
+    def _forget(self, index: IndexId) -> None:
+        self._connection.execute(_of("drop", index))
+        self._connection.execute(_SQL["drop_index"], (index,))
+
+
+class _Tables:
+    """The tables of one index, or of what is staged for it, while one write goes on."""
+
+    def __init__(self, connection: apsw.Connection, index: IndexId, write: int) -> None:
+        self._connection = connection
+        self._index = index
+        self._write = write
+        self._shape = _shape_of(connection, index)
+        self._is_changed = False
+
+    def slot_of(self, document: int) -> int | None:
+        """Return where the vector of a document is, if it has one."""
+        if self._shape is not None:
+            for (slot,) in self._run("slot", document):
+                return int(slot)
         return None
 
-    def _put(self, index: IndexId, document: int, since: Timestamp, key: bytes, write: int) -> None:
+    def put(self, document: int, since: Timestamp, key: bytes) -> None:
+        """Give a document a vector, in the place of the one that it has."""
         parts = parts_of(key)
-        shape = _shape_of(self._connection, index)
-        if shape is None:
-            shape = self._make(index, parts)
-        slot = self._slot(index, document)
-        used = 0
+        shape = self._shape or self._make(parts)
+        slot, used = self.slot_of(document), 0
         if slot is None:
-            slot, used = self._free_slot(index, shape), 1
-        self._write(index, shape, slot, parts)
-        self._run(_of("put", index), (document, slot, since))
-        list(self._run(_of("use", index), (slot // _SLOTS, write, used)))
-        self._run(_SQL["index_changed"], (index, write))
+            slot, used = self._free_slot(shape), 1
+        self._fill(shape, slot, parts)
+        self._run("put", document, slot, since)
+        list(self._run("use", slot // _SLOTS, self._write, used))
+        self._is_changed = True
 
-    def _remove(self, index: IndexId, document: int, write: int) -> None:
-        shape = _shape_of(self._connection, index)
-        slot = None if shape is None else self._slot(index, document)
-        if shape is None or slot is None:
+    def remove(self, document: int) -> None:
+        """Take a document's vector away, if it has one."""
+        slot = self.slot_of(document)
+        if slot is None:
             return
-        block = slot // _SLOTS
-        self._run(_of("delete", index), (document,))
-        ((used,),) = self._run(_of("use", index), (block, write, -1))
+        assert self._shape is not None
+        shape, block = self._shape, slot // _SLOTS
+        self._run("delete", document)
+        ((used,),) = self._run("use", block, self._write, -1)
         if used:
             nothing = VectorParts(bytes(shape.head), bytes(shape.direction), bytes(shape.id))
-            self._write(index, shape, slot, nothing)
+            self._fill(shape, slot, nothing)
         else:
-            self._run(_of("delete_block", index), (block,))
-            self._run(_of("delete_data", index), (block,))
-        self._run(_SQL["index_changed"], (index, write))
+            self._run("delete_block", block)
+            self._run("delete_data", block)
+        self._is_changed = True
 
-    def _free_slot(self, index: IndexId, shape: _Shape) -> int:
-        for (block,) in list(self._run(_of("with_room", index))):
+    def finish(self) -> None:
+        """Note which write was the last."""
+        if self._is_changed:
+            self._connection.execute(_SQL["index_changed"], (self._index, self._write))
+
+    def _free_slot(self, shape: _Shape) -> int:
+        for (block,) in list(self._run("with_room")):
             _, _, ids = shape.offsets(0)
-            with self._blob(index, block) as blob:
+            with self._blob(block) as blob:
                 blob.seek(ids)
                 first = blob.read()[:: shape.id]
             return int(block) * _SLOTS + first.index(0)
-        ((last,),) = self._run(_of("last_block", index))
+        ((last,),) = self._run("last_block")
         block = int(last) + 1
-        self._run(_of("add_block", index), (block,))
-        self._run(_of("add_data", index), (block, shape.block_bytes))
+        self._run("add_block", block)
+        self._run("add_data", block, shape.block_bytes)
         return block * _SLOTS
 
-    def _write(self, index: IndexId, shape: _Shape, slot: int, parts: VectorParts) -> None:
+    def _fill(self, shape: _Shape, slot: int, parts: VectorParts) -> None:
         direction, head, id_ = shape.offsets(slot)
-        with self._blob(index, slot // _SLOTS) as blob:
+        with self._blob(slot // _SLOTS) as blob:
             for at, part in (
                 (direction, parts.direction),
                 (head, parts.head),
@@ -483,12 +540,25 @@ class VectorWriter:
                 blob.seek(at)
                 blob.write(part)
 
-    def _blob(self, index: IndexId, block: int) -> apsw.Blob:
-        return self._connection.blob_open("main", f"vector_data_{index}", "data", block, True)  # noqa: FBT003
+    def _blob(self, block: int) -> apsw.Blob:
+        table = f"vector_data{_suffix(self._index)}"
+        return self._connection.blob_open("main", table, "data", block, True)  # noqa: FBT003
 
-    def _make(self, index: IndexId, parts: VectorParts) -> _Shape:
-        """Make the tables of an index, for keys of the lengths that this one has."""
+    def _make(self, parts: VectorParts) -> _Shape:
+        """Make the tables, for keys of the lengths that this one has."""
         lengths = (len(parts.head), len(parts.direction), len(parts.id_key))
-        self._run(_of("create", index))
-        self._run(_SQL["add_index"], (index, *lengths))
-        return _Shape(*lengths, 0)
+        self._run("create")
+        self._run("index_tables")
+        self._connection.execute(_SQL["add_index"], (self._index, *lengths))
+        self._shape = _Shape(*lengths, self._write)
+        return self._shape
+
+    def _run(self, name: str, *parameters: int) -> apsw.Cursor:
+        return self._connection.execute(_of(name, self._index), parameters)
+
+
+def _by_index(rows: Iterable[VectorRow]) -> Iterable[tuple[IndexId, list[VectorRow]]]:
+    found: dict[IndexId, list[VectorRow]] = {}
+    for row in rows:
+        found.setdefault(row.of, []).append(row)
+    return found.items()
