@@ -36,7 +36,7 @@ $(AIRBYTE)/.installed: requirements/airbyte.lock
 	else mkdir -p $(AIRBYTE); fi
 	@touch $@
 
-node_modules/.installed: package-lock.json package.json examples/auth/package.json examples/chat/package.json examples/search/package.json tests/clients/package.json
+node_modules/.installed: package-lock.json package.json examples/auth/package.json examples/chat/package.json examples/search/package.json examples/vectors/package.json tests/clients/package.json
 	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
@@ -46,7 +46,7 @@ check: node_modules/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	npm run --silent --workspace examples/chat --workspace examples/auth --workspace examples/search check
+	npm run --silent --workspace examples/chat --workspace examples/auth --workspace examples/search --workspace examples/vectors check
 
 format:
 	$(BIN)/ruff check --fix .
