@@ -140,8 +140,9 @@ schedule_sleep_s_max: Final = 30.0
 #: how many are deleted in one transaction.
 scheduled_kept_s: Final = 7 * 24 * 3600.0
 scheduled_forgotten: Final = 1000
-#: How many jobs are looked at in one transaction that cancels for an operator (semantics 4.10).
-scheduled_cancelled: Final = 1000
+#: How many jobs are looked at in one transaction that cancels for an operator, of 1000 that may be (semantics
+#: 4.10): all else stands still for some 10 ms.
+scheduled_cancelled: Final = 250
 #: Runs of a cron job that are remembered; characters of a result and bytes of log lines of each.
 cron_runs_kept: Final = 5
 cron_result_length_max: Final = 1000
@@ -443,8 +444,8 @@ lifespan_end_s_max: Final = 5.0
 
 #: Documents, and their bytes, of a component that is mounted no more that are deleted in one commit: other
 #: commits wait for it a few milliseconds.
-component_documents_deleted: Final = 500
-component_bytes_deleted: Final = 4 * 1024 * 1024
+component_documents_deleted: Final = 200
+component_bytes_deleted: Final = 2 * 1024 * 1024
 #: How long a finished export is kept, in seconds: a week.
 export_kept_s: Final = 7 * 24 * 3600.0
 #: How many of the files that an export lacks its document names; the export itself names all.

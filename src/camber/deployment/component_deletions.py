@@ -194,7 +194,12 @@ class ComponentDeletions:
     async def _all_gone(
         self, component: str, delete_some: Callable[[Transaction, str], int]
     ) -> int:
-        total = 0
-        while count := await write(self._engine, _SOURCE, lambda tx: delete_some(tx, component)):
+        host, total = self._engine.host, 0
+        while True:
+            started = host.monotonic()
+            count = await write(self._engine, _SOURCE, lambda tx: delete_some(tx, component))
+            if not count:
+                return total
             total += count
-        return total
+            # As long again for everybody else.
+            await host.sleep(host.monotonic() - started)
