@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from contextlib import contextmanager
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from camber import limits
 from tests.acceptance.sockets import raw_client
@@ -32,7 +34,9 @@ def connected(server, token, path="users:me"):
 
 def is_ended(client):
     """Wait for the end of a connection, and return whether it was that of its token."""
-    client.until_closed()
+    with contextlib.suppress(ConnectionClosed):
+        # After 15 s of silence the server says that it is still there.
+        client.until(lambda: bool(client.frames) and client.frames[-1]["type"] == "Ping")
     errors = [frame for frame in client.frames if frame["type"] == "AuthError"]
     return [(each["baseVersion"], each["authUpdateAttempted"]) for each in errors] == [(1, False)]
 

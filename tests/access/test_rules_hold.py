@@ -214,7 +214,10 @@ bodies = st.fixed_dictionaries(
 policies = st.fixed_dictionaries(dict.fromkeys(OPERATIONS, trees))
 people = st.sampled_from(PEOPLE)
 reads = st.tuples(
-    st.sampled_from(["collect", "take", "first", "iterate", "filter", "count", "nested", "pages"]),
+    # Calls within calls more often: it takes two contexts to confuse them.
+    st.sampled_from(
+        ["collect", "take", "first", "iterate", "filter", "count", "nested", "nested", "pages"]
+    ),
     st.integers(1, 4),
     st.sampled_from([None, *GROUPS]),
     st.integers(0, 2),
@@ -232,6 +235,7 @@ changes = bodies.flatmap(
     )
 )
 steps = st.one_of(
+    st.tuples(st.just("read"), people, reads),
     st.tuples(st.just("read"), people, reads),
     st.tuples(st.just("search"), people, searches),
     st.tuples(st.just("get"), people, st.integers(0, 30)),

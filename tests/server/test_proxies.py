@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from camber.deployment.settings import NetworkLimits
+from camber.errors import RateLimited
+from camber.server.gate import Gate, Place
 from camber.server.proxies import Proxies
 
 CLIENT = "203.0.113.7"
@@ -76,6 +80,15 @@ def test_a_client_cannot_say_where_it_is(written):
     headers = [(b"x-forwarded-for", line.encode("latin-1")) for line in [*lines, CLIENT]]
     scope = {"client": ("10.0.0.1", 1), "headers": headers}
     assert Proxies(network).sender_of(scope).ip == CLIENT
+
+
+def test_connections_from_a_network_of_proxies_are_those_of_many():
+    network = NetworkLimits(connections_per_address=1, proxies=frozenset({"10.0.0.0/8"}))
+    gate = Gate(network, Counter())
+    for _ in range(3):
+        assert isinstance(gate.enter("10.1.2.3"), Place)
+    assert isinstance(gate.enter(CLIENT), Place)
+    assert isinstance(gate.enter(CLIENT), RateLimited)
 
 
 def test_what_a_client_says_it_is_is_cut_off():

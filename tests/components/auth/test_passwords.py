@@ -88,7 +88,7 @@ def test_hashes_that_wait_are_bounded(monkeypatch):
         await asyncio.sleep(0)
         try:
             with pytest.raises(Exception, match="TooBusy"):
-                await Scrypt().hash(PASSWORD)
+                await asyncio.wait_for(Scrypt().hash(PASSWORD), 5)
         finally:
             release.set()
         await asyncio.gather(*asked)

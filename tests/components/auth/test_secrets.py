@@ -167,6 +167,26 @@ def test_a_user_who_is_gone_is_not_kept_signed_in(app, ada):
     assert rows(app, "authSessions") == rows(app, "authRefreshTokens") == []
 
 
+def test_a_session_ends_at_its_time_however_often_it_is_refreshed(provider):
+    with opened(AUTH_SESSION_TOTAL_DURATION_MS="600000", **_variables(provider)) as app:
+        ada = Person(app)
+        ada.sign_in("anonymous")
+        app.advance(minutes=6)
+        assert ada.refresh()
+        app.advance(minutes=5)
+        assert not ada.refresh()
+
+
+def test_a_session_that_is_not_used_ends(provider):
+    with opened(AUTH_SESSION_INACTIVE_DURATION_MS="600000", **_variables(provider)) as app:
+        ada = Person(app)
+        ada.sign_in("anonymous")
+        app.advance(minutes=9)
+        assert ada.refresh()
+        app.advance(minutes=11)
+        assert not ada.refresh()
+
+
 # Codes.
 
 
