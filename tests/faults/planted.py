@@ -225,7 +225,7 @@ FAULTS = (
     Fault(
         name="a commit tells of the keys that it added, and not of those that it removed",
         file="storage/store.py",
-        old="            if entry.removed is not None:\n                keys.add(entry.removed)\n",
+        old="            if removed is not None:\n                keys.add(removed)\n",
         new="",
         caught_by=_IN_MEMORY,
     ),

@@ -14,7 +14,8 @@ _HEAD = """# Planted faults
 
 Written by `make faults`, which plants each of these in a copy of the sources and runs a proof on that until it fails: at most
 three seeds, of some hundred to a thousand histories each. How the proofs work is in [proofs.md](proofs.md); the faults themselves are in
-`tests/faults/planted.py`.
+`tests/faults/planted.py`. Those of `tests/faults/attacks.py`, in the second half, are defences of signing in, of tokens and of rules of
+access: each is named by what an attacker could do without it, and is caught by the test that does so.
 
 | fault | caught by | seed | seconds |
 |---|---|---|---|
@@ -45,11 +46,11 @@ def read() -> dict[str, Caught]:
 
 def write(caught: Mapping[str, Caught]) -> None:
     """Write the page, in the order of the faults."""
-    from tests.faults.planted import FAULTS
+    from tests.faults.catalog import ALL
 
     rows = [
         f"| {fault.name} | `{each.proof}` | {each.seed} | {each.seconds} |\n"
-        for fault in FAULTS
+        for fault in ALL
         if (each := caught.get(fault.name)) is not None
     ]
     PATH.write_text(_HEAD + "".join(rows))

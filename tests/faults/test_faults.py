@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.planted import FAULTS
+from tests.faults.catalog import ALL
 from tests.faults.report import read
 from tests.servers import REPOSITORY
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.name)
 def test_a_fault_fits(fault):
     assert fault.text(REPOSITORY / "src") != (REPOSITORY / "src/camber" / fault.file).read_text()
 
 
 def test_the_page_has_every_fault_and_each_was_caught_where_it_should_be():
     caught = read()
-    assert list(caught) == [fault.name for fault in FAULTS]
-    for fault in FAULTS:
+    assert list(caught) == [fault.name for fault in ALL]
+    for fault in ALL:
         assert caught[fault.name].proof.startswith(fault.caught_by[0])
