@@ -22,6 +22,7 @@ from camber.engine.writing import write
 from camber.errors import DeveloperError, RequestError, StorageFailed
 from camber.files.capabilities import UploadTicket
 from camber.functions.file_requests import BeginStore, StorePiece
+from camber.host import RealHost
 from camber.runtime.action_files import ActionFiles
 from camber.runtime.files import Expected
 from camber.server.application import api_application
@@ -314,6 +315,47 @@ async def test_content_that_cannot_be_removed_keeps_no_other_from_being_removed(
         await until(lambda: files._blobs.keys == {stuck})
     # That a URL is used up is remembered until it would have expired.
     await until(lambda: not files._blobs.keys and _states(deployment).keys() == {BlobState.SPENT})
+
+
+class _SetClock(RealHost):
+    """A host whose clock is set."""
+
+    ahead_s = 0
+
+    def now_ns(self):
+        return super().now_ns() + self.ahead_s * 10**9
+
+
+@pytest.mark.anyio
+async def test_a_clock_that_is_set_back_makes_no_url_good_again(tmp_path):
+    """By the clock of an hour later it was forgotten that the URL had been used."""
+    host = _SetClock()
+    deployment = await Deployment.open(
+        DeploymentSettings(root=PHOTOS, functions="backend", data=tmp_path, store=MEMORY), host
+    )
+    await deployment.push()
+    transport = httpx.ASGITransport(api_application(deployment))
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+
+            async def made():
+                body = {"path": "files:upload_url", "args": {}}
+                answer = await client.post("/api/mutation", json=body)
+                return answer.json()["value"]
+
+            url = await made()
+            stored = await client.post(url, content=b"content")
+            host.ahead_s = 4000
+            delete = partial(_delete, file=stored.json()["storageId"])
+            await write(deployment.engine, SOURCE, delete)
+            await until(lambda: not _states(deployment))
+            host.ahead_s = 0
+            again = await client.post(url, content=b"once more")
+            assert (again.status_code, again.json()["code"]) == (401, "StorageTokenExpired")
+            # What is made now is good, though timestamps are an hour ahead.
+            assert (await client.post(await made(), content=b"other")).status_code == 200
+    finally:
+        await deployment.close()
 
 
 @pytest.mark.anyio

@@ -71,6 +71,14 @@ class LedgerEntry:
         """Return the id of the file."""
         return file_id(self.internal)
 
+    def is_over(self, transaction: Transaction) -> bool:
+        """Return whether the right to upload is good for nothing any more.
+
+        Timestamps say so, which nobody sets back: once it is forgotten that a right was used, it is over
+        for every later transaction, whatever its clock says.
+        """
+        return self.ticket_ms <= transaction.begin_ts / 1e6
+
     @property
     def bytes_there(self) -> int:
         """Return how many bytes the blob takes; none while it is on its way."""
@@ -233,13 +241,13 @@ def leaving(transaction: Transaction, entry: LedgerEntry) -> None:
     _put(transaction, replace(entry, state=BlobState.LEAVING))
 
 
-def removed(transaction: Transaction, entry: LedgerEntry, now_ms: float) -> None:
+def removed(transaction: Transaction, entry: LedgerEntry) -> None:
     """Forget a blob that has been removed, but not that a right to upload has been used."""
     current = entry_of(transaction, entry.internal)
     if current is None or current.key != entry.key:
         return
     assert current.state in {BlobState.LEAVING, BlobState.SPENT}, f"{entry.id} is {current.state}"
-    if current.was_stored and current.ticket_ms > now_ms:
+    if current.was_stored and not current.is_over(transaction):
         _put(transaction, replace(current, state=BlobState.SPENT))
     else:
         transaction.delete(current.id)

@@ -82,8 +82,7 @@ class Capabilities:
             component=body[_HEAD_BYTES:].decode(),
         )
         if now_ms >= ticket.expires_ms:
-            msg = "the upload URL has expired; ask for a new one"
-            raise AuthenticationFailed(msg, code="StorageTokenExpired")
+            raise ticket_expired()
         return ticket
 
     def url_query(self, file: str, expires_s: int) -> str:
@@ -118,6 +117,12 @@ class Capabilities:
 
     def _tag(self, purpose: bytes, body: bytes) -> bytes:
         return hmac.new(self._key, purpose + b"\0" + body, sha256).digest()
+
+
+def ticket_expired() -> AuthenticationFailed:
+    """Return what is told of a right to upload whose time is over."""
+    msg = "the upload URL has expired; ask for a new one"
+    return AuthenticationFailed(msg, code="StorageTokenExpired")
 
 
 def _decoded(token: str) -> bytes:

@@ -68,10 +68,12 @@ class FileAccess(msgspec.Struct, frozen=True, kw_only=True):
     def upload_url(self) -> str:
         """Return a URL to which one file may be uploaded."""
         transaction = self.transaction
+        # Timestamps are ahead of a clock that was set back, and a right is over by either.
+        now_ns = max(transaction.now_ns, transaction.begin_ts)
         ticket = UploadTicket(
             internal=transaction.new_internal_id(),
             component=self.component,
-            expires_ms=transaction.now_ns // 10**6 + int(limits.upload_url_s * 1000),
+            expires_ms=now_ns // 10**6 + int(limits.upload_url_s * 1000),
         )
         return f"{self.origin()}{_API}/upload?token={self.capabilities.upload_token(ticket)}"
 

@@ -35,7 +35,7 @@ from camber.errors import (
     StorageFull,
 )
 from camber.files.blobs import BlobReader, BlobStore, BlobWriter
-from camber.files.capabilities import Capabilities, UploadTicket
+from camber.files.capabilities import Capabilities, UploadTicket, ticket_expired
 from camber.host import Worker
 from camber.storage.store import Commit, DocumentChange
 from camber.values.paths import is_within
@@ -121,6 +121,9 @@ def _claim(transaction: Transaction, entry: LedgerEntry) -> None:
     """Enter a blob that is going to be written, unless its ticket has been used."""
     there = file_ledger.entry_of(transaction, entry.internal)
     if there is None:
+        if entry.ticket_ms and entry.is_over(transaction):
+            # It may have been used, and that be forgotten.
+            raise ticket_expired()
         file_ledger.arriving(transaction, entry)
     elif there.was_stored:
         msg = "the upload URL has been used: it is good for one file. Ask for a new one"
@@ -342,7 +345,7 @@ class Files:
     async def forget(self, entry: LedgerEntry) -> None:
         """Forget a blob of which nothing is left; its ticket is good for another attempt."""
         await write(
-            self._engine, _SOURCE, lambda transaction: file_ledger.removed(transaction, entry, 0)
+            self._engine, _SOURCE, lambda transaction: file_ledger.removed(transaction, entry)
         )
 
     async def give_up(self, entry: LedgerEntry) -> bool:
@@ -483,13 +486,12 @@ class Files:
 
     async def _remove_some(self) -> bool:
         """Remove some content that nobody has any more; return whether there was anything to do."""
-        now_ms = self._host.now_ns() / 1e6
         most = limits.files_removed_at_once
         with closing(self._engine.begin(_SOURCE)) as transaction:
             gone = file_ledger.entries_in(transaction, BlobState.LEAVING, most)
             spent = file_ledger.entries_in(transaction, BlobState.SPENT, most)
             arriving = file_ledger.entries_in(transaction, BlobState.ARRIVING)
-        over = [entry for entry in spent if entry.ticket_ms <= now_ms]
+            over = [entry for entry in spent if entry.is_over(transaction)]
         # Of another process, or of one here that could not say that it broke off.
         known = self._settled.keys() | self._arrivals.keys()
         broken = [entry for entry in arriving if entry.key not in known]
@@ -511,7 +513,7 @@ class Files:
 
         def change(transaction: Transaction) -> None:
             for entry in (*removed, *over):
-                file_ledger.removed(transaction, entry, now_ms)
+                file_ledger.removed(transaction, entry)
 
         await write(self._engine, _SOURCE, change)
         if failure is not None:
