@@ -7,7 +7,7 @@ from hypothesis import settings
 
 from tests.histories.anomalies import anomalies
 from tests.histories.recording import Recorder
-from tests.proofs.serial import PROVING
+from tests.proofs.places import PROVING
 from tests.servers import Server
 
 #: Of each client; `make soak` makes it ten times as many.

@@ -17,7 +17,7 @@ from typing import Any
 
 from camber.engine.committer import CommitConflict
 from camber.storage.store import Commit
-from tests.proofs.model import INDEXES, Cursors, Model, Tables
+from tests.proofs.model import Cursors, Model, Tables, empty
 from tests.proofs.operations import Journals, Replaying, replay
 from tests.proofs.plain import NOW, Big, at, same
 
@@ -74,9 +74,7 @@ class Judge:
     """Replays what has happened, and raises where it cannot have been so."""
 
     def __init__(self, first_ts: int, tables: Tables | None = None) -> None:
-        self._states: list[tuple[int, Tables]] = [
-            (first_ts, tables or {name: {} for name in INDEXES})
-        ]
+        self._states: list[tuple[int, Tables]] = [(first_ts, tables or empty())]
         self.cursors = Cursors()
 
     @property

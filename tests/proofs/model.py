@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tests.proofs.places import PLACES, full_name
 from tests.proofs.plain import MISSING, place
 
 #: Fields of the declared indexes of each table, without the tie-breaks, and which are unique.
@@ -37,8 +38,13 @@ _BUILT_IN = {"by_creation_time": ["_creationTime", "_id"], "by_id": ["_id"]}
 #: The position after everything.
 END = "end"
 
-#: A table's documents by id. A table is there from its first insert on.
+#: A table's documents by id. A table is there from its first insert on. Its name is the full one.
 Tables = dict[str, dict[str, dict[str, Any]]]
+
+
+def empty() -> Tables:
+    """Return the tables that are declared, of every component."""
+    return {full_name(component, name): {} for component in PLACES.values() for name in INDEXES}
 
 
 class Statistics(NamedTuple):
@@ -76,6 +82,8 @@ class Cursors:
 
     positions: dict[str, Any] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    #: The table of each id that was ever given.
+    homes: dict[str, str] = field(default_factory=dict)
 
     def learn(self, kind: str, text: str, query: str, position: Any) -> None:
         if isinstance(position, frozenset):
@@ -93,7 +101,7 @@ class Cursors:
 
 
 class Model:
-    """One transaction over `tables`, which it changes.
+    """One transaction over `tables`, which it changes. `component` is whose function runs.
 
     Scores may be those of any of the moments `scored`, own writes included: commits that a search
     could not find do not run it again.
@@ -107,14 +115,19 @@ class Model:
         born_after: float,
         scored: Sequence[Tables] | None = None,
     ) -> None:
+        self.component = ""
         self.tables = copy.deepcopy(tables)
         self.cursors = cursors
         self._born_after = born_after
         self._scored = [tables] if scored is None else scored
-        #: What it has written to the table that is searched; None was deleted.
-        self._written: dict[str, dict[str, Any] | None] = {}
+        #: What it has written to the tables that are searched; None was deleted.
+        self._written: dict[str, dict[str, dict[str, Any] | None]] = {}
 
     # Reads.
+
+    def full(self, table: str) -> str:
+        """Return the full name of a table of the component's."""
+        return full_name(self.component, table)
 
     def get(self, id_: str) -> dict[str, Any] | None:
         table = self._table_of(id_)
@@ -124,7 +137,7 @@ class Model:
         """Return what a query finds, with its places in the index, in the query's order."""
         fields = self._fields_of(query["table"], query["index"])
         found = []
-        for document in self.tables.get(query["table"], {}).values():
+        for document in self.tables.get(self.full(query["table"]), {}).values():
             if all(_holds(document, condition) for condition in query["where"]):
                 found.append((_key(document, fields), copy.deepcopy(document)))
         found.sort(key=lambda row: row[0], reverse=query["order"] == "desc")
@@ -138,7 +151,7 @@ class Model:
         filters = [["eq", *condition[1:]] for condition in query["where"]]
         clauses = _clauses(query["search"])
         found = []
-        for document in self.tables[SEARCH_INDEX[0]].values():
+        for document in self.tables[self.full(SEARCH_INDEX[0])].values():
             words = _words_of(document)
             counts = [sum(map(clause, words)) for clause in clauses]
             if any(counts) and all(_holds(document, condition) for condition in filters):
@@ -151,8 +164,9 @@ class Model:
         """Return the statistics that scores of a search may be made with, the newest first."""
         clauses = _clauses(query["search"])
         found: dict[Statistics, None] = {}
+        table = self.full(SEARCH_INDEX[0])
         for tables in self._scored:
-            documents = {**tables[SEARCH_INDEX[0]], **self._written}
+            documents = {**tables[table], **self._written.get(table, {})}
             texts = [_words_of(each) for each in documents.values() if _is_searched(each)]
             having = tuple(sum(any(map(clause, text)) for text in texts) for clause in clauses)
             found[Statistics(len(texts), sum(map(len, texts)), having)] = None
@@ -162,7 +176,7 @@ class Model:
         """Return id and cosine of what is nearest, equals by id."""
         table, _, (vector, filtered), dimensions = VECTOR_INDEX
         found = []
-        for id_, document in self.tables[table].items():
+        for id_, document in self.tables[self.full(table)].items():
             own = document.get(vector)
             if not isinstance(own, list) or len(own) != dimensions:
                 continue
@@ -176,7 +190,7 @@ class Model:
         return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:limit]
 
     def _fields_of(self, table: str, index: str) -> list[str]:
-        if table not in self.tables:
+        if self.full(table) not in self.tables:
             return ["_id"]
         declared = INDEXES.get(table, {})
         if index in _BUILT_IN:
@@ -186,7 +200,13 @@ class Model:
         return [*declared[index], "_creationTime", "_id"]
 
     def _table_of(self, id_: str) -> str | None:
-        return next((name for name, rows in self.tables.items() if id_ in rows), None)
+        """Return the table that a document is in, if it is there; one of others is not named."""
+        home = self.cursors.homes.get(id_)
+        if home is None or home not in self.tables:
+            return None
+        if home.rpartition("/")[0] != self.component:
+            raise Refused("InvalidArgument")
+        return home if id_ in self.tables[home] else None
 
     # Writes.
 
@@ -198,12 +218,14 @@ class Model:
         assert time > self._born_after, f"{time} is not after {self._born_after}"
         self._born_after = time
         document = {**fields, "_id": id_, "_creationTime": time}
-        self._write(table, id_, document)
+        home = self.full(table)
+        self.cursors.homes[id_] = home
+        self._write(home, id_, document)
         return copy.deepcopy(document)
 
     def patch(self, id_: str, fields: dict[str, Any], removed: list[str]) -> None:
         table, document = self._existing(id_)
-        if set(removed) & REQUIRED.get(table, set()):
+        if set(removed) & REQUIRED.get(_own(table), set()):
             raise Refused("SchemaEnforcementError")
         if not set(fields) - set(removed) <= DECLARED.get(table, set(fields)):
             raise Refused("SchemaEnforcementError")
@@ -228,7 +250,7 @@ class Model:
         return table, self.tables[table][id_]
 
     def _put(self, table: str, document: dict[str, Any]) -> None:
-        self._check_unique(table, document, document["_id"])
+        self._check_unique(_own(table), document, document["_id"])
         self._write(table, document["_id"], document)
 
     def _write(self, table: str, id_: str, document: dict[str, Any] | None) -> None:
@@ -237,8 +259,11 @@ class Model:
             del rows[id_]
         else:
             rows[id_] = document
-        if table == SEARCH_INDEX[0]:
-            self._written[id_] = document
+        if _own(table) == SEARCH_INDEX[0]:
+            self._written = {
+                **self._written,
+                table: {**self._written.get(table, {}), id_: document},
+            }
 
     def _check_unique(self, table: str, fields: dict[str, Any], own: str | None) -> None:
         for index, names in INDEXES.get(table, {}).items():
@@ -247,7 +272,7 @@ class Model:
             wanted = [fields.get(name, MISSING) for name in names]
             if any(value is MISSING or value is None for value in wanted):
                 continue
-            for id_, other in self.tables.get(table, {}).items():
+            for id_, other in self.tables.get(self.full(table), {}).items():
                 there = [place(other.get(name, MISSING)) for name in names]
                 if id_ != own and there == [place(value) for value in wanted]:
                     raise Refused("UniqueIndexViolation")
@@ -255,10 +280,15 @@ class Model:
     # Sub-transactions.
 
     def saved(self) -> Any:
-        return copy.deepcopy(self.tables), dict(self._written)
+        return copy.deepcopy(self.tables), self._written
 
     def undo(self, saved: Any) -> None:
         self.tables, self._written = saved
+
+
+def _own(table: str) -> str:
+    """Return what a table is called in its component."""
+    return table.rpartition("/")[2]
 
 
 def is_accepted(query: dict[str, Any], document: dict[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from camber import Int64
 from tests.applications.proving.backend import steps as real
 from tests.proofs.model import END, INDEXES, Cursors, Model, Refused, follows, is_accepted
+from tests.proofs.places import PLACES
 from tests.proofs.plain import NOW, at, plain, same
 
 #: An id of nothing, which nobody is ever given.
@@ -293,7 +294,8 @@ def _search(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
 
 
 def _seen_by(replaying: Replaying, told: dict[str, Any], _: Any) -> Any:
-    return None if replaying.model.get(replaying.id(told)) is None else replaying.who
+    is_there = replaying.model.get(replaying.id(told)) is not None
+    return _who(replaying, told, _) if is_there else None
 
 
 def _sweep(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
@@ -377,6 +379,33 @@ def _nested(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
         return {"failed": at(expected, "now")}
     replaying.ids, replaying.pages = inner.ids, inner.pages
     return expected
+
+
+def _call(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
+    """What a call of a component does is undone as that of any other; its tables are its own."""
+    model = replaying.model
+    caller, model.component = model.component, PLACES[told["place"]]
+    try:
+        return _nested(replaying, told, answer)
+    finally:
+        model.component = caller
+
+
+def _ask(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
+    """As `_call`; nothing that it learns is known outside."""
+    model = replaying.model
+    caller, model.component = model.component, PLACES[told["place"]]
+    inner = replace(replaying, ids=list(replaying.ids), pages=list(replaying.pages))
+    try:
+        return replay(inner, told["steps"], answer)
+    finally:
+        model.component = caller
+
+
+def _who(replaying: Replaying, told: dict[str, Any], _: Any) -> str | None:
+    if replaying.model.component:
+        raise Refused("AuthUnavailableInComponent")
+    return replaying.who
 
 
 def _page(replaying: Replaying, told: dict[str, Any], answer: Any) -> Any:
@@ -533,9 +562,10 @@ def _asked(replaying: Replaying, told: dict[str, Any]) -> tuple[Any, Any, Any, A
 
 def _name_of(model: Model, query: dict[str, Any]) -> str:
     """What tells a query's cursors from those of others: all but its filter."""
-    if query["table"] not in model.tables:
+    if model.full(query["table"]) not in model.tables:
         return _NO_TABLE
-    return repr([query.get(part) for part in ("table", "index", "search", "where", "order")])
+    asked = [query.get(part) for part in ("table", "index", "search", "where", "order")]
+    return repr([model.component, *asked])
 
 
 def _position(cursors: Cursors, name: str, text: str | None) -> Any:
@@ -552,7 +582,7 @@ def _position(cursors: Cursors, name: str, text: str | None) -> Any:
 
 
 _plain_steps: dict[str, Operation] = {
-    "who": Operation(told=st.just({}), on_model=lambda r, told, _: r.who),
+    "who": Operation(told=st.just({}), on_model=_who),
     "seen_by": Operation(told=st.fixed_dictionaries({"id": _reference}), on_model=_seen_by),
     "get": Operation(
         told=st.fixed_dictionaries({"id": _reference}),
@@ -625,10 +655,15 @@ def _named(name: str, operation: Operation) -> st.SearchStrategy[dict[str, Any]]
 
 
 # Scans that end early are what read sets are most easily wrong about.
-_reading_steps = st.one_of(
+_looks = st.one_of(
     [_named(name, each) for name, each in _plain_steps.items() if not each.writes]
     + [_named("take", _plain_steps["take"])] * 3
 )
+_places = st.sampled_from(sorted(PLACES))
+_asks = st.fixed_dictionaries(
+    {"op": st.just("ask"), "place": _places, "steps": st.lists(_looks, min_size=1, max_size=2)}
+)
+_reading_steps = st.one_of(_looks, _looks, _looks, _asks)
 _writing_steps = st.one_of(
     [_named(name, each) for name, each in _plain_steps.items() if each.writes]
 )
@@ -636,18 +671,21 @@ _flat = st.one_of(_reading_steps, _writing_steps)
 
 
 def _nest(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.fixed_dictionaries(
-        {
-            "op": st.just("nested"),
-            "steps": st.lists(st.one_of(_writing_steps, _reading_steps, inner), max_size=3),
-            "fails": st.booleans(),
-        }
+    steps = {
+        "steps": st.lists(st.one_of(_writing_steps, _reading_steps, inner), max_size=3),
+        "fails": st.booleans(),
+    }
+    return st.one_of(
+        st.fixed_dictionaries({"op": st.just("nested"), **steps}),
+        st.fixed_dictionaries({"op": st.just("call"), "place": _places, **steps}),
     )
 
 
 OPERATIONS: dict[str, Operation] = {
     **_plain_steps,
     "nested": Operation(told=st.nothing(), on_model=_nested, writes=True),
+    "call": Operation(told=st.nothing(), on_model=_call, writes=True),
+    "ask": Operation(told=st.nothing(), on_model=_ask),
 }
 for _name, _operation in OPERATIONS.items():
     _operation.bind(_name)
@@ -665,11 +703,22 @@ _stamped = st.tuples(
     st.lists(_named("stamp", _plain_steps["stamp"]), min_size=1, max_size=3),
     st.lists(st.one_of(_paging, _paging, _reading_steps), min_size=1, max_size=3),
 ).map(lambda both: [*both[0], *both[1]])
+#: The same in a component, and what its caller finds of it.
+_again_in_a_place = st.tuples(
+    st.lists(_writing_steps, min_size=1, max_size=2), _places, _places, _looks, st.booleans()
+).map(
+    lambda drawn: [
+        {"op": "call", "place": drawn[1], "steps": drawn[0], "fails": True},
+        {"op": "call", "place": drawn[1], "steps": drawn[0], "fails": drawn[4]},
+        {"op": "ask", "place": drawn[2], "steps": [drawn[3]]},
+    ]
+)
 #: Programs that write, and programs that only read; some of each go from page to page.
 writing = st.one_of(
     _around,
     _again,
     _stamped,
+    _again_in_a_place,
     st.lists(steps, min_size=1, max_size=4),
     st.lists(steps, min_size=1, max_size=4),
     st.lists(st.one_of(_paging, _paging, _writing_steps), min_size=2, max_size=6),

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from typing import Any
 
 from camber import Int64
-from camber.engine.catalog import IndexState
+from camber.engine.catalog import IndexState, tables_of
 from camber.engine.committer import CommitConflict
 from camber.engine.engine import Engine
 from camber.engine.transaction import FinishedTransaction, Transaction
@@ -27,18 +28,17 @@ from camber.storage.store import Commit, Store
 from tests.applications.proving.backend import steps as real
 from tests.proofs.judging import Attempt, Events, Program
 from tests.proofs.model import INDEXES, SEARCH_INDEX, UNIQUE, VECTOR_INDEX, Tables
+from tests.proofs.places import PLACES, full_name, project
 from tests.proofs.plain import plain
 from tests.proofs.stepping import SteppedHost, settled
-from tests.servers import REPOSITORY
 
-PROVING = REPOSITORY / "tests" / "applications" / "proving"
 _ATTEMPTS = 3
 _CIPHER = CursorCipher(cursor_key(b"proofs"))
 
 
 @cache
 def application() -> Application:
-    return load_application(PROVING, "backend")
+    return load_application(project(), "backend")
 
 
 class Failing:
@@ -235,28 +235,42 @@ class _Client:
             self.is_done = True
 
 
-def running(transaction: Transaction, attempt: Attempt) -> real.Running:
-    """Return what a program works with, as the runtime would give it."""
-    tables = application().tables
+def running(transaction: Transaction, attempt: Attempt, component: str = "") -> real.Running:
+    """Return what a program works with, as the runtime would give it to a component's function."""
+    owner = application().components[component]
+    names = tables_of(transaction, component)
 
     def access(journal: str | None = None) -> DatabaseAccess:
         return DatabaseAccess(
             transaction=transaction,
-            tables=tables,
-            names=transaction,
+            tables=owner.tables,
+            component=component,
+            names=names,
             cursors=_CIPHER,
-            stored=StoredDocuments(transaction),
+            stored=StoredDocuments(names),
             pagination=PaginationState(journal_in=journal),
         )
 
-    def nested(outer: real.Running, steps: list[Any], fails: bool) -> real.Steps:
-        inner = replace(outer, ids=list(outer.ids), pages=list(outer.pages))
+    def within(outer: real.Running, place: str | None) -> real.Running:
+        there = outer if place is None else running(transaction, attempt, PLACES[place])
+        return replace(there, ids=list(outer.ids), pages=list(outer.pages))
+
+    def nested(outer: real.Running, steps: list[Any], fails: bool, place: str | None) -> real.Steps:
+        inner = within(outer, place)
         with transaction.sub_transaction():
             seen = yield from real.run(inner, steps)
             if fails:
                 raise real.Failed(seen)
         outer.ids[:], outer.pages[:] = inner.ids, inner.pages
         return seen
+
+    def ask(outer: real.Running, steps: list[Any], place: str) -> real.Steps:
+        return (yield from real.run(within(outer, place), steps))
+
+    def who() -> str | None:
+        if component:
+            owner.no_identity()
+        return attempt.program.who
 
     def page(spec: Any, options: Any, journal: str | None) -> Any:
         given = access(journal)
@@ -265,12 +279,7 @@ def running(transaction: Transaction, attempt: Attempt) -> real.Running:
 
     database = DatabaseWriter if attempt.program.writes else DatabaseReader
     return real.Running(
-        database(access()),
-        attempt.ids_known,
-        attempt.pages_known,
-        lambda: attempt.program.who,
-        nested,
-        page,
+        database(access()), attempt.ids_known, attempt.pages_known, who, nested, ask, page
     )
 
 
@@ -278,8 +287,8 @@ async def set_up(engine: Engine) -> None:
     """Make the tables and indexes of the application, in one commit."""
     transaction = engine.begin("set up")
     numbers = iter(range(2**33 + 1000, 2**33 + 2000))
-    for name, indexes in INDEXES.items():
-        table = transaction.create_table(name)
+    for component, (name, indexes) in product(PLACES.values(), INDEXES.items()):
+        table = transaction.create_table(full_name(component, name))
         for index, fields in indexes.items():
             declared = AnalysedIndex(
                 name=index, fields=tuple(fields), staged=False, unique=index in UNIQUE
@@ -298,17 +307,21 @@ async def set_up(engine: Engine) -> None:
     await engine.committer.commit(finished)
 
 
-def everything(engine: Engine, ts: int, tables: Tables) -> Attempt:
-    """Look at all that there is at a timestamp, through every index and in both directions."""
-    indexes = {**{name: {} for name in tables}, **INDEXES}
-    program = Program(
-        steps=[
+def _all_of(component: str, tables: Tables) -> list[Any]:
+    """Return the steps that find all that a component has."""
+    prefix = full_name(component, "")
+    own = [name.removeprefix(prefix) for name in tables if name.startswith(prefix)]
+    indexes: dict[str, Any] = {**{name: {} for name in own if "/" not in name}, **INDEXES}
+    # Timestamps of commits are before this, and what stood for them is after it.
+    before = {"where": [["lt", "a", Int64(2**62)]], "order": "asc"}
+    return [
+        *(
             {"op": "collect", "table": table, "index": index, "where": [], "order": order}
             for table in indexes
             for index in ("by_creation_time", "by_id", *indexes[table])
             for order in ("asc", "desc")
-        ]
-        + [
+        ),
+        *(
             {
                 "op": "search",
                 "table": SEARCH_INDEX[0],
@@ -318,20 +331,18 @@ def everything(engine: Engine, ts: int, tables: Tables) -> Attempt:
                 "count": None,
             }
             for text in ("a b", "ab")
-        ]
-        + [{"op": "nearest", "vector": [2.0, 1.0], "limit": 256, "b": []}]
-        + [
-            # Timestamps of commits are before this, and what stood for them is after it.
-            {
-                "op": "count",
-                "table": "docs",
-                "index": "by_a",
-                "where": [["lt", "a", Int64(2**62)]],
-                "order": "asc",
-            }
-        ],
-        writes=False,
-    )
+        ),
+        {"op": "nearest", "vector": [2.0, 1.0], "limit": 256, "b": []},
+        {"op": "count", "table": "docs", "index": "by_a", **before},
+    ]
+
+
+def everything(engine: Engine, ts: int, tables: Tables) -> Attempt:
+    """Look at all that there is at a timestamp, through every index and in both directions."""
+    steps: list[Any] = []
+    for place, component in PLACES.items():
+        steps.append({"op": "ask", "place": place, "steps": _all_of(component, tables)})
+    program = Program(steps=steps, writes=False)
     transaction = engine.begin("everything", ts=ts)
     try:
         attempt = Attempt(

@@ -30,8 +30,9 @@ from camber.values.packed import pack, unpack
 from camber.values.value import canonical
 from tests.identity import issuing
 from tests.proofs.judging import Attempt, Judge, Program
+from tests.proofs.places import handles_of, project
 from tests.proofs.plain import Big, plain, same
-from tests.proofs.serial import PROVING, application
+from tests.proofs.serial import application
 from tests.proofs.stepping import ChoosingHost, SteppedHost, settled
 
 #: Turns of the loop within which something that is on its way shows itself.
@@ -80,11 +81,16 @@ class Serving:
         path = "programs:write" if program.writes else "programs:read"
         return FunctionCall(
             path="programs:write_and_fail" if program.raises else path,
-            arguments=pack(canonical({"steps": program.steps, "ids": ids, "pages": []})),
+            arguments=pack(canonical(self.arguments(program, ids))),
             identity=identity_of(who),
             caller=Caller.CLIENT,
             request_id="0" * 16,
         )
+
+    def arguments(self, program: Program, ids: list[str]) -> dict[str, Any]:
+        """Return what the function is told that runs a program."""
+        handles = handles_of(self.deployment.handles)
+        return {"steps": program.steps, "ids": ids, "pages": [], "handles": handles}
 
     async def run(self, actors: Iterable[Actor]) -> None:
         """Let actors and threads take their steps until nobody wants anything more."""
@@ -286,7 +292,7 @@ class Client:
 @asynccontextmanager
 async def served(store: Store, folder: Path, host: SteppedHost):
     """A deployment of the proving application on a store."""
-    settings = DeploymentSettings(root=PROVING, functions="backend", data=folder)
+    settings = DeploymentSettings(root=project(), functions="backend", data=folder)
     deployment = Deployment(
         settings=settings,
         host=host,

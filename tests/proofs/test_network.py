@@ -18,7 +18,7 @@ from camber.server.serving import serving as on_ports
 from tests.proofs.effort import one_in
 from tests.proofs.judging import Program
 from tests.proofs.operations import inserting
-from tests.proofs.serial import PROVING
+from tests.proofs.places import project
 from tests.proofs.serving import Client as Caller
 from tests.proofs.serving import Serving
 from tests.proofs.stepping import ChoosingHost
@@ -71,7 +71,7 @@ def test_each_transition_over_the_network_shows_what_there_is(documents, scripts
 
 async def _watch(folder, documents, scripts, seed):
     host = ChoosingHost(seed)
-    settings = DeploymentSettings(root=PROVING, functions="backend", data=folder, executors=2)
+    settings = DeploymentSettings(root=project(), functions="backend", data=folder, executors=2)
     deployment = await Deployment.open(settings, host)
     try:
         await deployment.push()

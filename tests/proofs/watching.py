@@ -44,10 +44,10 @@ class Watched:
     cursor: str | None = None
     end: str | None = None
 
-    @property
-    def call(self) -> dict[str, Any]:
+    def call(self, serving: Serving) -> dict[str, Any]:
+        """Return what a client asks for."""
         if self.program is not None:
-            arguments = {"steps": self.program.steps, "ids": self.ids, "pages": []}
+            arguments = serving.arguments(self.program, self.ids)
             return {"udfPath": "programs:read", "args": [in_json(arguments)]}
         assert self.page is not None
         options: dict[str, Any] = {"numItems": self.page["items"], "cursor": self.cursor}
@@ -225,7 +225,7 @@ class Client:
         ids = list(self._serving.ids)
         self._requests[request] = (replace(program, who=self._who), ids, self._serving.newest_ts)
         path = "programs:write_and_fail" if program.raises else "programs:write"
-        arguments = {"steps": program.steps, "ids": ids, "pages": []}
+        arguments = self._serving.arguments(program, ids)
         message = {"type": "Mutation", "requestId": request, "udfPath": path}
         self._unanswered[request] = {**message, "args": [in_json(arguments)]}
         self._send(**self._unanswered[request])
@@ -275,7 +275,7 @@ class Client:
                 "type": "Add",
                 "queryId": each.id,
                 "journal": self._journals.get(each.id),
-                **each.call,
+                **each.call(self._serving),
             }
             for each in added
         ]

@@ -30,8 +30,11 @@ class Running:
     pages: list[dict[str, Any]]
     #: Returns who has asked for it.
     who: Callable[[], str | None]
-    #: Runs steps as a sub-transaction, which raises in the end if it is told to.
-    nested: Callable[[Running, list[Any], bool], Steps]
+    #: Runs steps as a sub-transaction, which raises in the end if it is told to: here, or in the place
+    #: that is named (`tests/proofs/places.py`).
+    nested: Callable[[Running, list[Any], bool, str | None], Steps]
+    #: Runs steps that read, in a place.
+    ask: Callable[[Running, list[Any], str], Steps]
     #: Returns a page, as a function of its own.
     page: Callable[..., Any]
 
@@ -230,9 +233,13 @@ def _change(running: Running, id_: str, told: dict[str, Any]) -> None:
 
 def _nested(running: Running, told: dict[str, Any]) -> Steps:
     try:
-        return (yield from running.nested(running, told["steps"], told["fails"]))
+        return (yield from running.nested(running, told["steps"], told["fails"], told.get("place")))
     except Failed as failed:
         return {"failed": failed.seen}
+
+
+def _ask(running: Running, told: dict[str, Any]) -> Steps:
+    return (yield from running.ask(running, told["steps"], told["place"]))
 
 
 def _page(running: Running, told: dict[str, Any]) -> Any:
@@ -291,5 +298,7 @@ OPERATIONS: dict[str, Operation] = {
     "nearest": _plainly(_nearest),
     "sweep": _sweep,
     "nested": _nested,
+    "call": _nested,
+    "ask": _ask,
     "page": _plainly(_page),
 }

@@ -32,21 +32,21 @@ export declare const api: {
     read: FunctionReference<
       "query",
       "public",
-      { steps: Array<any>; ids: Array<string>; pages: Array<any> },
+      { steps: Array<any>; ids: Array<string>; pages: Array<any>; handles?: Record<string, Array<string>> | null },
       any
     >;
     /** Run a program and return what it has seen. */
     write: FunctionReference<
       "mutation",
       "public",
-      { steps: Array<any>; ids: Array<string>; pages: Array<any> },
+      { steps: Array<any>; ids: Array<string>; pages: Array<any>; handles?: Record<string, Array<string>> | null },
       any
     >;
     /** Run a program and throw all of it away. */
     write_and_fail: FunctionReference<
       "mutation",
       "public",
-      { steps: Array<any>; ids: Array<string>; pages: Array<any> },
+      { steps: Array<any>; ids: Array<string>; pages: Array<any>; handles?: Record<string, Array<string>> | null },
       null
     >;
   };
@@ -64,7 +64,7 @@ export declare const internal: {
     step_by_step: FunctionReference<
       "mutation",
       "internal",
-      { steps: Array<any>; ids: Array<string>; pages: Array<any>; fails: boolean },
+      { steps: Array<any>; ids: Array<string>; pages: Array<any>; fails: boolean; handles?: Record<string, Array<string>> | null },
       any
     >;
   };
