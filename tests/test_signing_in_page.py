@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -38,9 +39,11 @@ def _write_shown(page, folder):
 
 def test_the_application_that_signs_in_passes_its_tests(tmp_path):
     _write_shown("signing-in.md", tmp_path)
+    # Without the plugins of this repository's own tests, which take longer to load than these to run.
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--strict-config"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "camber.testing.plugin"],
         cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
     )

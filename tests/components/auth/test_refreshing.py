@@ -279,6 +279,7 @@ def test_what_has_had_its_time_is_swept(app, ada):
     ada.sign_in("anonymous")
     ada.sign_in("email-code", email="a@example.com")
     refused("InvalidCode", ada.sign_in, "email-code", email="a@example.com", code="1")
+    set_variables(app, AUTH_OIDC_ID="a", AUTH_OIDC_SECRET="b", AUTH_OIDC_ISSUER="https://c.test")
     ada.sign_in("oidc")
     assert rows(app, "authVerifiers")
     app.advance(days=31)

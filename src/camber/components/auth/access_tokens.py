@@ -17,7 +17,10 @@ from camber.components.auth.policy import AuthConfigError, Variables, required
 AUDIENCE: Final = "convex"
 #: Claims that say what the token is; an application's own have other names.
 RESERVED: Final = frozenset({"sub", "iss", "aud", "iat", "exp", "nbf", "jti"})
-_KEYS = "`camber auth keys rotate` makes the keys of access tokens"
+_KEYS = (
+    "a push makes the keys of access tokens where auth_config trusts "
+    'OidcProvider(domain=Env("CONVEX_SITE_URL"), application_id="convex"), and so does `camber auth keys rotate`'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
