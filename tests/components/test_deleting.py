@@ -14,6 +14,9 @@ from camber.engine.component_data import components_with_data, deletions
 from camber.engine.engine import load_catalog
 from camber.errors import BadRequest, RequestError, StorageFull
 from camber.files.capabilities import UploadTicket
+from camber.releases.failures import PushFailed
+from camber.releases.push import PushMode
+from camber.releases.records import ReleaseOrigin
 from camber.runtime.files import Expected
 from camber.transfer.importing import ImportMode
 from camber.transfer.imports import ImportRequest
@@ -208,8 +211,17 @@ async def test_it_goes_in_bounded_commits_and_on_where_it_was_broken_off(it):
         with pytest.raises(ImportRefused, match="data is being deleted") as refused:
             await imported(it, "one")
         assert refused.value.code == "ComponentBeingDeleted"
-        pushing = asyncio.ensure_future(it.push(app=APP.format(package=package), calls=CALLS))
-        await asyncio.sleep(0)
+        it.write(app=APP.format(package=package), calls=CALLS)
+        with pytest.raises(PushFailed, match="'one' cannot be mounted while its data"):
+            # As one that has not waited, since the deletion began a moment later.
+            await it.deployment.pushes.push(
+                await it.deployment.load(), origin=ReleaseOrigin(name="test")
+            )
+        with pytest.raises(PushFailed, match="'one' cannot be mounted while its data"):
+            await it.deployment.push_release(await it.deployment.load(), mode=PushMode.DRY_RUN)
+        pushing = asyncio.ensure_future(it.push())
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.shield(pushing), 0.2)
         patch.undo()
         patch.setattr("camber.limits.component_documents_deleted", 3)
         assert list(read(it.deployment.engine, deletions)) == ["one"]
