@@ -13,6 +13,7 @@ import sys
 
 import pytest
 
+from tests.components.test_components import write_component
 from tests.functions.projects import write_project
 from tests.servers import ADMIN_KEY, KITCHEN, Server
 
@@ -118,6 +119,40 @@ def test_dev_starts_without_a_release_and_takes_the_first_good_one(tmp_path):
         (folder / "a.py").write_text("from camber import *\n@query\ndef f(ctx) -> int: return 1\n")
         server.wait_for(re.compile("Pushed 1 function"))
         assert server.value("query", "a:f", {}) == 1
+
+
+def test_dev_pushes_again_when_the_variables_are_set_that_a_push_lacked(tmp_path):
+    root = tmp_path / "p"
+    declared = """
+        from camber import *
+        app = App(env={"UNIT": str, "MORE": str})
+    """
+    write_component(root, "lacking", app=declared)
+    app = """
+        from camber import *
+        app = App()
+        one = app.use(Component("one", path="lacking"), env={"UNIT": Env("ONE"), "MORE": Env("TWO")})
+    """
+    write_project(root, app=app, a="x = 1")
+    with Server(root, tmp_path / "data") as server:
+        lacking = "Not pushed: components need deployment variables that are not set: "
+        assert f"{lacking}ONE, TWO." in "".join(server.output)
+        server.set_variables(ONE="kWh")
+        server.wait_for(re.compile(f"{lacking}TWO"))
+        server.set_variables(TWO="x")
+        server.wait_for(re.compile("Pushed 0 functions"))
+        server.set_variables(TWO="y")
+        # What serves reads what is set: there is nothing to push.
+        (next(root.glob("functions*")) / "a.py").write_text("import nothing_such")
+        server.wait_for(re.compile("No module named 'nothing_such'"))
+        # What fails for another reason is not helped by a variable.
+        server.set_variables(TWO="z")
+        (next(root.glob("functions*")) / "a.py").write_text("x = 2")
+        server.wait_for(re.compile("Pushed 0 functions"))
+        told = [line for line in server.output if "Not pushed" in line or "Pushed" in line]
+        assert len(told) == 5
+        server.stop()
+        assert server.status == 0
 
 
 def test_ctrl_c_ends_cleanly_and_data_stays(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from camber.engine.catalog import IndexEntry, table_entry
 from camber.engine.stamps import stamp_of
-from camber.storage.index_ids import text_index
+from camber.storage.index_ids import text_index, vector_index
 from camber.storage.store import DocumentChange, EntryChange
 from camber.values.ids import encode_id
 from camber.values.packed import pack
@@ -25,11 +25,16 @@ TABLE = table_entry(
         IndexEntry(
             id=text_index(103), name="search", fields=("t", "a", "b", "b.x"), tokenizer="words"
         ),
+        IndexEntry(id=vector_index(104), name="near", fields=("v", "b.x", "a"), dimensions=2),
     ],
 )
 documents = st.fixed_dictionaries(
     {"t": st.one_of(st.sampled_from(["some words", ""]), pending)},
-    optional={"a": pending, "b": st.one_of(pending, st.dictionaries(st.just("x"), pending))},
+    optional={
+        "v": st.one_of(st.just([3.0, 4.0]), st.lists(pending, min_size=2, max_size=2)),
+        "a": pending,
+        "b": st.one_of(pending, st.dictionaries(st.just("x"), pending)),
+    },
 )
 
 

@@ -22,7 +22,7 @@ from camber.deployment.project import Project
 from camber.errors import CamberError
 from camber.functions.importing import component_folders
 from camber.functions.loading import LoadError
-from camber.releases.failures import PushFailed
+from camber.releases.failures import PushFailed, VariablesLacking
 from camber.releases.push import PushReport
 from camber.server.known_hosts import is_loopback, known_names
 from camber.server.open_files import within_open_files
@@ -39,7 +39,8 @@ async def dev(serve: Serve, ahead: Ahead, project: Project, console: Console, re
     """Serve a project, and push again whenever a file of its functions folder is saved."""
     stop = ahead.stop
     async with _opened(serve, ahead, console) as it:
-        serving = await _ready_to_serve(stop.unless_wanted(_push(it.deployment, project, console)))
+        pushes = _Pushes(it.deployment, project, console)
+        serving = await _ready_to_serve(stop.unless_wanted(pushes.push()))
         async with serving(
             it.deployment,
             api=it.api,
@@ -51,7 +52,8 @@ async def dev(serve: Serve, ahead: Ahead, project: Project, console: Console, re
             if serve.env_local:
                 write_env_local(project.root, it.urls.cloud, it.deployment.admin_keys.key)
             ready(it.deployment, it.urls)
-            await _watch(it.deployment, project, console, stop.wanted)
+            async with pushes:
+                await _watch(pushes, project, stop.wanted)
 
 
 async def start(serve: Serve, ahead: Ahead, console: Console, ready: Ready) -> None:
@@ -153,29 +155,23 @@ def _origin(host: str, bound: socket.socket) -> str:
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{bound.getsockname()[1]}"
 
 
-async def _watch(
-    deployment: Deployment, project: Project, console: Console, stop: asyncio.Event
-) -> None:
+async def _watch(pushes: _Pushes, project: Project, stop: asyncio.Event) -> None:
     from watchfiles import PythonFilter, awatch
 
-    async with contextlib.AsyncExitStack() as pushing:
-        while not stop.is_set():
-            folders = _watched(project)
-            async for _ in awatch(
-                *folders,
-                watch_filter=PythonFilter(),
-                stop_event=stop,
-                step=_SETTLE_MS,
-                rust_timeout=500,
-                yield_on_timeout=False,
-                raise_interrupt=False,
-            ):
-                # A save during a push takes its place.
-                await pushing.aclose()
-                push = deployment.host.spawn("save", _push(deployment, project, console))
-                pushing.push_async_callback(_end, push)
-                if _watched(project) != folders:
-                    break
+    while not stop.is_set():
+        folders = _watched(project)
+        async for _ in awatch(
+            *folders,
+            watch_filter=PythonFilter(),
+            stop_event=stop,
+            step=_SETTLE_MS,
+            rust_timeout=500,
+            yield_on_timeout=False,
+            raise_interrupt=False,
+        ):
+            await pushes.again()
+            if _watched(project) != folders:
+                break
 
 
 def _watched(project: Project) -> list[Path]:
@@ -184,30 +180,73 @@ def _watched(project: Project) -> list[Path]:
     return [project.functions_path, *(folder for folder in folders if folder.is_dir())]
 
 
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.result()
+class _Pushes:
+    """Pushes what is there: after each save, and when variables change that the last push lacked.
 
+    Within a block. One push at a time: one that goes on is given up for the next.
+    """
 
-async def _push(deployment: Deployment, project: Project, console: Console) -> None:
-    """Push what is there now; say why it cannot be, and let the last good release serve on."""
-    try:
-        release = await deployment.load()
-        report = await deployment.push_release(release)
-        types = await release.describe(generated_files)
-    except LoadError as error:
-        trace = f"\n{error.trace.rstrip()}" if error.trace else ""
-        console.complain(f"Not pushed: {error}{trace}", place=error.place)
-    except (PushFailed, CamberError, OSError) as error:
-        console.complain(f"Not pushed: {error}")
-    else:
-        console.say(_summary(report))
+    def __init__(self, deployment: Deployment, project: Project, console: Console) -> None:
+        self._deployment = deployment
+        self._project = project
+        self._console = console
+        self._lacks_variables = False
+        self._pushing: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._retries: set[asyncio.Task[None]] = set()
+        self._is_open = False
+        deployment.follow_variables(self._variables_changed)
+
+    async def __aenter__(self) -> None:
+        self._is_open = True
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._is_open = False
+        await asyncio.gather(*self._retries)
+        await self._end()
+
+    async def again(self) -> None:
+        """Begin to push what is there now."""
+        async with self._turn:
+            await self._end()
+            self._pushing = self._deployment.host.spawn("save", self.push())
+
+    async def push(self) -> None:
+        """Push what is there now; say why it cannot be, and let the last good release serve on."""
+        self._lacks_variables = False
         try:
-            write_generated(types, [project.root / folder for folder in project.generated])
-        except OSError as error:
-            console.complain(f"The generated files cannot be written: {error}")
+            release = await self._deployment.load()
+            report = await self._deployment.push_release(release)
+            types = await release.describe(generated_files)
+        except LoadError as error:
+            trace = f"\n{error.trace.rstrip()}" if error.trace else ""
+            self._console.complain(f"Not pushed: {error}{trace}", place=error.place)
+        except (PushFailed, CamberError, OSError) as error:
+            self._lacks_variables = isinstance(error, VariablesLacking)
+            self._console.complain(f"Not pushed: {error}")
+        else:
+            self._console.say(_summary(report))
+            try:
+                root = self._project.root
+                write_generated(types, [root / folder for folder in self._project.generated])
+            except OSError as error:
+                self._console.complain(f"The generated files cannot be written: {error}")
+
+    def _variables_changed(self) -> None:
+        if self._is_open and self._lacks_variables:
+            self._lacks_variables = False
+            retry = self._deployment.host.spawn("variables", self.again())
+            self._retries.add(retry)
+            retry.add_done_callback(self._retries.discard)
+
+    async def _end(self) -> None:
+        task, self._pushing = self._pushing, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
 
 def _summary(report: PushReport) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from camber.deployment.settings import (
 from camber.deployment.source import ReleaseSource, folder_source
 from camber.deployment.trusted_providers import TrustedProviders
 from camber.engine.engine import Engine
+from camber.engine.system_tables import ENVIRONMENT_VARIABLES_NUMBER
 from camber.engine.transaction import Transaction
 from camber.engine.variables import (
     CLOUD_URL,
@@ -404,6 +405,10 @@ class Deployment:
         """
         changes = tuple(changes)
         await write(self.engine, "change variables", lambda tx: self.variables.change(tx, changes))
+
+    def follow_variables(self, changed: Callable[[], None]) -> None:
+        """Call `changed`, on the event loop, whenever deployment variables have changed."""
+        self._tables.follow([ENVIRONMENT_VARIABLES_NUMBER], changed)
 
     async def rotate_signing_keys(self, trusted_s: float) -> RotatedKeys:
         """Sign tokens of users with a new key; the keys before it are trusted so many seconds more.

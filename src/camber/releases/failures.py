@@ -12,3 +12,7 @@ class PushFailed(CamberError):
 
     def __str__(self) -> str:
         return self.sentence
+
+
+class VariablesLacking(PushFailed):
+    """What the release needs of deployment variables is not there: pushed again, it may take over."""

@@ -32,7 +32,7 @@ from camber.identity.signing_keys import (
 )
 from camber.jobs.crons import CronChanges, declare
 from camber.releases.checks import Checks
-from camber.releases.failures import PushFailed
+from camber.releases.failures import PushFailed, VariablesLacking
 from camber.releases.indexes import IndexBuilds, add_index, free_index_numbers, set_state
 from camber.releases.plan import TablePlan, plan_tables
 from camber.releases.providers import trusted
@@ -306,7 +306,7 @@ class Pushes:
         """Do nothing if all variables are such that components and identity providers can do with them.
 
         Raises:
-            PushFailed: some are not.
+            VariablesLacking: some are not.
         """
         analysis = push.release.analysis
         with closing(self._engine.begin("push")) as transaction:
@@ -317,12 +317,12 @@ class Pushes:
             ]
             problems = trusted(analysis.providers, transaction, self._variables).problems
         if missing:
-            raise PushFailed(
+            raise VariablesLacking(
                 f"components need deployment variables that are not set: {', '.join(missing)}. "
                 "Set them with `camber env set`, and push again"
             )
         if problems:
-            raise PushFailed(f"auth_config trusts what it cannot. {'. '.join(problems)}")
+            raise VariablesLacking(f"auth_config trusts what it cannot. {'. '.join(problems)}")
 
     def _lacks_signing_keys(self, push: _Push) -> bool:
         """Return whether the release trusts the deployment's own tokens, and nothing signs them."""
