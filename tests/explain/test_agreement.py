@@ -7,8 +7,10 @@ with keys, read sets or subscriptions.
 
 from __future__ import annotations
 
+import math
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.explain.explaining import explained
@@ -18,17 +20,19 @@ MODULES = {
     "schema": """
         from typing import Any
 
-        from camber import UNSET, Index, SearchIndex, Table
+        from camber import UNSET, Index, SearchIndex, Table, VectorIndex
 
 
         class Row(Table, table="rows"):
             a: Any = UNSET
             b: Any = UNSET
             text: str = ""
+            at: Any = UNSET
 
             by_a = Index("a")
             by_a_b = Index("a", "b")
             find = SearchIndex("text", filter_fields=["a"])
+            near = VectorIndex("at", dimensions=2, filter_fields=["a"])
     """,
     "rows": """
         from typing import Any
@@ -54,6 +58,12 @@ MODULES = {
                     continue
                 if kind == "other":
                     found += len(ctx.db.query("others").take(3))
+                    continue
+                if kind == "near":
+                    where = [{name: value(v) for name, v in each.items()} for each in step["where"]]
+                    found += len(
+                        ctx.vector_search(Row.near, step["vector"], limit=step["limit"], where=where or None)
+                    )
                     continue
                 rows = ctx.db.query(Row)
                 if kind == "search":
@@ -100,6 +110,8 @@ MODULES = {
 
 VALUES = [None, -1, 2.5, True, "ab\0"]
 WORDS = ["red", "reed", "blue", "bl"]
+#: Two of one direction, and one that is none.
+VECTORS: list[list[float]] = [[1, 0], [0, 1], [1, 1], [2, 2], [3, 4], [-1, 0.5], [0, 0]]
 MISSING = object()
 
 
@@ -117,12 +129,15 @@ def documents(*values):
     """Documents with these values, and some others: what lies at a bound is what can be told wrong."""
     known = [value for value in values if value != ["missing"]]
     some = st.sampled_from([*known, *known, *VALUES])
-    return st.fixed_dictionaries({"text": texts}, optional={"a": some, "b": some})
+    return st.fixed_dictionaries(
+        {"text": texts}, optional={"a": some, "b": some, "at": st.sampled_from(VECTORS)}
+    )
 
 
 def compared(step):
     """Yield the values that a step compares fields with."""
     yield from step.get("equal", {}).values()
+    yield from (value for each in step.get("where", ()) for value in each.values())
     yield from (value for _, value in (step.get("range") or [""])[1:])
 
 
@@ -168,6 +183,16 @@ searches = st.fixed_dictionaries(
 )
 
 
+nearest = st.fixed_dictionaries(
+    {
+        "kind": st.just("near"),
+        "vector": st.sampled_from([vector for vector in VECTORS if any(vector)]),
+        "limit": st.sampled_from([1, 2, 9]),
+        "where": st.lists(st.fixed_dictionaries({"a": st.sampled_from(VALUES)}), max_size=2),
+    }
+)
+
+
 # The oracle.
 
 
@@ -186,10 +211,29 @@ def known(value):
     return MISSING if value == {"$missing": True} else value
 
 
-def within(entry, document):
+def is_as_near(last, vector, document):
+    """Return whether a document comes before the last one that was found, or is it."""
+    at = document.get("at")
+    if at is None or not any(at):
+        return False
+    has = f"a = {document['a']!r}" if "a" in document else "a is missing"
+    if last["conditions"] and has not in last["conditions"]:
+        return False
+    if last["id"] is None:
+        return True
+    score = sum(x * y for x, y in zip(at, vector, strict=True))
+    score /= math.hypot(*at) * math.hypot(*vector)
+    # Rounded: those that differ at all differ by more.
+    return (-round(score, 5), document["_id"]) <= (-round(last["score"], 5), last["id"])
+
+
+def within(entry, document, steps):
     """Return whether a document lies in an entry, by its fields."""
     if entry["table"] != "rows":
         return False
+    if entry["nearest"] is not None:
+        (vector,) = [step["vector"] for step in steps if step["kind"] == "near"]
+        return is_as_near(entry["nearest"], vector, document)
     if entry["search"] is not None:
         wanted, words = entry["search"], document.get("text", "").split()
         is_found = any(
@@ -214,12 +258,11 @@ def within(entry, document):
 
 
 @given(st.data())
-@settings(max_examples=200)
 def test_what_is_told_to_invalidate_does_and_nothing_else(app, data):
     before = data.draw(st.lists(documents(), max_size=6), label="documents")
     rows = app.mutation("rows:reset", documents=before)
     ids = [row["_id"] for row in rows]
-    steps = [data.draw(st.one_of(scans(), scans(), searches), label="step")]
+    steps = [data.draw(st.one_of(scans(), scans(), scans(), searches, nearest), label="step")]
     if data.draw(st.integers(0, 2)) == 0:
         steps.append(data.draw(searches, label="step"))
     if ids and data.draw(st.integers(0, 2)) == 0:
@@ -237,7 +280,7 @@ def test_what_is_told_to_invalidate_does_and_nothing_else(app, data):
         fields = data.draw(near, label="fields")
         was, became = app.mutation("rows:write", what=what, id=id_, fields=fields)
         told = was != became and any(
-            within(entry, document)
+            within(entry, document, steps)
             for entry in found["reads"]
             for document in (was, became)
             if document is not None

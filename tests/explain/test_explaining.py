@@ -17,7 +17,7 @@ USER = '{"subject": "ada"}'
 
 MODULES = {
     "schema": """
-        from camber import Index, SearchIndex, Table
+        from camber import Index, SearchIndex, Table, VectorIndex
 
 
         class Message(Table, table="messages"):
@@ -25,7 +25,9 @@ MODULES = {
             author: str
             body: str
             by_channel = Index("channel")
+            place: list[float] = []
             find = SearchIndex("body", filter_fields=["channel"])
+            near = VectorIndex("place", dimensions=2, filter_fields=["channel"])
 
 
         class Note(Table, table="notes"):
@@ -68,7 +70,7 @@ MODULES = {
         @mutation
         def fill(ctx: MutationCtx) -> None:
             for n in range(30):
-                ctx.db.insert(Message(channel=f"c{n % 3}", author=f"a{n % 10}", body=f"hello {n}"))
+                ctx.db.insert(Message(channel=f"c{n % 3}", author=f"a{n % 10}", body=f"hello {n}", place=[n, 1.0]))
             for owner in ("ada", "bob"):
                 ctx.db.unrestricted.insert(Note(owner=owner, text=owner))
             for n in range(3):
@@ -89,6 +91,11 @@ MODULES = {
         @query
         def found(ctx: QueryCtx, text: str) -> list[Message]:
             return ctx.db.query(Message).with_search_index(Message.find, text, channel="c1").take(2)
+
+
+        @query
+        def close_by(ctx: QueryCtx) -> int:
+            return len(ctx.vector_search(Message.near, [1.0, 0.0], limit=4, where={"channel": "c1"}))
 
 
         @query
@@ -283,6 +290,22 @@ def test_a_search(server):
     )
     (scan,) = found["scans"]
     assert (scan["search"], scan["index"], scan["documents"]) == ("hello wor", "find", 2)
+
+
+def test_a_search_of_vectors(server):
+    found = of(server, "messages:close_by")
+    (scan,) = found["scans"]
+    assert (scan["index"], scan["hits"], scan["documents"], scan["ending"]) == (
+        "near",
+        4,
+        0,
+        "limit 4",
+    )
+    (search,) = [entry for entry in found["reads"] if entry["kind"] == "search"]
+    assert search["nearest"]["conditions"] == ["channel = 'c1'"]
+    text = said(run(server, "messages:close_by"))
+    assert "messages.near: nearest to a vector, where channel = 'c1', limit 4\n      4 hits" in text
+    assert "that is as near as the last hit, of a cosine of 0.9" in text
 
 
 def test_a_page(server):

@@ -21,6 +21,7 @@ _HISTORIES = ("tests/histories/test_histories.py",)
 _SCHEDULED = ("tests/proofs/test_scheduled.py", "-k", "memory")
 _SEARCHES = ("tests/functions/test_search.py", "-k", "runs_a_search_again")
 _SCHEDULER = ("tests/jobs/test_scheduler.py",)
+_EXPLAINED = ("tests/explain/test_agreement.py",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -465,5 +466,13 @@ FAULTS = (
         old="                if _has_attempts(job):\n                    await self._postpone(job, _LOST, self._pause_s(job))\n",
         new="                if not job.is_cron:\n                    await self._postpone(job, _LOST, 0.0)\n",
         caught_by=_SCHEDULER,
+    ),
+    # What is told of what a query has read.
+    Fault(
+        name="what an explanation ends before is told to be in it",
+        file="runtime/explanations.py",
+        old="    return Bound(tuple(values), is_inclusive=bool(after))\n",
+        new="    return Bound(tuple(values), is_inclusive=True)\n",
+        caught_by=_EXPLAINED,
     ),
 )

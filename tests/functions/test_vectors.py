@@ -416,7 +416,7 @@ def test_a_vector_search_is_explained(app):
             if entry["kind"] == "search"
         ]
         assert entry["words"] == (
-            "dishes.by_taste: nearest to a vector in taste, where cuisine is as it was searched"
+            "dishes.by_taste: nearest to a vector in taste, where cuisine = 'a'"
         )
         assert f"that is as near as the last hit, of a cosine of {near}," in entry["invalidatedBy"]
     # Where fewer are found than may be, any vector could be one more.

@@ -113,11 +113,15 @@ def _scan(found: dict[str, Any], scan: dict[str, Any]) -> Iterator[str]:
         conditions = f"search for {printable(scan['search'])!r}" + (
             f" with {conditions}" if scan["conditions"] else ""
         )
+    elif scan["hits"] is not None:
+        conditions = "nearest to a vector" + (f", where {conditions}" if scan["conditions"] else "")
     elif scan["order"] == "desc":
         conditions += ", descending"
     times = f", {scan['times']} times" if scan["times"] > 1 else ""
     yield f"{name}: {conditions}, {scan['ending']}{times}"
     told = [f"{_counted(scan['documents'], 'document')} ({_counted(scan['bytes'], 'byte')})"]
+    if scan["hits"] is not None:
+        told = [_counted(scan["hits"], "hit")]
     if scan["hidden"]:
         told.append("its row rule lets nobody read it")
     if scan["withheldByRules"]:

@@ -8,7 +8,7 @@ same place in the code, by the same index, are one entry: a loop makes no more o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -16,9 +16,9 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 import msgspec
 
 from camber import limits
-from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD
+from camber.engine.catalog import CREATION_TIME_FIELD, ID_FIELD, IndexEntry, full_name
 from camber.functions.conditions import AnyOf, Range
-from camber.functions.database import DatabaseAccess, Query, Rows, Source
+from camber.functions.database import DatabaseAccess, Query, Rows, Source, nearest_documents
 from camber.functions.definition import Function
 from camber.functions.determinism.user_code import is_user_module
 from camber.functions.index_advice import Asked, IndexAdvice, advice
@@ -31,16 +31,19 @@ from camber.functions.source_conditions import (
     chain_at,
     conditions_of,
 )
+from camber.functions.vector_search import VectorHit, VectorSearch, vector_query
 from camber.occ.interval import IndexId, Interval
 from camber.search.texts import TextQuery
+from camber.search.vectors import VectorQuery
 from camber.storage.store import Row
+from camber.values.packed import unpack
 from camber.values.value import UNSET
 
 Doc = TypeVar("Doc")
 
 
-#: A search, as the read set has it, and its conditions in words.
-SearchedBy: TypeAlias = tuple[IndexId, TextQuery, tuple[str, ...]]
+#: A search of an index, as `search_key` tells it from others, and its conditions in words.
+SearchedBy: TypeAlias = tuple[IndexId, bytes, tuple[str, ...]]
 
 
 class CalledFunction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -84,6 +87,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     #: Nobody may read a row of it, by its rule: so nothing was read.
     hides_all: bool
     advice: IndexAdvice | None
+    #: What a search of vectors has found, which reads no documents; None for all others.
+    hits: int | None = None
 
 
 @dataclass(slots=True)
@@ -180,6 +185,64 @@ class _Scanned:
         )
 
 
+@dataclass(slots=True, kw_only=True)
+class _Nearest:
+    """Searches of vectors from one place, as they are counted."""
+
+    asked: VectorSearch
+    index: IndexEntry
+    place: Place | None
+    module: str
+    function: int | None
+    access: AccountedAccess
+    times: int = 0
+    hits: int = 0
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Return in words of which conditions one must hold."""
+        return tuple(
+            " and ".join(_in_words(path, _stored(values)) for path, values in clause)
+            for clause in self.asked.clauses
+        )
+
+    def report(self, where: str | None) -> ScanReport:
+        """Return what is told of it."""
+        return ScanReport(
+            function=self.function,
+            is_rule=self.access.is_rule,
+            component=self.access.component,
+            table=self.asked.table,
+            index=self.index.name,
+            fields=self.index.fields,
+            conditions=() if not self.conditions else (" or ".join(self.conditions),),
+            order="desc",
+            search=None,
+            ending=f"limit {self.asked.limit}",
+            where=where,
+            times=self.times,
+            documents=0,
+            bytes=0,
+            withheld=0,
+            given=self.hits,
+            has_filters=False,
+            hides_all=False,
+            advice=None,
+            hits=self.hits,
+        )
+
+
+def _stored(values: tuple[bytes | None, ...]) -> Any:
+    """Return what a field is compared with, as it was given."""
+    found = [UNSET if each is None else unpack(each) for each in values]
+    return found[0] if len(found) == 1 else AnyOf(tuple(found))
+
+
+def search_key(query: TextQuery | VectorQuery) -> bytes:
+    """Return what tells a search of an index from others."""
+    return msgspec.msgpack.encode(query)
+
+
 #: Where a place in code is, for people: its file below the application's root; None elsewhere.
 Placed = Callable[[str, str], str | None]
 
@@ -195,7 +258,8 @@ class Account:
     #: Places beyond those that are kept.
     _dropped: int = 0
     #: The conditions of searches, of which the read set has digests.
-    _searched: dict[tuple[IndexId, TextQuery], tuple[str, ...]] = field(default_factory=dict)
+    _searched: dict[tuple[IndexId, bytes], tuple[str, ...]] = field(default_factory=dict)
+    _nearest: dict[Any, _Nearest] = field(default_factory=dict)
 
     def following(self, function: Function[..., Any], component: str) -> Callable[..., Any]:
         """Return what runs a function and notes that it does."""
@@ -228,8 +292,8 @@ class Account:
     ) -> _Scanned | None:
         """Return where a scan is counted; None if there are too many places by now."""
         scanned = query.scanned(source, place, module, self._running[-1] if self._running else None)
-        if source.text is not None and len(self._searched) < limits.explained_scans_max:
-            self._searched[source.index.id, source.text] = scanned.conditions
+        if source.text is not None:
+            self._search(source.index.id, source.text, scanned.conditions)
         key = (
             None if scanned.function is None else self._path_to(scanned.function),
             scanned.is_rule,
@@ -247,6 +311,39 @@ class Account:
             known = self._scans[key] = scanned
         known.times += 1
         return known
+
+    def nearest(
+        self,
+        access: AccountedAccess,
+        asked: VectorSearch,
+        index: IndexEntry,
+        hits: Sequence[object],
+    ) -> None:
+        """Count a search of vectors."""
+        place, module = _user_place()
+        searched = _Nearest(
+            asked=asked,
+            index=index,
+            place=place,
+            module=module,
+            function=self._running[-1] if self._running else None,
+            access=access,
+        )
+        query = vector_query(index, asked, name=index.name)
+        self._search(index.id, query, searched.conditions)
+        key = (searched.function, access.is_rule, index.id, place)
+        if key not in self._nearest and len(self._nearest) >= limits.explained_scans_max:
+            self._dropped += 1
+            return
+        known = self._nearest.setdefault(key, searched)
+        known.times += 1
+        known.hits += len(hits)
+
+    def _search(
+        self, index: IndexId, query: TextQuery | VectorQuery, conditions: tuple[str, ...]
+    ) -> None:
+        if len(self._searched) < limits.explained_scans_max:
+            self._searched[index, search_key(query)] = conditions
 
     def _path_to(self, function: int) -> tuple[str, ...]:
         """Return what was called for a function to run: the same in every run."""
@@ -281,9 +378,12 @@ class Account:
 
     def scans(self, placed: Placed) -> tuple[ScanReport, ...]:
         """Return all scans, with an index that would help those that need one."""
-        return tuple(
-            each.report(_where(each, placed), each.advice() if _is_wasteful(each) else None)
-            for each in self._scans.values()
+        return (
+            *(
+                each.report(_where(each, placed), each.advice() if _is_wasteful(each) else None)
+                for each in self._scans.values()
+            ),
+            *(each.report(_where(each, placed)) for each in self._nearest.values()),
         )
 
     def wasteful(self, placed: Placed, told: set[object]) -> tuple[ScanReport, ...]:
@@ -319,7 +419,7 @@ def _is_wasteful(scanned: _Scanned) -> bool:
     return not scanned.is_rule and (bool(scanned.own_filters) or scanned.documents > 1)
 
 
-def _where(scanned: _Scanned, placed: Placed) -> str | None:
+def _where(scanned: _Scanned | _Nearest, placed: Placed) -> str | None:
     if scanned.place is None:
         return None
     file = placed(scanned.place.code.co_filename, scanned.module)
@@ -335,6 +435,14 @@ class AccountedAccess(DatabaseAccess, frozen=True, kw_only=True):
     def query(self, name: str) -> Query[Any]:
         """Return a query that is counted."""
         return AccountedQuery(self, name)
+
+    def nearest(self, asked: VectorSearch) -> list[VectorHit[Any]]:
+        """Return the nearest documents, and count that."""
+        hits = nearest_documents(self, asked)
+        table = self.transaction.catalog.by_name(full_name(self.component, asked.table))
+        if table is not None:
+            self.account.nearest(self, asked, table.indexes[asked.index], hits)
+        return hits
 
 
 def accounted(access: DatabaseAccess, account: Account, *, is_rule: bool) -> AccountedAccess:

@@ -94,6 +94,10 @@ class DatabaseAccess(msgspec.Struct, frozen=True, kw_only=True):
         """Return a query over a table of the component."""
         return Query(self, name)
 
+    def nearest(self, asked: VectorSearch) -> list[VectorHit[Any]]:
+        """Return the nearest documents of those that may be read."""
+        return nearest_documents(self, asked)
+
     def document(self, table: str, packed: bytes) -> Any:
         """Return a stored document as user code sees it."""
         declared = self.declared(table)
@@ -184,7 +188,7 @@ class DatabaseReader:
         table = self._table_name(table)
         names = self._access.names
         asked = search_of(self._access.declared(table), names, table, name, vector, limit, where)
-        return nearest_documents(self._access, asked)
+        return self._access.nearest(asked)
 
     def _query(self, name: str) -> Query[Any]:
         return self._access.query(name).restricted()

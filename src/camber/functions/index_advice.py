@@ -203,7 +203,7 @@ def _has_range(known: Mapping[str, list[Condition]], path: str) -> bool:
 def _there(asked: Asked, equal: list[str], fields: list[str]) -> IndexEntry | None:
     """Return an index of the table that does it already, and keeps the order if somebody sees it."""
     for index in asked.table.indexes.values():
-        if index.tokenizer is not None or index.state is not IndexState.ENABLED:
+        if not index.is_ordered or index.state is not IndexState.ENABLED:
             continue
         if not fields and index.fields == (CREATION_TIME_FIELD,):
             return index

@@ -22,13 +22,14 @@ from camber.engine.catalog import (
     TableEntry,
 )
 from camber.errors import DeveloperError
-from camber.functions.accounts import SearchedBy, shortened
+from camber.functions.accounts import SearchedBy, search_key, shortened
 from camber.occ.interval import IndexId
 from camber.occ.read_set import RecordedRow, RecordedSearch
 from camber.runtime.executor import Explained, FunctionCall
 from camber.runtime.queries import CacheState
 from camber.search.nearest import Nearest
-from camber.search.vectors import Clause
+from camber.search.texts import TextQuery
+from camber.search.vectors import Clause, VectorQuery
 from camber.values.keys import decode_key
 from camber.values.value import UNSET, Value
 from camber.values.wire import encode_value
@@ -66,6 +67,7 @@ class ReadEntry:
     invalidated_by: str
     #: What a search looks for: it has no bounds.
     search: SearchedFor | None = None
+    nearest: LookedNear | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,18 @@ class SearchedFor:
 
     terms: tuple[str, ...]
     prefix: str | None
+    conditions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookedNear:
+    """A document matches whose vector is as near as the last hit, and that meets one of the conditions.
+
+    Of equal scores those up to its id are as near. There is no last hit where all were looked at.
+    """
+
+    score: float | None
+    id: str | None
     conditions: tuple[str, ...]
 
 
@@ -215,11 +229,11 @@ def _search(
     id_, query = search
     found = indexes[id_]
     if isinstance(query, Nearest):
-        return _nearest(query, found)
+        return _nearest(query, found, _words_of(id_, query.query, searched))
     looked_for = [f'"{term}"' for term in query.terms]
     if query.prefix is not None:
         looked_for.append(f'a word that begins with "{query.prefix}"')
-    conditions = next((words for *each, words in searched if each == [id_, query]), ())
+    conditions = _words_of(id_, query, searched)
     if len(conditions) != len(query.filters):
         conditions = tuple(
             f"{found.index.fields[place + 1]} as it was searched" for place, _ in query.filters
@@ -242,17 +256,42 @@ def _search(
     )
 
 
-def _nearest(search: Nearest, found: _Indexed) -> ReadEntry:
+def _words_of(
+    index: IndexId, query: TextQuery | VectorQuery, searched: Sequence[SearchedBy]
+) -> tuple[str, ...]:
+    """Return the conditions of a search: the read set has digests of what was compared."""
+    key = search_key(query)
+    return next((words for id_, each, words in searched if (id_, each) == (index, key)), ())
+
+
+def _nearest(search: Nearest, found: _Indexed, conditions: tuple[str, ...]) -> ReadEntry:
     vector, *filters = found.index.fields
-    clauses = [_clause(clause, filters) for clause in search.query.clauses]
-    where = f", where {' or '.join(clauses)}" if clauses else ""
+    if len(conditions) != len(search.query.clauses):
+        conditions = tuple(_clause(clause, filters) for clause in search.query.clauses)
+    where = f", where {' or '.join(conditions)}" if conditions else ""
     which = f"a vector in {vector}"
     if search.last is not None:
         which += f" that is as near as the last hit, of a cosine of {search.last.score:.4f}"
     name = found.table.name
     words = f"{name}.{found.index.name}: nearest to a vector in {vector}{where}"
     by = f"a document of {name} is inserted, changed or deleted, which has, before or after, {which}{where}"
-    return _of_table("search", found, None, None, words, by)
+    last = search.last
+    return ReadEntry(
+        kind="search",
+        component=found.table.component,
+        table=found.table.own_name,
+        index=found.index.name,
+        fields=found.index.fields,
+        lower=None,
+        upper=None,
+        words=words,
+        invalidated_by=by,
+        nearest=LookedNear(
+            score=None if last is None else last.score,
+            id=None if last is None else last.id,
+            conditions=conditions,
+        ),
+    )
 
 
 def _clause(clause: Clause, filters: Sequence[str]) -> str:

@@ -214,6 +214,7 @@ _EXPLANATION: Final[Schema] = _object(
                     "withheldByRules": _COUNT,
                     "hidden": _FLAG,
                     "passed": _COUNT,
+                    "hits": _or_null(_COUNT),
                     "filtered": _FLAG,
                     "advice": _or_null(_ADVICE),
                 }
@@ -238,6 +239,15 @@ _EXPLANATION: Final[Schema] = _object(
                             {
                                 "terms": _list(_TEXT),
                                 "prefix": _or_null(_TEXT),
+                                "conditions": _list(_TEXT),
+                            }
+                        )
+                    ),
+                    "nearest": _or_null(
+                        _object(
+                            {
+                                "score": _or_null(_NUMBER),
+                                "id": _or_null(_TEXT),
                                 "conditions": _list(_TEXT),
                             }
                         )

@@ -16,7 +16,7 @@ from camber.functions.accounts import CalledFunction, ScanReport
 from camber.functions.index_advice import IndexAdvice
 from camber.identity.operations import Operation
 from camber.runtime.executor import Caller, FunctionCall
-from camber.runtime.explanations import Bound, Explanation, ReadEntry, SearchedFor
+from camber.runtime.explanations import Bound, Explanation, LookedNear, ReadEntry, SearchedFor
 from camber.runtime.queries import CacheState
 from camber.server.admin import admin_of
 from camber.server.bodies import json_object
@@ -148,6 +148,7 @@ def _scan_json(scan: ScanReport) -> dict[str, Any]:
         "hidden": scan.hides_all,
         "passed": scan.given,
         "filtered": scan.has_filters,
+        "hits": scan.hits,
         "advice": None if scan.advice is None else _advice_json(scan.advice),
     }
 
@@ -173,6 +174,7 @@ def _read_json(entry: ReadEntry) -> dict[str, Any]:
         "from": _bound_json(entry.lower),
         "to": _bound_json(entry.upper),
         "search": None if entry.search is None else _search_json(entry.search),
+        "nearest": None if entry.nearest is None else _nearest_json(entry.nearest),
         "words": entry.words,
         "invalidatedBy": entry.invalidated_by,
     }
@@ -183,6 +185,14 @@ def _search_json(search: SearchedFor) -> dict[str, Any]:
         "terms": list(search.terms),
         "prefix": search.prefix,
         "conditions": list(search.conditions),
+    }
+
+
+def _nearest_json(nearest: LookedNear) -> dict[str, Any]:
+    return {
+        "score": nearest.score,
+        "id": nearest.id,
+        "conditions": list(nearest.conditions),
     }
 
 
