@@ -582,6 +582,13 @@ _GUESSING = (
         caught_by=_by(_PASSWORDS, "hashes_that_wait_are_bounded"),
     ),
     Fault(
+        name="who signed in once from an address is known there for ever",
+        file=_TRIES,
+        old="    return any(row is not None and row.last_time + KNOWN_ADDRESS_MS > now for row in rows)\n",
+        new="    return any(row is not None for row in rows)\n",
+        caught_by=_by(_ATTEMPTS, "for_long_is_a_stranger"),
+    ),
+    Fault(
         name="an attacker is another network with each address of IPv6",
         file=_COMPONENT + "policy.py",
         old="    return str(ipaddress.ip_network((ip, 64), strict=False))\n",

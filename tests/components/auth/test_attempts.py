@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from camber import AppError
-from camber.components.auth import passwords, policy
+from camber.components.auth import attempts, passwords, policy, store
 from camber.components.auth.passwords import FromOneAddress, Scrypt
 from tests.components.auth.people import Person, newest_letter, refused, rows
 
@@ -223,9 +223,18 @@ def test_what_was_typed_and_where_is_not_stored(app, home):
     assert len(rows(app, "authKnownAddresses")) == 1
 
 
-def test_nobody_is_known_for_ever(app, home):
-    app.advance(days=91)
+def test_nobody_is_known_for_ever(app, home, monkeypatch):
+    monkeypatch.setattr(attempts, "KNOWN_ADDRESS_MS", 3 * policy.HOUR_MS)
+    (swept,) = (each for each in store._SWEPT if each[0] == "authKnownAddresses")
+    assert swept[-1] == policy.KNOWN_ADDRESS_MS
+    monkeypatch.setattr(store, "_SWEPT", ((*swept[:-1], 3 * policy.HOUR_MS),))
+    app.advance(hours=5)
     assert rows(app, "authKnownAddresses") == []
+
+
+def test_who_has_not_signed_in_from_there_for_long_is_a_stranger(app, home, monkeypatch):
+    monkeypatch.setattr(attempts, "KNOWN_ADDRESS_MS", 3 * policy.HOUR_MS)
+    app.advance(hours=4)
     for last in range(3):
         guess(at(app, f"192.0.2.{last}"), 10)
     refused(LOCKED, sign_in, at(app, HOME))
