@@ -4,7 +4,7 @@ import { api } from "../../backend/_generated/api.js";
 import { Failure, FailureBoundary } from "../../../look/Failure";
 import { Found } from "./Found";
 import { NewRecipe } from "./NewRecipe";
-import { useKept } from "./useKept";
+import { useKept } from "../../../look/useKept";
 
 /** As much as anybody types into a search; a search looks for 16 words of it. */
 const TEXT_LENGTH_MAX = 200;

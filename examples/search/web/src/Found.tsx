@@ -3,7 +3,7 @@ import { type ReactNode, useState } from "react";
 import { api } from "../../backend/_generated/api.js";
 import type { Doc } from "../../backend/_generated/dataModel.js";
 import { textOf } from "../../../look/Failure";
-import { useKept } from "./useKept";
+import { useKept } from "../../../look/useKept";
 
 const PAGE = 5;
 

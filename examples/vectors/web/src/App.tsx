@@ -1,8 +1,8 @@
 import { useConvexConnectionState, useMutation, useQuery } from "convex/react";
 import { type FormEvent, useState } from "react";
 import { api } from "../../backend/_generated/api.js";
-import { Failure, FailureBoundary, textOf } from "./Failure";
-import { useKept } from "./useKept";
+import { Failure, FailureBoundary, textOf } from "../../../look/Failure";
+import { useKept } from "../../../look/useKept";
 
 const TOPICS = ["account", "billing", "delivery"];
 const TEXT_LENGTH_MAX = 500;

@@ -2,6 +2,8 @@ import { ConvexProvider, ConvexReactClient } from "convex/react";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
+import "../../../look/style.css";
+import "../../../look/column.css";
 import "./style.css";
 
 // The page is usually served by the deployment itself.
