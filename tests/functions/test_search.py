@@ -144,6 +144,7 @@ def wrong(ctx: QueryCtx, how: str) -> Any:
         case "missing": return notes.with_search_index("search_title", "a").collect()
         case "other": return notes.with_search_index(Other.search_text, "a").collect()
         case "staged": return notes.with_search_index(Note.search_staged, "a").collect()
+        case "both": return notes.with_search_index(Note.search_body, "a", {"channel": "a"}, channel="b").collect()
         case "many": return notes.with_search_index(Note.search_body, "a", {f"f{n}": 1 for n in range(9)}).collect()
 
 @query
@@ -278,6 +279,7 @@ def test_what_is_deleted_while_a_search_is_read_is_not_given(app):
         ("missing", "table 'notes' has no index notes.search_title; it has by_channel"),
         ("other", "table 'notes' has no index others.search_text"),
         ("staged", "is staged"),
+        ("both", "two conditions on 'channel', one in the mapping and one by keyword"),
         ("many", "compares 9 filter fields; one may compare 8"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -220,6 +221,39 @@ def _arrive(model: Model, args: Arguments) -> None:
     model.place(args["mount"], args["board"]).add(args["text"])
 
 
+def _found(model: Model, board: str, words: str) -> list[str]:
+    """Return the notes of a board that have one of the words, or begin one like the last of them."""
+    wanted = _words_of(words)
+    return [
+        text
+        for text in model.board(board)
+        if any(word in wanted or word.startswith(wanted[-1]) for word in _words_of(text))
+    ]
+
+
+def _words_of(text: str) -> list[str]:
+    return re.findall("[a-z0-9]+", text)
+
+
+def _write_found(model: Model, args: Arguments) -> list[str]:
+    _write(model, args)
+    return _found(model, args["board"], args["text"])
+
+
+def _wipe_found(model: Model, args: Arguments) -> list[str]:
+    board, words = args["board"], args["words"]
+    gone = _found(model, board, words)[:3]
+    model.notes.setdefault(board, set()).difference_update(gone)
+    return _found(model, board, words)
+
+
+def _is_some(shown: Any, found: Any) -> bool:
+    """Return whether a first page shows some of what is found, each once; all, if it is the last."""
+    page = sorted(shown["page"])
+    some = set(page) <= set(found) and len(set(page)) == len(page)
+    return some and (not shown["isDone"] or page == found)
+
+
 def _fail(model: Model, args: Arguments) -> None:
     msg = "a mutation that fails has committed"
     raise AssertionError(msg)
@@ -269,6 +303,15 @@ def _draw_shelf(draw: Draw) -> Arguments:
     return {"name": draw.board, "mount": draw.mount}
 
 
+def _draw_words(draw: Draw) -> str:
+    """Return words of notes, which are their authors' names and a number."""
+    return draw.chance.choice(("1", "0002", "001", "2 0004", "0001 00", "client 9"))
+
+
+def _draw_search(draw: Draw) -> Arguments:
+    return {"name": draw.board, "words": _draw_words(draw)}
+
+
 def _draw_note(draw: Draw) -> Arguments:
     return {"board": draw.board, "text": draw.marker}
 
@@ -294,6 +337,13 @@ MUTATIONS: Mapping[str, Mutation] = {
     ),
     # Nor for this: a component that was scheduled calls it by its handle.
     "arrive": Mutation(_draw_note, _arrive, weight=0),
+    "write_found": Mutation(_draw_note, _write_found, whole=True, weight=8),
+    "wipe_found": Mutation(
+        lambda draw: {"board": draw.board, "words": _draw_words(draw)},
+        _wipe_found,
+        whole=True,
+        weight=4,
+    ),
     "fail": Mutation(
         lambda draw: {"board": draw.board},
         _fail,
@@ -339,6 +389,17 @@ QUERIES: Mapping[str, Query] = {
     "first": Query(
         lambda draw: {"name": draw.board, "count": draw.chance.randint(1, 4)},
         lambda model, args: model.board(args["name"])[: args["count"]],
+    ),
+    "found": Query(
+        _draw_search,
+        lambda model, args: _found(model, args["name"], args["words"]),
+        whole=True,
+    ),
+    "found_page": Query(
+        lambda draw: {**_draw_search(draw), "paginationOpts": _draw_page(draw)},
+        lambda model, args: _found(model, args["name"], args["words"]),
+        _is_some,
+        whole=True,
     ),
     "shelf": Query(
         _draw_shelf,

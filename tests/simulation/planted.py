@@ -152,6 +152,16 @@ def _half_undone() -> AbstractContextManager[None]:
     return _patched(Transaction, "insert", keeping)
 
 
+def _lost_search() -> AbstractContextManager[None]:
+    """Searches are not recorded: nobody who has searched is told of what is written."""
+    return _patched(ReadSet, "record_search", lambda self, index, query: None)
+
+
+def _late_words() -> AbstractContextManager[None]:
+    """A mutation does not find by its words what it has written, nor misses what it has deleted."""
+    return _patched(Transaction, "_own_texts", lambda self, index: [])
+
+
 #: By name, what plants it.
 PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "no-record": _no_record,
@@ -165,4 +175,6 @@ PLANTED: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "acts-again": _acts_again,
     "wrong-mount": _wrong_mount,
     "half-undone": _half_undone,
+    "lost-search": _lost_search,
+    "late-words": _late_words,
 }

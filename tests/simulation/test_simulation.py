@@ -31,6 +31,8 @@ _FOUND_WITHIN = {
     "acts-again": (15, "again at", _WHOLE),
     "wrong-mount": (5, "leaves|shown as|was answered", _WHOLE),
     "half-undone": (5, "leaves|was answered", _WHOLE),
+    "lost-search": (5, "found|leaves|was answered", _WHOLE),
+    "late-words": (5, "was answered|leaves", _WHOLE),
 }
 
 

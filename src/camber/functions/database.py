@@ -556,7 +556,7 @@ class Query(Generic[Doc]):
         query._index = index if isinstance(index, str) else index.name  # noqa: SLF001
         if isinstance(index, Index):
             query._index_table = index.table  # noqa: SLF001
-        query._conditions = {**(conditions or {}), **equalities}  # noqa: SLF001
+        query._conditions = _joined(conditions, equalities)  # noqa: SLF001
         return query
 
     def with_search_index(
@@ -585,7 +585,7 @@ class Query(Generic[Doc]):
         query._index = index if isinstance(index, str) else index.name  # noqa: SLF001
         if not isinstance(index, str):
             query._index_table = index.table  # noqa: SLF001
-        query._conditions = {**(equalities or {}), **more_equalities}  # noqa: SLF001
+        query._conditions = _joined(equalities, more_equalities)  # noqa: SLF001
         return query
 
     def order(self, order: Literal["asc", "desc"]) -> Query[Doc]:
@@ -1199,6 +1199,21 @@ def _condition_encoder(
             raise InvalidValue((path, *error.path), error.value, error.reason) from None
 
     return encode
+
+
+def _joined(by_path: Mapping[str, Any] | None, by_keyword: dict[str, Any]) -> dict[str, Any]:
+    """Return all conditions of a query.
+
+    Raises:
+        DeveloperError: there are two on one field.
+    """
+    if not by_path:
+        return by_keyword
+    twice = by_path.keys() & by_keyword.keys()
+    if twice:
+        msg = f"there are two conditions on {min(twice)!r}, one in the mapping and one by keyword: give one"
+        raise DeveloperError(msg, code="InvalidQuery")
+    return {**by_path, **by_keyword}
 
 
 def _is_search_index(name: str) -> DeveloperError:

@@ -242,6 +242,24 @@ def stow_later(
 
 
 @mutation
+def write_found(ctx: MutationCtx, by: list[Any], board: str, text: str) -> list[str]:
+    """Put a note on a board; return what is found there that has one of its words."""
+    note(ctx, "write_found", by, board=board, text=text)
+    ctx.db.insert(Note(board=board, text=text))
+    return found_on(ctx, board, text)
+
+
+@mutation
+def wipe_found(ctx: MutationCtx, by: list[Any], board: str, words: str) -> list[str]:
+    """Remove some of what is found on a board; return what is found after that."""
+    note(ctx, "wipe_found", by, board=board, words=words)
+    notes = ctx.db.query(Note).with_search_index(Note.search_text, words, board=board).collect()
+    for each in sorted(notes, key=lambda each: each.text)[:3]:
+        ctx.db.delete(each.id)
+    return found_on(ctx, board, words)
+
+
+@mutation
 def fail(ctx: MutationCtx, by: list[Any], board: str) -> None:
     """Write, and fail."""
     note(ctx, "fail", by, board=board)
@@ -309,6 +327,23 @@ def first(ctx: QueryCtx, name: str, count: int) -> list[str]:
     """The first few notes of a board."""
     notes = ctx.db.query(Note).with_index(Note.by_board, board=name)
     return [each.text for each in notes.take(count)]
+
+
+def found_on(ctx: QueryCtx, board: str, words: str) -> list[str]:
+    notes = ctx.db.query(Note).with_search_index(Note.search_text, words, board=board)
+    return sorted(each.text for each in notes.collect())
+
+
+@query
+def found(ctx: QueryCtx, name: str, words: str) -> list[str]:
+    """What is found on a board, in order of the texts: scores may be of an older moment."""
+    return found_on(ctx, name, words)
+
+
+@query
+def found_page(ctx: QueryCtx, name: str, words: str, opts: PaginationOpts) -> Page[str]:
+    notes = ctx.db.query(Note).with_search_index(Note.search_text, words, board=name)
+    return notes.paginate(opts).map(lambda each: each.text)
 
 
 @query

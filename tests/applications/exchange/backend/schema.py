@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from camber import CommitTs, Id, Index, ScheduledFunction, Table
+from camber import CommitTs, Id, Index, ScheduledFunction, SearchIndex, Table
 
 
 class Account(Table, table="accounts"):
@@ -32,6 +32,7 @@ class Note(Table, table="notes"):
     text: str
 
     by_board = Index("board", "text")
+    search_text = SearchIndex("text", filter_fields=["board"])
 
 
 class Plan(Table, table="plans"):
