@@ -66,6 +66,8 @@ def test_without_a_command_the_help_is_shown():
 AWAY = ["--url", "http://127.0.0.1:1", "--admin-key", "a|b"]
 #: What each command takes at least, to come as far as its server.
 CALLS = {
+    "components list": [],
+    "components delete": ["ledger", "--yes"],
     "deploy": [],
     "run": ["a:b"],
     "explain": ["a:b"],
