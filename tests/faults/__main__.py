@@ -76,7 +76,13 @@ def _proof(fault: Fault, sources: Path, seed: int) -> str | None:
             *fault.caught_by,
         ],
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(sources), "CRASH_SEEDS": "5"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(sources),
+            "CRASH_SEEDS": "5",
+            # The same ones for each seed of the others.
+            "SIMULATED_SEEDS": "60",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -22,6 +22,8 @@ _SCHEDULED = ("tests/proofs/test_scheduled.py", "-k", "memory")
 _SEARCHES = ("tests/functions/test_search.py", "-k", "runs_a_search_again")
 _SCHEDULER = ("tests/jobs/test_scheduler.py",)
 _EXPLAINED = ("tests/explain/test_agreement.py",)
+_UPLOADS = ("tests/files/test_files.py", "-k", "abandoned_meanwhile")
+_SIMULATED = ("tests/simulation/test_simulation.py", "-k", "whole_platform")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,8 @@ _TRANSACTION = "engine/transaction.py"
 _DATABASE = "functions/database.py"
 _QUERIES = "runtime/queries.py"
 _SCHEDULED_DOCUMENTS = "engine/scheduled.py"
+_LEDGER = "engine/file_ledger.py"
+_FILES = "runtime/files.py"
 
 FAULTS = (
     # Which transactions commit.
@@ -474,5 +478,111 @@ FAULTS = (
         old="    return Bound(tuple(values), is_inclusive=bool(after))\n",
         new="    return Bound(tuple(values), is_inclusive=True)\n",
         caught_by=_EXPLAINED,
+    ),
+    Fault(
+        name="an action that has failed runs again",
+        file="jobs/scheduler.py",
+        old="        if ended.error is not None and _has_attempts(job):\n"
+        "            await self._postpone(job, ended.error, self._pause_s(job))\n",
+        new="        if ended.error is not None and job.attempt < 2:\n"
+        "            await self._postpone(job, ended.error, self._backoff_s(job.attempt))\n",
+        caught_by=_SIMULATED,
+    ),
+    # What components have, and what calls between them do.
+    Fault(
+        name="what a call of another component has written stays when it fails",
+        file="runtime/transactions.py",
+        old="                transaction.sub_transaction() if is_mutation else nullcontext(),\n",
+        new="                transaction.sub_transaction()\n"
+        "                if is_mutation and resolved.component.component == self.component.component\n"
+        "                else nullcontext(),\n",
+        caught_by=_FUNCTIONS,
+    ),
+    Fault(
+        name="a component reads the tables of another mount",
+        file=_DATABASE,
+        old="        return self.transaction.table(full_name(self.component, name))\n",
+        new='        return self.transaction.table(full_name(self.component and "one", name))\n',
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="the id of another component's document is as good as one's own",
+        file=_DATABASE,
+        old="        if entry.component != self._access.component and not entry.is_system:\n",
+        new="        if entry.component and not self._access.component:\n",
+        caught_by=_IN_MEMORY,
+    ),
+    Fault(
+        name="a handle leads into the component that runs it",
+        file="runtime/invocation.py",
+        old="        component = application.in_component(named.component)\n        if",
+        new="        component = application.in_component(named.component)\n"
+        "        component = caller if named.path.key in caller.functions else component\n        if",
+        caught_by=_FUNCTIONS,
+    ),
+    Fault(
+        name="what a component has scheduled is the application's to see",
+        file="runtime/scheduling.py",
+        old="        owner=caller.component,\n        component=component,\n",
+        new='        owner="",\n        component=component,\n',
+        caught_by=_SIMULATED,
+    ),
+    Fault(
+        name="what a component has scheduled runs in another mount",
+        file="jobs/scheduler.py",
+        old="            component=job.component,\n            # A mutation",
+        new='            component=job.component.replace("right", "left"),\n            # A mutation',
+        caught_by=_SIMULATED,
+    ),
+    # Files.
+    Fault(
+        name="an upload URL is good for two files",
+        file=_FILES,
+        old="    if there is None:\n        if entry.ticket_ms",
+        new="    if there is None or there.was_stored:\n        if entry.ticket_ms",
+        caught_by=_SIMULATED,
+    ),
+    Fault(
+        name="that an upload URL was used is forgotten with its file",
+        file=_LEDGER,
+        old="    if current.was_stored and not current.is_over(transaction):\n",
+        new="    if current.was_stored and current.is_over(transaction):\n",
+        caught_by=_SIMULATED,
+    ),
+    Fault(
+        name="content of uploads that broke off is not swept",
+        file=_FILES,
+        old="        broken = [entry for entry in arriving if entry.key not in known]\n",
+        new="        broken: list[LedgerEntry] = []\n",
+        caught_by=_SIMULATED,
+    ),
+    Fault(
+        name="content is removed while the document of its file stays",
+        file=_LEDGER,
+        old="    if entry.state is BlobState.STORED:\n        transaction.delete(entry.file)\n"
+        "    _put(transaction, replace",
+        new="    _put(transaction, replace",
+        caught_by=_SIMULATED,
+    ),
+    Fault(
+        name="a file is there before its content is whole",
+        file=_FILES,
+        old="        await self._thread.run(self._writer.finish)\n        return FileFacts",
+        new="        return FileFacts",
+        caught_by=_SIMULATED,
+    ),
+    Fault(
+        name="an upload that was given up becomes a file nevertheless",
+        file=_LEDGER,
+        old="    if current is None or current.key != entry.key or current.state is not BlobState.ARRIVING:\n",
+        new="    if current is None or current.key != entry.key:\n",
+        caught_by=_UPLOADS,
+    ),
+    Fault(
+        name="files of components are deleted by others",
+        file=_LEDGER,
+        old="    if entry.component != component:\n",
+        new='    if entry.component != component and "nobody" in component:\n',
+        caught_by=_SIMULATED,
     ),
 )

@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=100, help="how many to run")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at once")
+    parser.add_argument("--stop", action="store_true", help="stop at the first that fails")
     parser.add_argument("--seed", type=int, help="replay this one alone")
     parser.add_argument("--trace", type=Path, help="where to write all that happens in it")
     parser.add_argument(
@@ -93,7 +94,7 @@ def _many(arguments: argparse.Namespace, pattern: _Work) -> int:
                 failed.append(outcome.seed)
                 print(f"seed {outcome.seed} failed: {outcome.failures[0][:600]}", flush=True)
                 print(f"    make simulate SEED={outcome.seed}", flush=True)
-                if arguments.plant is not None:
+                if arguments.stop or arguments.plant is not None:
                     # It is found: that is all there is to know.
                     break
     told = ", ".join(f"{count} {what}" for what, count in totals.items())

@@ -58,7 +58,7 @@ def test_no_seed_fails():
 
 
 def test_no_seed_with_the_whole_platform_fails():
-    run = simulate("--seeds", _WHOLE_SEEDS, "--first", _WHOLE, "--jobs", 1)
+    run = simulate("--seeds", _WHOLE_SEEDS, "--first", _WHOLE, "--jobs", 1, "--stop")
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
     counts = {what: int(count) for count, what in re.findall(r"(\d+) ([a-z]+)", run.stdout)}
     assert counts["delivered"] > 50
