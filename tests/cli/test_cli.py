@@ -125,7 +125,8 @@ def test_dev_pushes_again_when_the_variables_are_set_that_a_push_lacked(tmp_path
     root = tmp_path / "p"
     declared = """
         from camber import *
-        app = App(env={"UNIT": str, "MORE": str})
+        from typing import Literal
+        app = App(env={"UNIT": str, "MORE": Literal["x", "y", "z"]})
     """
     write_component(root, "lacking", app=declared)
     app = """
@@ -139,6 +140,11 @@ def test_dev_pushes_again_when_the_variables_are_set_that_a_push_lacked(tmp_path
         assert f"{lacking}ONE, TWO." in "".join(server.output)
         server.set_variables(ONE="kWh")
         server.wait_for(re.compile(f"{lacking}TWO"))
+        server.set_variables(TWO="w")
+        wrong = (
+            "variable TWO, which component 'one' has as MORE, is 'w'; it may be 'x' or 'y' or 'z'"
+        )
+        server.wait_for(re.compile(wrong))
         server.set_variables(TWO="x")
         server.wait_for(re.compile("Pushed 0 functions"))
         server.set_variables(TWO="y")
@@ -150,7 +156,7 @@ def test_dev_pushes_again_when_the_variables_are_set_that_a_push_lacked(tmp_path
         (next(root.glob("functions*")) / "a.py").write_text("x = 2")
         server.wait_for(re.compile("Pushed 0 functions"))
         told = [line for line in server.output if "Not pushed" in line or "Pushed" in line]
-        assert len(told) == 5
+        assert len(told) == 6
         server.stop()
         assert server.status == 0
 

@@ -380,6 +380,8 @@ def test_who_watches_a_component_is_told_of_its_changes_alone(app):
             'app.use(Component("x", path="{package}"), name="y", http_prefix="/p/")',
             "routes under '/p' already",
         ),
+        ("app.use('acme.meter')", "such as Component.*and not 'acme.meter'"),
+        ("app.use(object())", "which has a `component` and `mounted"),
         (
             'app.use(Component("x", path="{package}"), http_prefix="/p")',
             "http_prefix='/p', and has no routes to serve there. Declare them in its module http",

@@ -7,6 +7,7 @@ rest of the server is told of it is this: plain values that cross a process boun
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import fields
 from hashlib import sha256
 from typing import Any, Final, Literal
@@ -110,6 +111,19 @@ class ServedRoute(msgspec.Struct, frozen=True, kw_only=True):
         return route_name(self.method, self.path)
 
 
+class AnalysedVariable(msgspec.Struct, frozen=True, kw_only=True):
+    """A variable that a component declares and has from the deployment variable `variable`.
+
+    `choices` are all that it may be; None for any text.
+    """
+
+    component: str
+    name: str
+    variable: str
+    choices: tuple[str, ...] | None
+    is_optional: bool
+
+
 class AnalysedCron(msgspec.Struct, frozen=True, kw_only=True):
     """A cron job; `schedule` is as `camber.functions.crons` has it, `arguments` are packed.
 
@@ -170,8 +184,8 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     site_path: str | None = ""
     #: Whose tokens are accepted; the first that matches a token is asked.
     providers: tuple[AnalysedProvider, ...] = ()
-    #: Deployment variables that components cannot do without.
-    required_variables: tuple[str, ...] = ()
+    #: What components want of deployment variables.
+    variables: tuple[AnalysedVariable, ...] = ()
     components: dict[str, Analysis] = {}
 
     def in_component(self, component: str) -> Analysis | None:
@@ -229,8 +243,21 @@ def analyse(application: Application) -> Analysis:
     return msgspec.structs.replace(
         _analyse(application),
         components=components,
-        required_variables=application.required_variables,
+        variables=tuple(_variables(application)),
     )
+
+
+def _variables(application: Application) -> Iterator[AnalysedVariable]:
+    for path, component in application.components.items():
+        for name, bound in component.env.items():
+            if bound.variable is not None and bound.declared is not None:
+                yield AnalysedVariable(
+                    component=path,
+                    name=name,
+                    variable=bound.variable,
+                    choices=bound.declared.choices,
+                    is_optional=bound.declared.is_optional,
+                )
 
 
 def _analyse(application: Application) -> Analysis:

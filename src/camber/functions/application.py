@@ -99,22 +99,6 @@ class Application:
             bound.declared.check(value)
         return value
 
-    @property
-    def required_variables(self) -> tuple[str, ...]:
-        """Return the deployment variables that a component here cannot do without."""
-        return tuple(
-            sorted(
-                {
-                    bound.variable
-                    for component in self.components.values()
-                    for bound in component.env.values()
-                    if bound.variable is not None
-                    and bound.declared is not None
-                    and not bound.declared.is_optional
-                }
-            )
-        )
-
     def no_identity(self) -> NoReturn:
         """Refuse to say who calls: a component is told what it has to know by its caller.
 

@@ -200,7 +200,7 @@ class App:
             env: its variables: texts, or `Env("NAME")` for one of the application's own.
             http_prefix: where its routes are served, as `"/ledger"`; nowhere if it is left out.
         """
-        mounted = component if isinstance(component, Component) else component.component
+        mounted = component if isinstance(component, Component) else _component_of(component)
         chosen = mounted.name if name is None else name
         _check_mount_name(chosen)
         if chosen in self.mounts:
@@ -239,6 +239,17 @@ def not_mounted(component: str, there: Iterable[str]) -> str:
     """Return the sentence that no component has a path, and which there are."""
     paths = ", ".join(repr(path) for path in sorted(there) if path) or "none"
     return f"No component is mounted at '{component}'. There are: {paths}"
+
+
+def _component_of(client: Any) -> Component:
+    component = getattr(client, "component", None)
+    if not isinstance(component, Component) or not hasattr(client, "mounted"):
+        msg = (
+            "use() takes a component, such as Component('ledger', path='ledger'), or a client of one, "
+            f"which has a `component` and `mounted(mount)`, and not {client!r}"
+        )
+        raise ComponentError(msg)
+    return component
 
 
 def _check_mount_name(name: object) -> None:

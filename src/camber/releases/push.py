@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -20,7 +20,7 @@ from camber.engine.catalog import IndexEntry, IndexState
 from camber.engine.component_data import being_deleted
 from camber.engine.engine import Engine, Hold
 from camber.engine.transaction import Transaction
-from camber.engine.variables import VariableChange, Variables
+from camber.engine.variables import VariableChange, Variables, VariableUnreadable
 from camber.errors import BadRequest
 from camber.functions.analysis import Analysis
 from camber.identity.signing_keys import (
@@ -310,19 +310,40 @@ class Pushes:
         """
         analysis = push.release.analysis
         with closing(self._engine.begin("push")) as transaction:
-            missing = [
-                name
-                for name in analysis.required_variables
-                if transaction.environment(name) is None
-            ]
+            missing = sorted(
+                {
+                    each.variable
+                    for each in analysis.variables
+                    if not each.is_optional and transaction.environment(each.variable) is None
+                }
+            )
+            wrong = list(self._wrong(analysis, transaction))
             problems = trusted(analysis.providers, transaction, self._variables).problems
         if missing:
             raise VariablesLacking(
                 f"components need deployment variables that are not set: {', '.join(missing)}. "
                 "Set them with `camber env set`, and push again"
             )
+        if wrong:
+            raise VariablesLacking(f"{'. '.join(wrong)}. Set it with `camber env set`")
         if problems:
             raise VariablesLacking(f"auth_config trusts what it cannot. {'. '.join(problems)}")
+
+    def _wrong(self, analysis: Analysis, transaction: Transaction) -> Iterator[str]:
+        """Yield what is wrong with variables that are set, and may not be what they are."""
+        for each in analysis.variables:
+            if each.choices is None or transaction.environment(each.variable) is None:
+                continue
+            try:
+                value = self._variables.get(transaction, each.variable)
+            except VariableUnreadable as error:
+                yield error.sentence
+                continue
+            if value not in each.choices:
+                yield (
+                    f"the deployment variable {each.variable}, which component {each.component!r} has as "
+                    f"{each.name}, is {value!r}; it may be {' or '.join(map(repr, each.choices))}"
+                )
 
     def _lacks_signing_keys(self, push: _Push) -> bool:
         """Return whether the release trusts the deployment's own tokens, and nothing signs them."""
