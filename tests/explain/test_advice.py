@@ -165,16 +165,16 @@ DECLARED = [
         "by_filter",
         {"author": "a1"},
         'by_author = Index("author")',
-        "ctx.db.query(Message).with_index(Message.by_author, author=author).order('desc').take(20)",
+        'ctx.db.query(Message).with_index(Message.by_author, author=author).order("desc").take(20)',
         [],
     ),
     (
         "in_channel",
         {"who": "a1"},
         'by_channel_author = Index("channel", "author")',
-        "ctx.db.query(Message).with_index(Message.by_channel_author, channel='c0', author=who)"
-        ".filter(lambda m: m.author == who and 'x' not in m.body).collect()",
-        ["no index answers 'x' not in m.body: that stays a filter"],
+        'ctx.db.query(Message).with_index(Message.by_channel_author, channel="c0", author=who)'
+        '.filter(lambda m: m.author == who and "x" not in m.body).collect()',
+        ['no index answers "x" not in m.body: that stays a filter'],
     ),
     (
         "by_range",
@@ -195,7 +195,7 @@ DECLARED = [
         "loose",
         {},
         'by_owner_deep_er = Index("owner", "deep.er")',
-        "ctx.db.query('loose').with_index(\"by_owner_deep_er\", {\"deep.er\": 3}, owner='x').collect()",
+        'ctx.db.query("loose").with_index("by_owner_deep_er", {"deep.er": 3}, owner="x").collect()',
         [],
     ),
     ("by_function", {}, 'by_author = Index("author")', None, []),
@@ -210,7 +210,7 @@ DECLARED = [
         "two_lambdas",
         {},
         'by_author_likes = Index("author", "likes")',
-        "ctx.db.query(Message).with_index(Message.by_author_likes, author='ö', likes=1).collect()",
+        'ctx.db.query(Message).with_index(Message.by_author_likes, author="ö", likes=1).collect()',
         [],
     ),
 ]
@@ -236,13 +236,13 @@ THERE = [
         "by_flag",
         {},
         "by_author_pinned",
-        "ctx.db.query(Message).with_index(Message.by_author_pinned, pinned=False, author='a1').collect()",
+        'ctx.db.query(Message).with_index(Message.by_author_pinned, pinned=False, author="a1").collect()',
     ),
     (
         "in_loop",
         {"since": 0.0},
         "by_channel",
-        "ctx.db.query(Message).with_index(Message.by_channel, channel='c1', creation_time=gt(since))",
+        'ctx.db.query(Message).with_index(Message.by_channel, channel="c1", creation_time=gt(since))',
     ),
 ]
 

@@ -145,11 +145,11 @@ def chain_at(place: Place) -> Chain | None:
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         name = node.func.attr
         if name == "query":
-            return Chain(begin=ast.unparse(node), calls=tuple(reversed(calls)), given=given)
-        arguments = [ast.unparse(each) for each in (*node.args, *node.keywords)]
+            return Chain(begin=_code(node), calls=tuple(reversed(calls)), given=given)
+        arguments = [_code(each) for each in (*node.args, *node.keywords)]
         calls.append((name, ", ".join(arguments)))
         if name == "with_index":
-            given = {each.arg: ast.unparse(each.value) for each in node.keywords if each.arg}
+            given = {each.arg: _code(each.value) for each in node.keywords if each.arg}
         node = node.func.value
     return None
 
@@ -285,6 +285,13 @@ def _within(code: CodeType) -> Iterator[CodeType]:
             yield from _within(constant)
 
 
+def _code(node: ast.AST) -> str:
+    """Return the source of an expression, in the double quotes of most formatters."""
+    text = ast.unparse(node)
+    # Single ones are all around strings, unless some string is in double ones, as one with such a quote is.
+    return text if '"' in text else text.replace("'", '"')
+
+
 def _spot(node: ast.expr | ast.stmt) -> Spot:
     return node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
 
@@ -359,7 +366,7 @@ def _compared(one: ast.expr, sign: str | None, other: ast.expr, name: str) -> Co
     for field_, compared, with_ in ((one, sign, other), (other, _MIRRORED[sign], one)):
         path = _path(field_, name)
         if path is not None and not _mentions(with_, name):
-            return Conditions((Condition(path, compared, ast.unparse(with_)),))
+            return Conditions((Condition(path, compared, _code(with_)),))
     return None
 
 
@@ -367,7 +374,7 @@ def _other(test: ast.expr, name: str, *, is_refused: bool) -> Conditions:
     """Return a test that no index answers."""
     if not _mentions(test, name):
         return NOTHING
-    shown = ast.unparse(ast.UnaryOp(op=ast.Not(), operand=test) if is_refused else test)
+    shown = _code(ast.UnaryOp(op=ast.Not(), operand=test) if is_refused else test)
     return Conditions((), (shown,))
 
 
