@@ -21,6 +21,7 @@ from camber.search.vectors import VectorQuery, direction, vector_key
 from camber.storage.ahead import AheadSnapshot
 from camber.storage.index_ids import vector_index
 from camber.storage.sqlite.store import SqliteStore
+from camber.storage.sqlite.vectors import VectorBlocks
 from camber.storage.store import (
     Commit,
     DocumentChange,
@@ -308,3 +309,33 @@ def test_of_many_vectors_the_nearest_are_exact(store):
                 for limit in (1, 2, 3, 10, 256):
                     found = snapshot.vector_hits(INDEX, query_of(wanted, where), limit)
                     assert [hit.id for hit in found] == expected[:limit]
+
+
+def test_what_there_is_no_room_for_is_found_all_the_same(tmp_path):
+    """Two indexes of several blocks each, of which a process may keep two, one or none."""
+    chance = random.Random(3)
+    indexes = [vector_index(2**33 + 1000 + number) for number in range(2)]
+    ids = [encode_id(TABLE, n.to_bytes(16, "big")) for n in range(600)]
+    held = {id_: Held(tuple(chance.gauss(0, 1) for _ in range(3)), ()) for id_ in ids}
+    written = []
+    for id_, each in held.items():
+        kept = direction(list(each.vector), 3)
+        assert kept is not None
+        key = vector_key(encode_key([1.0]), [], kept, encode_key([id_]))
+        entries = tuple(EntryChange(index=index, removed=None, added=key) for index in indexes)
+        written.append(
+            DocumentChange(table=TABLE, id=id_, before=None, after=b"a", entries=entries)
+        )
+    store = SqliteStore(tmp_path / "store.sqlite")
+    store.append([Commit(ts=1, changes=tuple(written), source="test")])
+    query, expected = query_of((1.0, 2.0, 3.0), []), nearest(held, (1.0, 2.0, 3.0))[:20]
+    with store.snapshot() as snapshot:
+        snapshot.vector_hits(indexes[0], query, 20)
+        size = store._reader.vector_blocks._bytes // 3
+        for blocks_max, kept in ((10, 6), (6, 6), (4, 3), (3, 3), (2, 2), (1, 1), (0, 0)):
+            blocks = store._reader.vector_blocks = VectorBlocks(blocks_max * size)
+            for index in indexes * 2:
+                assert _rounded(snapshot.vector_hits(index, query, 20)) == expected
+                assert blocks._bytes <= blocks_max * size
+            assert blocks._bytes == kept * size
+    store.close()

@@ -44,6 +44,7 @@ from camber.functions.routing import shape_of
 from camber.functions.row_rules import DeclaredRules
 from camber.schema.compiler import AnnotationError
 from camber.schema.table import DeclaredTable, Table, resolve_tables
+from camber.search.nearest import prepare_to_search
 from camber.values.paths import HANDLE_PREFIX, child_component
 
 T = TypeVar("T")
@@ -291,6 +292,8 @@ class _Loading:
             compiler = resolve_tables(tables.values())
         except CamberError as error:
             raise LoadError(_place_of_table(error, tables, root), str(error)) from error
+        if any(table.vector_indexes for table in tables.values()):
+            prepare_to_search()
         functions: dict[str, Function[..., Any]] = {}
         for wire_name, module in modules.items():
             for function in _functions(module):

@@ -70,6 +70,13 @@ class VectorChange(NamedTuple):
     after: bytes | None
 
 
+def prepare_to_search() -> None:
+    """Import what searches compute with, so that the first one does not wait for it."""
+    import numpy as np
+
+    del np
+
+
 def matrix_of(directions: Sequence[bytes]) -> Matrix:
     """Return directions of one length as rows."""
     # Here and not above: who searches no vectors does not wait for it.

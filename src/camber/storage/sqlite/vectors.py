@@ -90,19 +90,13 @@ def _shape_of(connection: apsw.Connection, index: IndexId) -> _Shape | None:
 class _Block:
     """A block in memory."""
 
-    __slots__ = ("_ids", "_shape", "bytes", "changed", "digests", "directions", "used")
+    __slots__ = ("_ids", "bytes", "changed", "digests", "directions", "used")
 
-    def __init__(self, data: bytes, shape: _Shape, changed: int) -> None:
+    def __init__(self, buffer: bytes | mmap.mmap, shape: _Shape, changed: int) -> None:
         import numpy as np
 
-        self._shape = shape
         self.changed = changed
-        self.bytes = len(data)
-        buffer: bytes | mmap.mmap = data
-        if len(data) >= _MAPPED_BYTES_MIN:
-            # Not of the memory that a transaction's own values are held against.
-            buffer = mmap.mmap(-1, len(data))
-            buffer.write(data)
+        self.bytes = len(buffer)
         _, heads, ids = shape.offsets(0)
         directions = np.frombuffer(buffer, dtype="<f4", count=heads // _COMPONENT_BYTES)
         self.directions = directions.reshape(_SLOTS, -1)
@@ -138,6 +132,15 @@ class _Block:
                 held &= one_of
             admitted |= held
         return admitted if self.used is None else admitted & self.used
+
+
+def _to_keep(data: bytes) -> bytes | mmap.mmap:
+    """Return the same data where it does not count towards what a transaction's values may take."""
+    if len(data) < _MAPPED_BYTES_MIN:
+        return data
+    buffer = mmap.mmap(-1, len(data))
+    buffer.write(data)
+    return buffer
 
 
 #: A clause of a search, with digests as two numbers each.
@@ -202,23 +205,26 @@ class VectorBlocks:
             if block is None or block.changed != changed:
                 if block is not None:
                     self._forget(kept, number)
-                block = _Block(_data_of(connection, index, shape, number), shape, changed)
-                self._keep(index, kept, number, block)
+                data = _data_of(connection, index, shape, number)
+                if self._has_room(index, len(data)):
+                    block = kept.blocks[number] = _Block(_to_keep(data), shape, changed)
+                    self._bytes += block.bytes
+                else:
+                    block = _Block(data, shape, changed)
             yield block
 
-    def _keep(self, index: IndexId, kept: _Kept, number: int, block: _Block) -> None:
-        """Keep a block, if there is room for it or another index makes some.
+    def _has_room(self, index: IndexId, size: int) -> bool:
+        """Return whether there is room for one more block, which other indexes make if need be.
 
         Not this one: each search looks at all of its blocks, so none is better kept than another.
         """
-        while self._bytes + block.bytes > self.bytes_max:
+        while self._bytes + size > self.bytes_max:
             oldest = next(iter(self._kept))
             if oldest == index:
-                return
+                return False
             for other in self._kept.pop(oldest).blocks.values():
                 self._bytes -= other.bytes
-        kept.blocks[number] = block
-        self._bytes += block.bytes
+        return True
 
     def _forget(self, kept: _Kept, number: int) -> None:
         self._bytes -= kept.blocks.pop(number).bytes
