@@ -20,6 +20,9 @@ _SESSION = ("tests/sync/test_session.py",)
 _HISTORIES = ("tests/histories/test_histories.py",)
 _SCHEDULED = ("tests/proofs/test_scheduled.py", "-k", "memory")
 _SEARCHES = ("tests/functions/test_search.py", "-k", "runs_a_search_again")
+_SERIAL_VECTORS = (_SERIAL, "-k", "memory and nearest")
+_WATCHED_VECTORS = ("tests/proofs/test_subscriptions.py", "-k", "memory and nearest")
+_STORED_VECTORS = ("tests/storage/test_vectors.py", "-k", "sqlite and while_commits_go_on")
 _SCHEDULER = ("tests/jobs/test_scheduler.py",)
 _EXPLAINED = ("tests/explain/test_agreement.py",)
 _UPLOADS = ("tests/files/test_files.py", "-k", "abandoned_meanwhile")
@@ -210,6 +213,41 @@ FAULTS = (
         old="            cut = words if not length else dict.fromkeys(word[:length] for word in words)\n",
         new="            cut = words\n",
         caught_by=_SEARCHES,
+    ),
+    Fault(
+        name="a search of vectors is not recorded",
+        file=_TRANSACTION,
+        old="                        self.reads.record_search(index.id, Nearest(query=query, last=hit))\n",
+        new="",
+        caught_by=_WATCHED_VECTORS,
+    ),
+    Fault(
+        name="a search of vectors that has found fewer than it may is not recorded",
+        file=_TRANSACTION,
+        old="                self.reads.record_search(index.id, Nearest(query=query, last=None))\n",
+        new="",
+        caught_by=_SERIAL_VECTORS,
+    ),
+    Fault(
+        name="a search of vectors does not find what its transaction wrote",
+        file=_TRANSACTION,
+        old="found = overlaid(found, query, wanted, own)\n",
+        new="found = found[:wanted]\n",
+        caught_by=_SERIAL_VECTORS,
+    ),
+    Fault(
+        name="a watched search of vectors is told of what is nearer than its first hit alone",
+        file=_TRANSACTION,
+        old="Nearest(query=query, last=hit))\n                        return accepted\n",
+        new="Nearest(query=query, last=accepted[0]))\n                        return accepted\n",
+        caught_by=_WATCHED_VECTORS,
+    ),
+    Fault(
+        name="a block of vectors that was written is searched as it was",
+        file="storage/sqlite/vectors.py",
+        old="if block is None or block.changed != changed:\n",
+        new="if block is None:\n",
+        caught_by=_STORED_VECTORS,
     ),
     Fault(
         name="looking for a document that is not there is not recorded",

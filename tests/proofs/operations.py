@@ -737,3 +737,40 @@ inserting = st.lists(
 asking = st.tuples(reading, st.sampled_from([[], [], [{"op": "who"}]])).map(
     lambda both: [*both[0], *both[1]]
 )
+
+# Programs about vectors alone: they are few, and near enough to one another to matter.
+
+_placed = st.fixed_dictionaries(
+    {"v": _vector}, optional={"b": st.sampled_from(["a", 0.0]), "n": st.sampled_from([0.0, 1.0])}
+)
+_placing_step = st.one_of(
+    st.fixed_dictionaries({"op": st.just("insert"), "table": st.just("docs"), "fields": _placed}),
+    st.fixed_dictionaries(
+        {
+            "op": st.just("patch"),
+            "id": _reference,
+            "fields": st.one_of(_placed, _placed.map(lambda fields: {"v": fields["v"]})),
+            "removed": st.sampled_from([[], [], ["b"]]),
+        }
+    ),
+    st.fixed_dictionaries({"op": st.just("delete"), "id": _reference}),
+)
+_seeking_step = st.fixed_dictionaries(
+    {
+        "op": st.just("nearest"),
+        "vector": st.sampled_from([[1.0, 0.0], [2.0, 1.0], [-1.0, 3.0]]),
+        "limit": st.sampled_from([1, 2, 3]),
+        "b": st.sampled_from([[], [], [["a"]], [["a"], []]]),
+    }
+)
+#: Documents with vectors, what writes them, and what looks for them.
+placed = st.lists(
+    st.fixed_dictionaries({"op": st.just("insert"), "table": st.just("docs"), "fields": _placed}),
+    min_size=3,
+    max_size=6,
+)
+placing = st.lists(_placing_step, min_size=1, max_size=2)
+seeking = st.lists(_seeking_step, min_size=1, max_size=2)
+seeking_and_placing = st.tuples(seeking, placing, seeking).map(
+    lambda parts: [*parts[0], *parts[1], *parts[2]]
+)

@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from camber.engine.engine import Engine
 from tests.proofs.effort import one_in
 from tests.proofs.judging import Judge, Program
-from tests.proofs.operations import inserting, reading, writing
+from tests.proofs.operations import (
+    inserting,
+    placed,
+    placing,
+    reading,
+    seeking,
+    seeking_and_placing,
+    writing,
+)
 from tests.proofs.serial import Driver, Failing, everything, set_up
 from tests.proofs.stepping import SteppedHost
 from tests.storage.stores import STORES
@@ -52,6 +60,25 @@ def test_timestamps_are_an_order_that_explains_every_read(store, documents, prog
 def test_so_they_are_when_the_store_fails(store, documents, programs, seed, fates):
     """What failed without a trace has left none; what has landed is there for all."""
     _judge(store, documents, programs, seed, fates=fates)
+
+
+about_vectors = st.lists(
+    st.one_of(
+        st.builds(Program, steps=seeking_and_placing, writes=st.just(True)),
+        st.builds(Program, steps=seeking_and_placing, writes=st.just(True), ahead=st.just(True)),
+        st.builds(Program, steps=placing, writes=st.just(True)),
+        st.builds(Program, steps=seeking, writes=st.just(False), age=st.integers(0, 4)),
+    ),
+    min_size=2,
+    max_size=6,
+)
+
+
+@on_every_store
+@one_in(12)
+@given(documents=placed, programs=about_vectors, seed=seeds)
+def test_they_explain_what_was_nearest(store, documents, programs, seed):
+    _judge(store, documents, programs, seed)
 
 
 def _judge(store, documents, programs, seed, *, trims=False, fates=()):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.proofs.effort import one_in
 from tests.proofs.judging import Program
-from tests.proofs.operations import PAGED, asking, inserting, writing
+from tests.proofs.operations import PAGED, asking, inserting, placed, placing, seeking, writing
 from tests.proofs.serving import Client, served
 from tests.proofs.stepping import SteppedHost
 from tests.proofs.watching import judge_shown, watch
@@ -60,6 +60,26 @@ def scripts(draw):
 @one_in(8)
 @given(documents=inserting, scripts=scripts(), seed=st.integers(0, 2**16))
 def test_each_transition_shows_what_there_is(store, documents, scripts, seed):
+    watch_and_judge(store, documents, scripts, seed)
+
+
+@st.composite
+def scripts_about_vectors(draw):
+    """Clients that watch what is nearest, and others that write vectors."""
+    queries = draw(st.lists(seeking, min_size=1, max_size=3))
+    watched = st.sampled_from([Program(steps=steps, writes=False) for steps in queries])
+    command = st.one_of(
+        st.tuples(st.just("watch"), watched),
+        st.tuples(st.just("do"), st.builds(Program, steps=placing, writes=st.just(True))),
+        st.tuples(st.just("do"), st.builds(Program, steps=placing, writes=st.just(True))),
+    )
+    return draw(st.lists(st.lists(command, min_size=1, max_size=6), min_size=1, max_size=3))
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@one_in(16)
+@given(documents=placed, scripts=scripts_about_vectors(), seed=st.integers(0, 2**16))
+def test_each_transition_shows_what_is_nearest(store, documents, scripts, seed):
     watch_and_judge(store, documents, scripts, seed)
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import random
 import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from camber.search.texts import filter_digest
@@ -32,6 +32,7 @@ from camber.storage.store import (
 )
 from camber.values.ids import encode_id
 from camber.values.keys import encode_key
+from tests.proofs.effort import one_in
 from tests.search.nearest import Held, nearest
 from tests.storage.stores import STORES
 
@@ -166,10 +167,6 @@ def _check(snapshot, expected, search, index=INDEX):
         assert snapshot.vector_hits(index, query, limit) == found[:limit]
 
 
-#: Each example searches at every step: a sixth of them takes as long as others' all do.
-_fewer = settings(max_examples=cast("settings", settings.default).max_examples // 6)
-
-
 def _rounded(hits):
     """What is nearest and what is as near, by id: cosines of other vectors may differ by little."""
     return sorted(
@@ -178,7 +175,7 @@ def _rounded(hits):
 
 
 @pytest.mark.parametrize("name", STORES)
-@_fewer
+@one_in(6)
 @given(operations=operations, searches=searches)
 def test_every_store_finds_what_is_nearest_at_every_timestamp(name, operations, searches):
     with tempfile.TemporaryDirectory() as folder:
@@ -205,7 +202,7 @@ def test_every_store_finds_what_is_nearest_at_every_timestamp(name, operations, 
 
 
 @pytest.mark.parametrize("name", ["memory", "sqlite"])
-@_fewer
+@one_in(6)
 @given(before=st.lists(changes, max_size=3), ahead=st.lists(changes, max_size=4), searches=searches)
 def test_a_snapshot_ahead_of_its_store_finds_what_is_on_its_way(name, before, ahead, searches):
     with tempfile.TemporaryDirectory() as folder:
@@ -332,10 +329,10 @@ def test_what_there_is_no_room_for_is_found_all_the_same(tmp_path):
     with store.snapshot() as snapshot:
         snapshot.vector_hits(indexes[0], query, 20)
         size = store._reader.vector_blocks._bytes // 3
-        for blocks_max, kept in ((10, 6), (6, 6), (4, 3), (3, 3), (2, 2), (1, 1), (0, 0)):
+        for blocks_max, left in ((10, 6), (6, 6), (4, 3), (3, 3), (2, 2), (1, 1), (0, 0)):
             blocks = store._reader.vector_blocks = VectorBlocks(blocks_max * size)
             for index in indexes * 2:
                 assert _rounded(snapshot.vector_hits(index, query, 20)) == expected
                 assert blocks._bytes <= blocks_max * size
-            assert blocks._bytes == kept * size
+            assert blocks._bytes == left * size
     store.close()
