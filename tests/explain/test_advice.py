@@ -102,6 +102,20 @@ MODULES = {
 
 
         @query
+        def of_the_first(ctx: QueryCtx) -> list[Message]:
+            return [m for m in ctx.db.query(Message).take(6) if m.author == "a1"]
+
+
+        @query
+        def highest(ctx: QueryCtx) -> int:
+            most = 0
+            for m in ctx.db.query(Message):
+                if m.likes > most:
+                    most = m.likes
+            return most
+
+
+        @query
         def either(ctx: QueryCtx) -> list[Message]:
             return ctx.db.query(Message).filter(lambda m: m.author == "a1" or m.likes == 3).collect()
 
@@ -253,7 +267,9 @@ def test_an_index_that_is_there(app, function, arguments, index, query):
     assert (found["declaration"], found["index"], found["query"]) == (None, index, query)
 
 
-@pytest.mark.parametrize("function", ["no_flag", "twice_used", "either", "fine"])
+@pytest.mark.parametrize(
+    "function", ["no_flag", "twice_used", "either", "fine", "of_the_first", "highest"]
+)
 def test_nothing_is_advised_that_would_not_help(app, function):
     assert advised(app, function) is None
 

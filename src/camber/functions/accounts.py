@@ -142,7 +142,9 @@ class _Scanned:
         found = NOTHING
         for predicate in self.own_filters:
             found += conditions_of(predicate)
-        return found + (NOTHING if self.place is None else asked_later(self.place))
+        # Of what is taken of the first documents only, an index would take others.
+        reads_all = self.ending in {"collect()", "a loop"}
+        return found + (asked_later(self.place) if self.place and reads_all else NOTHING)
 
     def advice(self) -> IndexAdvice | None:
         """Return the index that would help."""

@@ -230,7 +230,7 @@ class _Source:
             case ast.comprehension(target=ast.Name(id=name)) if parent.iter is node:
                 return _all_asked(parent.ifs, name)
             case ast.For(target=ast.Name(id=name)) if parent.iter is node:
-                return _asked_in_loop(parent.body, name)
+                return _steady(_asked_in_loop(parent.body, name), parent)
             case ast.Call(func=ast.Name(id=called)) if node in parent.args:
                 if called in _PASSING_ON:
                     return self.asked_of_items(parent)
@@ -329,6 +329,28 @@ def _asked_in_loop(body: Sequence[ast.stmt], name: str) -> Conditions:
             found += _asked(statement.test, name)
         break
     return found
+
+
+def _steady(asked: Conditions, loop: ast.For) -> Conditions:
+    """Return conditions without those that the loop itself changes: `if m.likes > most: most = …`."""
+    changed = {
+        node.id
+        for node in ast.walk(loop)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    kept: list[Condition] = []
+    others = list(asked.others)
+    for each in asked.comparisons:
+        names = {
+            node.id
+            for node in ast.walk(ast.parse(each.value, mode="eval"))
+            if isinstance(node, ast.Name)
+        }
+        if names & changed:
+            others.append(each.text)
+        else:
+            kept.append(each)
+    return Conditions(tuple(kept), tuple(others))
 
 
 def _asked(test: ast.expr, name: str, *, is_refused: bool = False) -> Conditions:
