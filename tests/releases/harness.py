@@ -41,6 +41,10 @@ FUNCTIONS = """
         return ctx.db.query("things").with_index(index, {"name": value}).collect()
 
     @query
+    def near(ctx: QueryCtx, at: list[float]) -> list[Any]:
+        return [ctx.db.get(hit.id).name for hit in ctx.vector_search("things.by_at", at)]
+
+    @query
     def search(ctx: QueryCtx, text: str) -> list[Any]:
         return ctx.db.query("things").with_search_index("search_name", text).collect()
 

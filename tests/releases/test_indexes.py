@@ -20,6 +20,7 @@ from camber.occ.interval import ALL, Order
 from camber.releases.indexes import IndexBuilds, add_index, free_index_numbers
 from camber.search.ranking import EVERYTHING
 from camber.search.texts import TextQuery
+from camber.search.vectors import VectorQuery, direction
 from tests.engine.harness import fields_of, write
 from tests.storage.stores import STORES
 
@@ -67,8 +68,19 @@ def _by_search(snapshot, table, index):
     return [hit.id for hit in found]
 
 
+def _by_vectors(snapshot, table, index):
+    """What is found from the nearest to the farthest: an "a" is nearest, and a "c" farthest."""
+    kept = direction([1.0, 0.0], 2)
+    assert kept is not None
+    hits = snapshot.vector_hits(index.id, VectorQuery(direction=kept), 99)
+    born = {hit.id: fields_of(snapshot.get(table.number, hit.id))["_creationTime"] for hit in hits}
+    return [hit.id for hit in sorted(hits, key=lambda hit: (-hit.score, born[hit.id], hit.id))]
+
+
+_VECTORS = {"a": [2.0, 0.0], "b": [1.0, 1.0], "c": [0.0, 3.0]}
 _KINDS = {
     "entries": (AnalysedIndex(name="by_n", fields=("n",)), _in_order),
+    "vectors": (AnalysedIndex(name="by_v", fields=("v", "n"), dimensions=2), _by_vectors),
     "texts": (AnalysedIndex(name="search_n", fields=("n",), tokenizer="words"), _by_search),
 }
 
@@ -94,11 +106,12 @@ def test_an_index_leads_to_what_is_there(kind, name, before, operations, start):
         ids: list[str] = []
 
         async def apply(operation, at, value):
+            fields = {"n": value, "v": _VECTORS[value or "a"]}
             if operation == "insert" or not ids:
-                ids.append((await write(engine, lambda tx: tx.insert("t", {"n": value})))[0])
+                ids.append((await write(engine, lambda tx: tx.insert("t", fields)))[0])
             elif operation == "replace":
                 id_ = ids[at % len(ids)]
-                await write(engine, lambda tx: tx.replace(id_, {"n": value}))
+                await write(engine, lambda tx: tx.replace(id_, fields))
             else:
                 id_ = ids.pop(at % len(ids))
                 await write(engine, lambda tx: tx.delete(id_))

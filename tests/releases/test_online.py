@@ -16,6 +16,9 @@ from tests.releases.harness import FUNCTIONS, Gate, deployed, schema
 
 BY_NAME = schema("name: str", "by_name = Index('name')")
 SEARCHED = schema("name: str", "search_name = SearchIndex('name')")
+NEAREST = schema(
+    "name: str\n        at: list[float] = []", "by_at = VectorIndex('at', dimensions=2)"
+)
 UNIQUE = schema("name: str", "by_name = Index('name', unique=True)")
 STAGED = schema("name: str", "by_name = Index('name', staged=True)")
 
@@ -46,6 +49,41 @@ async def test_commits_go_on_while_an_index_is_built(it):
     assert report.indexes_built == ("things.by_name",)
     assert it.names_in("by_name") == ["a", "d", "e", "h", "z", "z"]
     assert len(await it.run("query", "code:by", index="by_name", value="z")) == 2
+
+
+@deployed
+async def test_commits_go_on_while_a_vector_index_is_built(it):
+    fields = NEAREST.replace("by_at = VectorIndex('at', dimensions=2)", "")
+    await it.push(schema=fields)
+
+    async def put(name, *at):
+        fields = {"name": name, "at": list(at)}
+        return await it.run("mutation", "code:put", table="things", fields=fields)
+
+    async def near(*at):
+        return await it.run("query", "code:near", at=list(at))
+
+    ids = [await put(name, n, 1.0) for n, name in enumerate("abcdef")]
+    push = await it.begin_push(schema=NEAREST)
+    await put("g", 9.0, 0.0)
+    await put("none")
+    await it.run("mutation", "code:patch", id=ids[0], fields={"at": [8.0, 1.0]})
+    await it.run("mutation", "code:patch", id=ids[5], fields={"name": "F"})
+    await it.run("mutation", "code:delete", id=ids[4])
+    with pytest.raises(AssertionError, match="IndexBackfillingError"):
+        await near(1.0, 0.0)
+    it.host.gate.opened.set()
+    report = await push
+    assert report.indexes_built == ("things.by_at",)
+    assert await near(1.0, 0.0) == list("gaFdcb")
+    # Of other dimensions it is another index, and the one before serves until it is there.
+    push = await it.begin_push(schema=NEAREST.replace("dimensions=2", "dimensions=3"))
+    await put("h", 1.0, 0.0)
+    assert (await near(1.0, 0.0))[-1] == "b"
+    await put("i", 1.0, 0.0, 0.0)
+    it.host.gate.opened.set()
+    await push
+    assert await near(1.0, 0.0, 0.0) == ["i"]
 
 
 @deployed
