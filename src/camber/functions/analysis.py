@@ -212,6 +212,16 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         ]
         return served if has_router else None
 
+    @property
+    def has_vectors(self) -> bool:
+        """Return whether there is a vector index anywhere."""
+        return any(
+            index.dimensions is not None
+            for declared in self.everywhere().values()
+            for table in declared.tables.values()
+            for index in table.indexes
+        )
+
     def all_tables(self) -> dict[str, AnalysedTable]:
         """Return the tables of all components too, by what they are called in the deployment."""
         return {

@@ -44,6 +44,7 @@ from camber.runtime.release import LoadedRelease, Routes
 from camber.runtime.results import ActionResult, HttpResult, QueryResult
 from camber.runtime.transaction_pool import TransactionPool
 from camber.runtime.transactions import TransactionRunner, system_query_of
+from camber.search.nearest import prepare_to_search
 from camber.storage.index_ids import by_id_index
 from camber.storage.store import Commit
 from camber.values.keys import encode_key
@@ -115,6 +116,9 @@ class ProcessExecutor:
             await transactions.close()
             raise
         assert first.analysis is not None
+        if first.analysis.has_vectors:
+            # What is written is held against watched searches here.
+            await asyncio.to_thread(prepare_to_search)
         release = ProcessRelease(
             analysis=first.analysis,
             transactions=transactions,
