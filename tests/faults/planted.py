@@ -19,6 +19,7 @@ _POWER = ("tests/crashes/test_power_loss.py",)
 _SESSION = ("tests/sync/test_session.py",)
 _HISTORIES = ("tests/histories/test_histories.py",)
 _SCHEDULED = ("tests/proofs/test_scheduled.py", "-k", "memory")
+_SEARCHING = ("tests/proofs/test_subscriptions.py", "-k", "memory and pages_of_a_search")
 _SEARCHES = ("tests/functions/test_search.py", "-k", "runs_a_search_again")
 _SERIAL_VECTORS = (_SERIAL, "-k", "memory and nearest")
 _WATCHED_VECTORS = ("tests/proofs/test_subscriptions.py", "-k", "memory and nearest")
@@ -180,7 +181,7 @@ FAULTS = (
         file=_TRANSACTION,
         old="        self.reads.record_search(index.id, query)\n",
         new="",
-        caught_by=_IN_MEMORY,
+        caught_by=_SEARCHING,
     ),
     Fault(
         name="a search does not find what its transaction wrote",
@@ -194,7 +195,7 @@ FAULTS = (
         file="engine/search_scan.py",
         old="            bound = start or end\n",
         new="            bound = None\n",
-        caught_by=_WATCHING,
+        caught_by=_SEARCHING,
     ),
     Fault(
         name="what a search deletes while it is read is given nevertheless",

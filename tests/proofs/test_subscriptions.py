@@ -83,6 +83,48 @@ def test_each_transition_shows_what_is_nearest(store, documents, scripts, seed):
     watch_and_judge(store, documents, scripts, seed)
 
 
+_texts = st.sampled_from(["a", "b", "a b", "b b a", "c", "c c c c c c", "ab c c", 1.0])
+
+
+def _text(text: object) -> dict[str, object]:
+    return {"op": "insert", "table": "docs", "fields": {"a": text}}
+
+
+@st.composite
+def search_scripts(draw):
+    """Clients that scroll through a search, while texts come, go and change that it finds or does not."""
+    pages = {"query": next(each for each in PAGED if "search" in each)}
+    step = st.one_of(
+        _texts.map(_text),
+        st.integers(0, 9).map(lambda id_: {"op": "delete", "id": id_}),
+        st.tuples(st.integers(0, 9), _texts).map(
+            lambda told: {"op": "patch", "id": told[0], "fields": {"a": told[1]}, "removed": []}
+        ),
+    )
+    writes = st.lists(step, min_size=1, max_size=3).map(
+        lambda steps: ("do", Program(steps=steps, writes=True))
+    )
+    command = st.one_of(st.just(("more",)), st.just(("more",)), writes, st.just(("drop",)))
+
+    def script():
+        items = draw(st.integers(1, 2))
+        rest = draw(st.lists(command, min_size=2, max_size=8))
+        return [("scroll", {**pages, "items": items}), *rest]
+
+    return [script() for _ in range(draw(st.integers(1, 2)))]
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@one_in(10)
+@given(
+    texts=st.lists(_texts, min_size=3, max_size=6),
+    scripts=search_scripts(),
+    seed=st.integers(0, 2**16),
+)
+def test_pages_of_a_search_have_no_gap_whatever_becomes_of_scores(store, texts, scripts, seed):
+    watch_and_judge(store, [_text(text) for text in texts], scripts, seed)
+
+
 @pytest.mark.parametrize("seed", range(135, 147))
 def test_what_one_client_asks_for_twice_settles(seed):
     """The second run takes the place of the first's result, which nobody watches yet."""
