@@ -27,8 +27,12 @@ _ID_TAG: Final = b"\x10"
 DIGESTS_AT: Final = NUMBER_BYTES + 1
 #: What an array of float64 is when it is read: integral ones are `int`.
 _NUMBERS: Final = frozenset({int, float})
-#: Takes the largest float64 to where no sum of squares is too large.
+#: Takes the largest float64 to where no sum of squares is too large, and the smallest to where all
+#: of its bits count. Powers of two: no bit is lost.
 _SMALLER: Final = 2.0**-600
+_LARGER: Final = 2.0**600
+#: Lengths below may have lost bits.
+_LENGTH_MIN: Final = 2.0**-900
 
 
 def direction(values: object, dimensions: int) -> bytes | None:
@@ -43,6 +47,9 @@ def direction(values: object, dimensions: int) -> bytes | None:
     length = math.hypot(*values)
     if length == math.inf and all(map(math.isfinite, values)):
         values = [value * _SMALLER for value in values]
+        length = math.hypot(*values)
+    elif length < _LENGTH_MIN:
+        values = [value * _LARGER for value in values]
         length = math.hypot(*values)
     if not length or not math.isfinite(length):
         return None
