@@ -92,6 +92,31 @@ def test_guesses_at_a_code_run_out(app, ada, eve):
     assert eve.sign_in(code=token, email=EMAIL) == {"tokens": None}
 
 
+@pytest.mark.parametrize("beside", ["eve{}@example.com", 7, None])
+def test_guesses_at_a_code_run_out_whatever_is_named_beside_its_address(app, ada, eve, beside):
+    phone = "+15550001111"
+    ada.sign_in("phone", phone=phone)
+    token = app.query("letters:newest", to=phone).token
+    for number in range(10):
+        email = beside.format(number) if isinstance(beside, str) else beside
+        refused("InvalidCode", eve.sign_in, "phone", email=email, phone=phone, code="no")
+    refused("InvalidCode", eve.sign_in, "phone", email="e@example.com", phone=phone, code=token)
+    assert eve.sign_in(code=token, phone=phone, email=beside) == {"tokens": None}
+
+
+def test_a_code_of_ones_own_gives_no_guesses_at_anothers(app, ada, eve):
+    ada.sign_in("email-code", email=EMAIL)
+    token = app.query("letters:newest", to=EMAIL).token
+    eve.sign_in("email", email="eve@example.com")
+    link = app.query("letters:newest", to="eve@example.com").token
+    for _ in range(9):
+        refused("InvalidCode", eve.sign_in, "email-code", email=EMAIL, code="no")
+    # A link is good by itself, whatever else is said.
+    eve.sign_in(code=link, email=EMAIL)
+    assert eve.tokens
+    refused("InvalidCode", eve.sign_in, "email-code", email=EMAIL, code=token)
+
+
 def test_messages_to_one_address_are_few(app, ada):
     for _ in range(10):
         ada.sign_in("email", email=EMAIL)

@@ -195,6 +195,28 @@ def test_guesses_by_signing_up_run_out_too(app, ada, eve):
     refused("TooManyFailedAttempts", sign_in, eve)
 
 
+def test_who_gave_a_password_that_was_replaced_meanwhile_is_not_let_in(app, ada, eve):
+    """A reset ends all sessions: one that was about to begin by the old password too."""
+    sign_up(ada)
+    ada.sign_in("password", flow="reset", email=EMAIL)
+    token = newest_letter(app, EMAIL).token
+    real = passwords.scrypt_key
+    with pytest.MonkeyPatch.context() as patch:
+
+        def slow(password, salt):
+            patch.setattr(passwords, "scrypt_key", real)
+            found = real(password, salt)
+            new = {"email": EMAIL, "code": token, "newPassword": "another horse"}
+            ada.sign_in("password", flow="reset-verification", **new)
+            return found
+
+        patch.setattr(passwords, "scrypt_key", slow)
+        refused("InvalidCredentials", sign_in, eve)
+    assert eve.tokens is None
+    assert [row["_id"] for row in rows(app, "authSessions")] == [ada.session]
+    sign_in(eve, password="another horse")
+
+
 def test_guesses_at_the_same_moment_are_as_many_as_one_after_another(app, ada, eve):
     sign_up(ada)
     results: list[str] = []

@@ -232,8 +232,7 @@ class Auth(Extension, Generic[U]):
             sentence = f"There is an account {account_id!r} already"
             raise AppError({"code": "AccountAlreadyExists", "message": sentence})
         if secret is not None:
-            known = op.Known(provider=provider, account_id=account_id, attempt=made["attempt"])
-            await self._store(ctx, op.Succeeded(known=known))
+            await self._succeeded(ctx, provider, made)
         return _account(made["account"])
 
     async def retrieve_account(
@@ -253,9 +252,18 @@ class Auth(Extension, Generic[U]):
         attempt = await self._store(ctx, op.TakeAttempt(provider=provider, account_id=account_id))
         if not await knows_secret(self._hasher(ctx, provider), attempt, secret):
             raise AppError(_WRONG)
-        known = op.Known(provider=provider, account_id=account_id, attempt=attempt["attempt"])
-        await self._store(ctx, op.Succeeded(known=known))
+        await self._succeeded(ctx, provider, attempt)
         return _account(attempt["account"])
+
+    async def _succeeded(self, ctx: ActionCtx, provider: str, attempt: Mapping[str, Any]) -> None:
+        account = attempt["account"]
+        known = op.Known(
+            provider=provider,
+            account_id=account["accountId"],
+            attempt=attempt["attempt"],
+            secret=account["secret"],
+        )
+        await self._store(ctx, op.Succeeded(known=known))
 
     async def modify_account_credentials(
         self, ctx: ActionCtx, *, provider: str, account_id: str, secret: str

@@ -19,15 +19,17 @@ class AccountName(Struct, frozen=True, kw_only=True):
 
 
 class Known(AccountName, frozen=True, kw_only=True):
-    """An account whose secret somebody has known, in an `attempts.Attempt`."""
+    """An account whose secret somebody has known, in an `attempts.Attempt`: what was stored of it."""
 
     attempt: str
+    secret: str | None
 
 
 class SignIn(Struct, frozen=True, kw_only=True):
     """Begin a session in the place of the caller's own, or go on with `session_id`.
 
-    `hash` is of the secret of its refresh token. If a secret was known, that was no guess.
+    `hash` is of the secret of its refresh token. If a secret was known, that was no guess;
+    nobody is let in if the account has another by now.
     """
 
     user_id: str

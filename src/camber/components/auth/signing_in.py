@@ -305,8 +305,7 @@ class SigningIn:
     async def _check(self, provider: Password, attempt: Mapping[str, Any], password: str) -> None:
         """Do nothing if a password is that of an account."""
         if not await knows_secret(self._hasher(provider), attempt, password):
-            sentence = "The address or the password is wrong"
-            raise AppError({"code": "InvalidCredentials", "message": sentence})
+            _wrong_credentials()
 
     def _hasher(self, provider: Password) -> Hasher:
         return FromOneAddress(provider.hasher, self._ctx.meta.get_request_metadata().ip)
@@ -320,9 +319,15 @@ class SigningIn:
             await self._send_later(provider, provider.verify, account["accountId"], params)
             return NOT_SIGNED_IN
         known = op.Known(
-            provider=provider.id, account_id=account["accountId"], attempt=attempt["attempt"]
+            provider=provider.id,
+            account_id=account["accountId"],
+            attempt=attempt["attempt"],
+            secret=account["secret"],
         )
-        return await self._sign_in(account["userId"], known=known)
+        answer = await self._sign_in(account["userId"], known=known)
+        if answer is NOT_SIGNED_IN:
+            _wrong_credentials()
+        return answer
 
     async def _send_later(
         self, provider: Password, sender: Verification, address: str, params: Mapping[str, Any]
@@ -473,6 +478,11 @@ TOO_MANY: Final = {
     "code": "TooManyFailedAttempts",
     "message": "Too many failed attempts; try again later",
 }
+
+
+def _wrong_credentials() -> NoReturn:
+    sentence = "The address or the password is wrong"
+    raise AppError({"code": "InvalidCredentials", "message": sentence})
 
 
 def _too_many_attempts() -> NoReturn:

@@ -55,7 +55,7 @@ from camber.components.auth.sessions import (
     refresh_session,
 )
 from camber.components.auth.tables import AuthAccount, AuthSession, AuthVerifier, FlowEnd
-from camber.components.auth.verification import Verification
+from camber.components.auth.verification import Verification, normalised
 
 Provider = Password | Verification | OAuth2 | Anonymous | Credentials
 BeforeSession = Callable[[MutationCtx, str], None]
@@ -178,8 +178,13 @@ class _Store:
     # Sessions.
 
     def sign_in(self, wanted: op.SignIn) -> dict[str, Any] | None:
-        if wanted.known is not None:
-            self.succeeded(wanted.known)
+        known = wanted.known
+        if known is not None:
+            account = find_account(self._ctx, known.provider, known.account_id)
+            # While the secret was looked at it may have been replaced, and all sessions ended.
+            if account is None or account.secret != known.secret:
+                return None
+            self.succeeded(known)
         if wanted.session_id is None:
             return self._signed_in(wanted.user_id, wanted.hash)
         return self._joined(wanted.user_id, wanted.session_id, wanted.hash)
@@ -240,14 +245,18 @@ class _Store:
     # Codes.
 
     def redeem_code(self, wanted: op.RedeemCode) -> dict[str, Any] | None:
-        address = wanted.params.get("email", wanted.params.get("phone"))
-        tried = self._rules.code(address) if isinstance(address, str) else None
-        attempt = Attempt.TAKEN if tried is None else take_attempt(self._ctx, tried)
-        redeemed = self._redeemed(wanted) if attempt in _LET_IN else None
+        # Of a code that may be of either address, both are tried.
+        tried = self._addresses(wanted.params)
+        attempts = {each: take_attempt(self._ctx, self._rules.code(each)) for each in tried}
+        if not _LET_IN.issuperset(attempts.values()):
+            return None
+        redeemed = self._redeemed(wanted)
         if redeemed is None:
             return None
-        if tried is not None:
-            attempt_succeeded(self._ctx, tried, attempt)
+        # Who has a code of their own has not known that of an address that they name beside it.
+        own = None if isinstance(redeemed.of, FlowEnd) else redeemed.of.provider_account_id
+        if own in attempts:
+            attempt_succeeded(self._ctx, self._rules.code(own), attempts[own])
         if not isinstance(redeemed.of, FlowEnd):
             return self._signed_in(self._verified(redeemed, redeemed.of), wanted.hash)
         user_id = self._entered(redeemed.provider, redeemed.of)
@@ -255,6 +264,12 @@ class _Store:
         # Where the account was added to whoever began, the session goes on: other tabs are in it.
         joined = None if session_id is None else self._joined(user_id, session_id, wanted.hash)
         return joined or self._signed_in(user_id, wanted.hash)
+
+    def _addresses(self, params: Mapping[str, Any]) -> list[str]:
+        """Return the addresses among parameters that a provider of codes may go by."""
+        named = {each.parameter for each in self._rules.verifications.values()}
+        given = (params.get(parameter) for parameter in named)
+        return sorted({normalised(each) for each in given if isinstance(each, str)})
 
     def _redeemed(self, wanted: op.RedeemCode) -> Redeemed | None:
         presented = PresentedCode(
