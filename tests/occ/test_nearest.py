@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import assume, given
+import numpy as np
+from hypothesis import given
 from hypothesis import strategies as st
 
 from camber.occ.read_set import ReadSet
@@ -183,6 +184,50 @@ def test_of_hundreds_of_searches_those_are_found_that_a_vector_is_near_to():
     for at, key in enumerate(written):
         assert set(subscriptions.stale({INDEXES[0]: [key]})) == expected[at]
         assert expected[at]
+    assert set(subscriptions.stale({INDEXES[0]: written})) == set().union(*expected)
+
+
+class _Counted(Nearest, frozen=True, kw_only=True, array_like=True, tag="counted"):
+    """A search that counts how often it is looked at closely."""
+
+    looks: list[bytes]
+
+    def matches(self, key):
+        self.looks.append(key)
+        return super().matches(key)
+
+    def __hash__(self):
+        return id(self)
+
+
+def test_many_vectors_at_once_are_held_against_all_searches_and_no_search_is_found_twice():
+    chance = random.Random(13)
+
+    def made(count):
+        for number in range(count):
+            kept = direction([chance.gauss(0, 1) for _ in range(8)], 8)
+            assert kept is not None
+            yield number, kept
+
+    keys = [
+        vector_key(encode_key([1.0]), [], kept, encode_key([f"m{number}"]))
+        for number, kept in made(300)
+    ]
+    subscriptions: Subscriptions[int] = Subscriptions()
+    looks: list[bytes] = []
+    expected = set()
+    for number, kept in made(100):
+        # Half of them take whatever comes.
+        last = VectorHit(0.9, "last") if number % 2 else None
+        search = _Counted(query=VectorQuery(direction=kept), last=last, looks=looks)
+        reads = ReadSet()
+        reads.record_search(INDEXES[0], search)
+        subscriptions.add(number, reads)
+        if last is None or any(_score(search.query, key) > 0.9 for key in keys):
+            expected.add(number)
+    assert set(subscriptions.stale({INDEXES[0]: keys})) == expected
+    assert 50 < len(expected) < 100
+    assert len(looks) == len(expected)
 
 
 def _score(query, key):
@@ -210,10 +255,7 @@ def test_what_has_a_direction_has_one_of_length_one(values):
     assert (kept is not None) == usable
     if kept is None:
         return
-    largest = max(map(abs, values))
-    assume(largest > 1e-300)
-    key = vector_key(encode_key([1.0]), [], kept, encode_key(["a"]))
-    assert abs(_score(VectorQuery(direction=kept), key) - 1.0) < CLOSE
+    assert abs(np.linalg.norm(np.frombuffer(kept, dtype="<f4")) - 1.0) < CLOSE
 
 
 def test_what_is_no_list_of_numbers_has_no_direction():

@@ -1,15 +1,15 @@
 """Which searches of vectors a written vector could change.
 
 A search is filed under the value that its filters ask of one field, so that a vector with another
-value costs it nothing. Under one value, a vector is held against all searches at once: one product
-of a matrix, whose rows are what was searched for, says of which it is nearer than the last hit, or
-so near to it that it has to be looked at closely.
+value costs it nothing. Under one value, vectors are held against all searches at once: one product
+of a matrix, whose rows are what was searched for, says of which they are nearer than the last hit, or
+so near to it that they have to be looked at closely.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from camber.occ.interval import IndexId
@@ -27,6 +27,8 @@ _Value: TypeAlias = tuple[int, bytes] | None
 #: Searches up to which each is looked at closely: the product would take as long.
 _FEW: Final = 8
 _ROWS_MIN: Final = 64
+#: Vectors of one product: the matrix is read once for all of them, and there is a score for each row.
+_AT_ONCE: Final = 64
 
 
 class WatchedVectors(Generic[K]):
@@ -75,14 +77,16 @@ class WatchedVectors(Generic[K]):
                     if of == index:
                         found.update(dict.fromkeys(members.everybody()))
                 continue
+            written: dict[_Value, list[bytes]] = {}
             # In order: equal histories give equal results.
             for key in sorted(keys):
                 filters = parts_of(key).filters
                 for place in self._places[index]:
                     value = None if place is None else (place, filters[place])
-                    group = self._groups.get((index, value))
-                    if group is not None:
-                        found.update(dict.fromkeys(group.touched(key)))
+                    if (index, value) in self._groups:
+                        written.setdefault(value, []).append(key)
+            for value, of_value in written.items():
+                self._groups[index, value].touched(of_value, found)
 
 
 def _values(search: Nearest) -> list[_Value]:
@@ -142,24 +146,36 @@ class _Group(Generic[K]):
         for key, _ in self._rows:
             yield key
 
-    def touched(self, written: bytes) -> Iterator[K]:
-        """Yield who watches a search that a written vector could change."""
-        are_few = len(self._rows) <= _FEW
-        for key, search in list(self._rows) if are_few else self._near(written):
-            if search.matches(written):
-                yield key
+    def touched(self, written: Sequence[bytes], found: dict[K, None]) -> None:
+        """Add who watches a search that a written vector could change to `found`.
 
-    def _near(self, written: bytes) -> list[tuple[K, Nearest]]:
+        Who is there already is not looked at.
+        """
+        if len(self._rows) <= _FEW:
+            for key, search in self._rows:
+                if key not in found and any(map(search.matches, written)):
+                    found[key] = None
+            return
+        for begin in range(0, len(written), _AT_ONCE):
+            self._touched_by(written[begin : begin + _AT_ONCE], found)
+
+    def _touched_by(self, written: Sequence[bytes], found: dict[K, None]) -> None:
         import numpy as np
 
         if self._matrix is None or len(self._matrix) < len(self._members):
             self._make()
         assert self._matrix is not None
         assert self._least is not None
-        direction = matrix_of([parts_of(written).direction])[0]
-        near = np.flatnonzero(self._matrix @ direction >= self._least)
-        found = (self._members[row] for row in near.tolist())
-        return [member for member in found if member is not None]
+        directions = matrix_of([parts_of(key).direction for key in written])
+        rows = len(self._members)
+        near = self._matrix[:rows] @ directions.T >= self._least[:rows, np.newaxis]
+        for row in np.flatnonzero(near.any(axis=1)).tolist():
+            member = self._members[row]
+            if member is None or member[0] in found:
+                continue
+            key, search = member
+            if any(search.matches(written[at]) for at in np.flatnonzero(near[row]).tolist()):
+                found[key] = None
 
     def _make(self) -> None:
         """Make the matrix anew, with room for as many again."""
