@@ -705,7 +705,26 @@ _stamped = st.tuples(
     st.lists(_named("stamp", _plain_steps["stamp"]), min_size=1, max_size=3),
     st.lists(st.one_of(_paging, _paging, _reading_steps), min_size=1, max_size=3),
 ).map(lambda both: [*both[0], *both[1]])
-#: The same in a component, and what its caller finds of it.
+#: A scan that is left open at its first document, before which others may come.
+_left_open = st.tuples(
+    st.sampled_from([("by_creation_time", "desc"), ("by_a", "asc"), ("by_a", "desc")]),
+    st.sampled_from(["delete", "patch"]),
+    _loose,
+).map(
+    lambda drawn: [
+        {
+            "op": "sweep",
+            "table": "docs",
+            "index": drawn[0][0],
+            "where": [],
+            "order": drawn[0][1],
+            "change": drawn[1],
+            "fields": drawn[2],
+            "count": 1,
+        }
+    ]
+)
+#: What a call of a component has failed to do is done after all, or fails again; and what is found of it.
 _again_in_a_place = st.tuples(
     st.lists(_writing_steps, min_size=1, max_size=2), _places, _places, _looks, st.booleans()
 ).map(
@@ -721,6 +740,7 @@ writing = st.one_of(
     _again,
     _stamped,
     _again_in_a_place,
+    _left_open,
     st.lists(steps, min_size=1, max_size=4),
     st.lists(steps, min_size=1, max_size=4),
     st.lists(st.one_of(_paging, _paging, _writing_steps), min_size=2, max_size=6),
