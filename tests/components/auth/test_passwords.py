@@ -217,6 +217,15 @@ def test_who_gave_a_password_that_was_replaced_meanwhile_is_not_let_in(app, ada,
     sign_in(eve, password="another horse")
 
 
+def test_a_password_that_is_refused_to_a_session_that_has_ended_is_not_changed(app, ada):
+    sign_up(ada)
+    app.mutation("people:change", id=ada.session, fields={"expirationTime": 1.0})
+    new = {"currentPassword": PASSWORD, "newPassword": "another horse"}
+    refused("NotSignedIn", ada.sign_in, "password", flow="change", **new)
+    sign_in(ada)
+    assert len(rows(app, "authSessions")) == 1
+
+
 def test_guesses_at_the_same_moment_are_as_many_as_one_after_another(app, ada, eve):
     sign_up(ada)
     results: list[str] = []

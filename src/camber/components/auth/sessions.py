@@ -80,10 +80,15 @@ def join_session(
     """Add a refresh token to a session of a user that has not ended, if it is one."""
     found = ctx.db.unrestricted.normalize_id("authSessions", session_id)
     session = None if found is None else cast("AuthSession | None", ctx.db.unrestricted.get(found))
-    if session is None or session.user_id != user_id or session.expiration_time < _now():
+    if session is None or session.user_id != user_id or has_had_its_time(session):
         return None
     token_id = _insert_token(ctx, policy, session.id, {"hash": hash})
     return Begun(session_id=session.id, token_id=token_id)
+
+
+def has_had_its_time(session: AuthSession) -> bool:
+    """Return whether a session has ended that nobody has deleted yet."""
+    return session.expiration_time < _now()
 
 
 def end_session(ctx: MutationCtx, session_id: str) -> None:
@@ -159,8 +164,7 @@ def refresh_session(
 
 
 def _has_ended(ctx: MutationCtx, session: AuthSession, token: AuthRefreshToken) -> bool:
-    now = _now()
-    is_late = session.expiration_time < now or token.expiration_time < now
+    is_late = has_had_its_time(session) or token.expiration_time < _now()
     # A user who was deleted is not kept signed in.
     return is_late or ctx.db.unrestricted.get(session.user_id) is None
 

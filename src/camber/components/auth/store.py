@@ -51,6 +51,7 @@ from camber.components.auth.sessions import (
     end_session,
     end_sessions,
     forget_tokens,
+    has_had_its_time,
     join_session,
     refresh_session,
 )
@@ -190,7 +191,8 @@ class _Store:
         return self._joined(wanted.user_id, wanted.session_id, wanted.hash)
 
     def sign_out(self) -> None:
-        session = self._own_session()
+        # Also one that has had its time, and is still there.
+        session = self._rules.callers.session(self._ctx)
         if session is not None:
             end_session(self._ctx, session.id)
 
@@ -236,7 +238,8 @@ class _Store:
 
     def _own_session(self) -> AuthSession | None:
         """Return the session of the caller's token, if it has not ended."""
-        return self._rules.callers.session(self._ctx)
+        session = self._rules.callers.session(self._ctx)
+        return None if session is None or has_had_its_time(session) else session
 
     def _own_user(self) -> str | None:
         session = self._own_session()
