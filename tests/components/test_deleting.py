@@ -151,6 +151,8 @@ async def test_all_that_it_had_goes_and_nothing_of_others(it):
         with pytest.raises(BadRequest) as refused:
             await it.deployment.component_deletions.delete(path)
         assert refused.value.code == code, path
+    # Nor is anything kept of those who asked.
+    assert not it.deployment.component_deletions._waiting
     others = {key: count for key, count in everything(it).items() if key not in of(it, "one")}
     assert of(it, "one") == {
         "one/items": 3,

@@ -90,7 +90,18 @@ class ComponentDeletions:
         task = self._engine.host.spawn("delete component", self._begun(component, future))
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
-        return await future
+        try:
+            return await future
+        finally:
+            self._waits_no_more(component, future)
+
+    def _waits_no_more(self, component: str, future: asyncio.Future[DeletedData]) -> None:
+        """Forget who waited, if what came of the deletion is not what has ended that."""
+        waiting = self._waiting.get(component, [])
+        if future in waiting:
+            waiting.remove(future)
+            if not waiting:
+                del self._waiting[component]
 
     async def _begun(self, component: str, future: asyncio.Future[DeletedData]) -> None:
         try:
