@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -335,4 +336,44 @@ def test_what_there_is_no_room_for_is_found_all_the_same(tmp_path):
                 assert _rounded(snapshot.vector_hits(index, query, 20)) == expected
                 assert blocks._bytes <= blocks_max * size
             assert blocks._bytes == left * size
+    store.close()
+
+
+def test_of_equal_vectors_those_that_are_asked_for_are_found_in_little_memory(tmp_path):
+    """Any number of documents may have the same vector, as those without a text to embed do."""
+    dimensions = 512
+    kept, other = (direction([1.0] * (dimensions - 1) + [last], dimensions) for last in (1.0, -1.0))
+    assert kept is not None
+    assert other is not None
+    ids = [encode_id(TABLE, n.to_bytes(16, "big")) for n in range(5000)]
+    chance = random.Random(5)
+    chance.shuffle(ids)
+    near, far = ids[:4900], ids[4900:]
+    written = []
+    for at, id_ in enumerate(ids):
+        # The others lie among them.
+        key = vector_key(
+            encode_key([float(chance.random())]),
+            [],
+            kept if at < len(near) else other,
+            encode_key([id_]),
+        )
+        entry = EntryChange(index=INDEX, removed=None, added=key)
+        written.append(
+            DocumentChange(table=TABLE, id=id_, before=None, after=b"a", entries=(entry,))
+        )
+    chance.shuffle(written)
+    store = SqliteStore(tmp_path / "store.sqlite")
+    store.append([Commit(ts=1, changes=tuple(written), source="test")])
+    with store.snapshot() as snapshot:
+        for wanted, first, then in ((kept, near, far), (other, far, near)):
+            query = VectorQuery(direction=wanted)
+            expected = (sorted(first) + sorted(then))[:256]
+            tracemalloc.start()
+            found = [hit.id for hit in snapshot.vector_hits(INDEX, query, 256)]
+            _, most = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert found == expected
+            # All of them in float64 would be 20 MB, twice.
+            assert most < 12 * 1024 * 1024
     store.close()

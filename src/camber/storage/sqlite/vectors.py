@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import apsw
@@ -39,6 +40,8 @@ _SQL: Final = named_statements(sql_of("vector_queries.sql"))
 #: `vector_queries.sql` has the same number.
 _SLOTS: Final = 256
 _COMPONENT_BYTES: Final = 4
+#: Candidates beyond those that are asked for, up to which their scores are not computed again yet.
+_CANDIDATES: Final = 4 * _SLOTS
 #: What a block of fewer bytes gets is memory of the process's own.
 _MAPPED_BYTES_MIN: Final = 64 * 1024
 
@@ -282,20 +285,30 @@ class _Candidates:
         self._least = float(np.partition(self._scores, at)[at]) - self._margin
         near = np.flatnonzero(self._scores >= self._least)
         if len(near) < len(self._places):
-            self._scores = self._scores[near]
-            self._places = [self._places[each] for each in near.tolist()]
+            self._keep(near.tolist())
+        # As near as makes no difference, as equal vectors are, there may be any number of them.
+        if len(self._places) > self._limit + _CANDIDATES:
+            self._keep([at for _, at in self._ranked()])
+
+    def _keep(self, candidates: list[int]) -> None:
+        self._scores = self._scores[candidates]
+        self._places = [self._places[each] for each in candidates]
+
+    def _ranked(self) -> list[tuple[VectorHit, int]]:
+        """Return the nearest candidates, and where they are among all."""
+        found: list[tuple[VectorHit, int]] = []
+        # Some at a time: as float64 they take several times the memory of a block.
+        for begin in range(0, len(self._places), _SLOTS):
+            some = self._places[begin : begin + _SLOTS]
+            directions = [block.directions[slot].tobytes() for block, slot in some]
+            scores = scores_of(matrix_of(directions), self._direction)
+            for at, (score, (block, slot)) in enumerate(zip(scores, some, strict=True), begin):
+                found.append((VectorHit(score, block.id_of(slot)), at))
+        return nsmallest(self._limit, found, key=lambda each: each[0].rank)
 
     def hits(self) -> list[VectorHit]:
         """Return the nearest of all."""
-        if not self._places:
-            return []
-        directions = [block.directions[slot].tobytes() for block, slot in self._places]
-        scores = scores_of(matrix_of(directions), self._direction)
-        found = [
-            VectorHit(score, block.id_of(slot))
-            for score, (block, slot) in zip(scores, self._places, strict=True)
-        ]
-        return sorted(found, key=lambda hit: hit.rank)[: self._limit]
+        return [hit for hit, _ in self._ranked()]
 
 
 def changes_since(
