@@ -145,6 +145,13 @@ def test_the_protocols_own_examples(value, key):
     assert encode_part(value).hex() == key
 
 
+@pytest.mark.parametrize("cut", ["106162", "11ff", "1000ff61", "156100"])
+def test_what_is_cut_off_within_a_value_is_no_key(cut):
+    """Whoever reads one is told, and does not go on for ever."""
+    with pytest.raises((AssertionError, IndexError)):
+        decode_key(bytes.fromhex(cut))
+
+
 @given(st.lists(parts, max_size=4))
 def test_a_key_is_read_back(sequence):
     """With what bounds of intervals have after it, too."""

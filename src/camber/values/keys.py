@@ -153,11 +153,12 @@ def _canonical(number: float) -> Value:
 def _unescaped(key: bytes, at: int) -> tuple[bytes, int]:
     """Return the bytes that are escaped from `at` on, and where what follows them begins."""
     end = key.find(b"\0", at)
-    while key[end + 1 : end + 2] == GOES_ON:
+    while end >= 0 and key[end + 1 : end + 2] == GOES_ON:
         if end + 2 == len(key):
             # Not an escaped zero, for then something would follow: the last part of a bound.
             break
         end = key.find(b"\0", end + 2)
+    assert end >= 0, f"a key ends within a value: {key.hex()}"
     return key[at:end].replace(b"\0\xff", b"\0"), end + 1
 
 
