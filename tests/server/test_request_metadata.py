@@ -5,6 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from camber.functions.logs import shown
+from camber.functions.metadata import RequestMetadata
 from tests.acceptance.sockets import raw_client
 from tests.functions.projects import project_app, write_project
 from tests.servers import Server
@@ -98,3 +100,13 @@ def test_what_is_scheduled_comes_from_nowhere_and_a_test_says_where_from(tmp_pat
         there.mutation("code:later")
         app.advance()
         assert app.query("code:seen") == [None]
+
+
+def test_a_token_is_not_logged_with_the_request_that_came_by_it():
+    came = RequestMetadata(request_id="1", ip=CLIENT, auth_token="secret")
+    assert came.auth_token == "secret"
+    assert shown(came) == (
+        "RequestMetadata(request_id='1', scheduled_function_id=None, ip='203.0.113.7', "
+        "user_agent=None, auth_token='…')"
+    )
+    assert "auth_token=None" in shown(RequestMetadata(request_id="1"))

@@ -51,6 +51,11 @@ class RequestMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     user_agent: str | None = None
     auth_token: str | None = None
 
+    def __repr__(self) -> str:
+        # What a function logs of its request goes to logs, which are no place for what lets people in.
+        shown = {**msgspec.structs.asdict(self), "auth_token": self.auth_token and "…"}
+        return f"RequestMetadata({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
 
 class Facts(Protocol):
     """Knows what a function may know."""
