@@ -223,7 +223,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             for machine in self.machines:
                 for task in list(machine.tasks):
                     with contextlib.suppress(RuntimeError):
-                        task.get_coro().close()
+                        # What it does in the end it does on its machine.
+                        machine.context.copy().run(task.get_coro().close)
         finally:
             events._set_running_loop(None)
             self._is_running = False
