@@ -377,3 +377,31 @@ def test_of_equal_vectors_those_that_are_asked_for_are_found_in_little_memory(tm
             # All of them in float64 would be 20 MB, twice.
             assert most < 12 * 1024 * 1024
     store.close()
+
+
+def test_no_more_of_what_there_is_no_room_for_is_in_memory_than_one_block(tmp_path):
+    chance = random.Random(7)
+    dimensions = 256
+    written = []
+    for number in range(5120):
+        kept = direction([chance.gauss(0, 1) for _ in range(dimensions)], dimensions)
+        assert kept is not None
+        id_ = encode_id(TABLE, number.to_bytes(16, "big"))
+        key = vector_key(encode_key([1.0]), [], kept, encode_key([id_]))
+        entry = EntryChange(index=INDEX, removed=None, added=key)
+        written.append(
+            DocumentChange(table=TABLE, id=id_, before=None, after=b"a", entries=(entry,))
+        )
+    store = SqliteStore(tmp_path / "store.sqlite")
+    store.append([Commit(ts=1, changes=tuple(written), source="test")])
+    query = query_of(tuple(chance.gauss(0, 1) for _ in range(dimensions)), [])
+    with store.snapshot() as snapshot:
+        expected = snapshot.vector_hits(INDEX, query, 64)
+        store._reader.vector_blocks = VectorBlocks(0)
+        tracemalloc.start()
+        assert snapshot.vector_hits(INDEX, query, 64) == expected
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    # There are 20 blocks of 280 KB.
+    assert most < 2 * 1024 * 1024
+    store.close()

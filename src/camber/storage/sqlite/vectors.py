@@ -90,15 +90,25 @@ def _shape_of(connection: apsw.Connection, index: IndexId) -> _Shape | None:
 # Reading.
 
 
+class _Candidate(NamedTuple):
+    """A vector that may be among the nearest."""
+
+    direction: np.ndarray[Any, np.dtype[np.float32]]
+    id: str
+
+
 class _Block:
     """A block in memory."""
 
-    __slots__ = ("_ids", "bytes", "changed", "digests", "directions", "used")
+    __slots__ = ("_ids", "bytes", "changed", "digests", "directions", "is_kept", "used")
 
-    def __init__(self, buffer: bytes | mmap.mmap, shape: _Shape, changed: int) -> None:
+    def __init__(
+        self, buffer: bytes | mmap.mmap, shape: _Shape, changed: int, *, is_kept: bool
+    ) -> None:
         import numpy as np
 
         self.changed = changed
+        self.is_kept = is_kept
         self.bytes = len(buffer)
         _, heads, ids = shape.offsets(0)
         directions = np.frombuffer(buffer, dtype="<f4", count=heads // _COMPONENT_BYTES)
@@ -116,6 +126,12 @@ class _Block:
     def id_of(self, slot: int) -> str:
         key: bytes = self._ids[slot].tobytes()
         return id_of_key(key)
+
+    def candidates(self, slots: list[int]) -> list[_Candidate]:
+        """Return the vectors in some slots: copies, where the block is to be forgotten."""
+        if self.is_kept:
+            return [_Candidate(self.directions[slot], self.id_of(slot)) for slot in slots]
+        return [_Candidate(self.directions[slot].copy(), self.id_of(slot)) for slot in slots]
 
     def admitted(
         self, clauses: Sequence[_EncodedClause]
@@ -210,10 +226,12 @@ class VectorBlocks:
                     self._forget(kept, number)
                 data = _data_of(connection, index, shape, number)
                 if self._has_room(index, len(data)):
-                    block = kept.blocks[number] = _Block(_to_keep(data), shape, changed)
+                    block = kept.blocks[number] = _Block(
+                        _to_keep(data), shape, changed, is_kept=True
+                    )
                     self._bytes += block.bytes
                 else:
-                    block = _Block(data, shape, changed)
+                    block = _Block(data, shape, changed, is_kept=False)
             yield block
 
     def _has_room(self, index: IndexId, size: int) -> bool:
@@ -248,7 +266,7 @@ class _Candidates:
         #: What is farther than this is not among the nearest.
         self._least = -np.inf
         self._scores = np.empty(0, dtype=np.float32)
-        self._places: list[tuple[_Block, int]] = []
+        self._candidates: list[_Candidate] = []
 
     def look_at(self, block: _Block) -> None:
         """Take in what may be among the nearest of one more block."""
@@ -273,37 +291,38 @@ class _Candidates:
         if not len(near):
             return
         self._scores = np.concatenate((self._scores, scores))
-        self._places += [(block, slot) for slot in near.tolist()]
+        self._candidates += block.candidates(near.tolist())
         self._forget_far()
 
     def _forget_far(self) -> None:
         import numpy as np
 
-        if len(self._places) <= self._limit:
+        if len(self._candidates) <= self._limit:
             return
-        at = len(self._places) - self._limit
+        at = len(self._candidates) - self._limit
         self._least = float(np.partition(self._scores, at)[at]) - self._margin
         near = np.flatnonzero(self._scores >= self._least)
-        if len(near) < len(self._places):
+        if len(near) < len(self._candidates):
             self._keep(near.tolist())
         # As near as makes no difference, as equal vectors are, there may be any number of them.
-        if len(self._places) > self._limit + _CANDIDATES:
+        if len(self._candidates) > self._limit + _CANDIDATES:
             self._keep([at for _, at in self._ranked()])
 
     def _keep(self, candidates: list[int]) -> None:
         self._scores = self._scores[candidates]
-        self._places = [self._places[each] for each in candidates]
+        self._candidates = [self._candidates[each] for each in candidates]
 
     def _ranked(self) -> list[tuple[VectorHit, int]]:
         """Return the nearest candidates, and where they are among all."""
+        import numpy as np
+
         found: list[tuple[VectorHit, int]] = []
         # Some at a time: as float64 they take several times the memory of a block.
-        for begin in range(0, len(self._places), _SLOTS):
-            some = self._places[begin : begin + _SLOTS]
-            directions = [block.directions[slot].tobytes() for block, slot in some]
-            scores = scores_of(matrix_of(directions), self._direction)
-            for at, (score, (block, slot)) in enumerate(zip(scores, some, strict=True), begin):
-                found.append((VectorHit(score, block.id_of(slot)), at))
+        for begin in range(0, len(self._candidates), _SLOTS):
+            some = self._candidates[begin : begin + _SLOTS]
+            scores = scores_of(np.stack([each.direction for each in some]), self._direction)
+            for at, (score, each) in enumerate(zip(scores, some, strict=True), begin):
+                found.append((VectorHit(score, each.id), at))
         return nsmallest(self._limit, found, key=lambda each: each[0].rank)
 
     def hits(self) -> list[VectorHit]:
