@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 import apsw
 
@@ -90,11 +90,32 @@ def _shape_of(connection: apsw.Connection, index: IndexId) -> _Shape | None:
 # Reading.
 
 
-class _Candidate(NamedTuple):
-    """A vector that may be among the nearest."""
+class _Vectors(Protocol):
+    """Vectors in memory, by number."""
 
-    direction: np.ndarray[Any, np.dtype[np.float32]]
-    id: str
+    directions: np.ndarray[Any, np.dtype[np.float32]]
+
+    def id_of(self, slot: int) -> str:
+        """Return the id of the document of one."""
+
+
+#: A vector that may be among the nearest.
+_Candidate: TypeAlias = tuple[_Vectors, int]
+
+
+class _Copies:
+    """Some of the vectors of a block that is forgotten."""
+
+    __slots__ = ("_ids", "directions")
+
+    def __init__(
+        self, directions: np.ndarray[Any, np.dtype[np.float32]], ids: Sequence[str]
+    ) -> None:
+        self.directions = directions
+        self._ids = ids
+
+    def id_of(self, slot: int) -> str:
+        return self._ids[slot]
 
 
 class _Block:
@@ -130,8 +151,9 @@ class _Block:
     def candidates(self, slots: list[int]) -> list[_Candidate]:
         """Return the vectors in some slots: copies, where the block is to be forgotten."""
         if self.is_kept:
-            return [_Candidate(self.directions[slot], self.id_of(slot)) for slot in slots]
-        return [_Candidate(self.directions[slot].copy(), self.id_of(slot)) for slot in slots]
+            return [(self, slot) for slot in slots]
+        copies = _Copies(self.directions[slots], [self.id_of(slot) for slot in slots])
+        return [(copies, at) for at in range(len(slots))]
 
     def admitted(
         self, clauses: Sequence[_EncodedClause]
@@ -314,15 +336,14 @@ class _Candidates:
 
     def _ranked(self) -> list[tuple[VectorHit, int]]:
         """Return the nearest candidates, and where they are among all."""
-        import numpy as np
-
         found: list[tuple[VectorHit, int]] = []
         # Some at a time: as float64 they take several times the memory of a block.
         for begin in range(0, len(self._candidates), _SLOTS):
             some = self._candidates[begin : begin + _SLOTS]
-            scores = scores_of(np.stack([each.direction for each in some]), self._direction)
-            for at, (score, each) in enumerate(zip(scores, some, strict=True), begin):
-                found.append((VectorHit(score, each.id), at))
+            directions = [vectors.directions[slot].tobytes() for vectors, slot in some]
+            scores = scores_of(matrix_of(directions), self._direction)
+            for at, (score, (vectors, slot)) in enumerate(zip(scores, some, strict=True), begin):
+                found.append((VectorHit(score, vectors.id_of(slot)), at))
         return nsmallest(self._limit, found, key=lambda each: each[0].rank)
 
     def hits(self) -> list[VectorHit]:
