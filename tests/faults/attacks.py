@@ -612,8 +612,8 @@ _GUESSING = (
     Fault(
         name="codes are guessed without end",
         file=_STORE,
-        old="        redeemed = self._redeemed(wanted) if attempt in _LET_IN else None\n",
-        new="        redeemed = self._redeemed(wanted)\n",
+        old="        if not _LET_IN.issuperset(attempts.values()):\n            return None\n",
+        new="",
         caught_by=_by(_CODES, "guesses_at_a_code_run_out"),
     ),
     Fault(
@@ -874,15 +874,15 @@ _REFRESH = (
     Fault(
         name="a session is refreshed beyond its end",
         file=_SESSIONS,
-        old="    is_late = session.expiration_time < now or token.expiration_time < now\n",
-        new="    is_late = token.expiration_time < now\n",
+        old="    is_late = has_had_its_time(session) or token.expiration_time < _now()\n",
+        new="    is_late = token.expiration_time < _now()\n",
         caught_by=_by(_SECRETS, "a_session"),
     ),
     Fault(
         name="a refresh token that nobody has used for long is good",
         file=_SESSIONS,
-        old="    is_late = session.expiration_time < now or token.expiration_time < now\n",
-        new="    is_late = session.expiration_time < now\n",
+        old="    is_late = has_had_its_time(session) or token.expiration_time < _now()\n",
+        new="    is_late = has_had_its_time(session)\n",
         caught_by=_by(_SECRETS, "a_session"),
     ),
     Fault(
