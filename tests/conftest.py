@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -12,6 +13,9 @@ from schemathesis.generation import hypothesis as schemathesis_hypothesis
 
 from tests.servers import CHAT, KITCHEN, REPOSITORY, SIGN_IN, Server
 
+# A shell starts what runs in the background deaf to Ctrl-C, and children inherit that: those that tests
+# send it to are to hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Schemathesis takes the printer of values away from all of Hypothesis, for its own speed: counterexamples
 # were told without what is in them. It does so once.
 schemathesis_hypothesis.setup()
