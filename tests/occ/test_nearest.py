@@ -33,7 +33,8 @@ wheres = st.lists(
     st.dictionaries(st.integers(0, 1), st.lists(st.sampled_from("xy"), min_size=1, max_size=2)),
     max_size=2,
 )
-lasts = st.one_of(st.none(), st.sampled_from([-1.0, -0.55, 0.05, 0.45, 0.95]))
+#: None is the cosine of two such vectors: equal scores are decided by ids, which have tests of their own.
+lasts = st.one_of(st.none(), st.sampled_from([-0.99, -0.55, 0.05, 0.45, 0.95]))
 searches = st.tuples(st.sampled_from(INDEXES), directed, wheres, lasts)
 
 

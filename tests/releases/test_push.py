@@ -163,7 +163,7 @@ async def test_the_last_releases_are_remembered(it):
 async def test_a_record_says_what_a_release_changed(it):
     report = await it.push()
     assert report.changes.functions_added == tuple(
-        f"code:{name}" for name in ("all", "by", "delete", "patch", "put", "search")
+        f"code:{name}" for name in ("all", "by", "delete", "near", "patch", "put", "search")
     )
     report = await it.push(
         schema=schema("name: str", "by_name = Index('name')"),
