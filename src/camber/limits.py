@@ -246,6 +246,9 @@ vector_filter_terms_max: Final = 64
 #: Vectors that each process keeps in memory, of all indexes: what is beyond is read from the store by
 #: each search, which takes several times as long.
 vector_blocks_bytes_max: Final = 512 * 1024 * 1024
+#: Statements that are kept with the name of a text or vector index in them, about ten for each: imports
+#: that replace, and pushes, give new indexes without end.
+search_statements_kept: Final = 4096
 
 #: Catalogs before the newest one that reads at older timestamps find; one more for each push that
 #: changes indexes, and for each new table.

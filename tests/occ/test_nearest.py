@@ -270,3 +270,29 @@ def test_what_is_no_list_of_numbers_has_no_direction():
         3.0,
     ):
         assert direction(values, 3) is None
+
+
+def test_the_memory_of_searches_that_have_gone_is_given_back_and_those_that_are_left_are_found():
+    chance = random.Random(17)
+    kept = [direction([chance.gauss(0, 1) for _ in range(8)], 8) for _ in range(1000)]
+    key = vector_key(encode_key([1.0]), [], kept[0], encode_key(["m"]))
+    subscriptions: Subscriptions[int] = Subscriptions()
+    concerned = set()
+    for number, each in enumerate(kept):
+        search = Nearest(query=VectorQuery(direction=each), last=VectorHit(0.3, "last"))
+        reads = ReadSet()
+        reads.record_search(INDEXES[0], search)
+        subscriptions.add(number, reads)
+        if search.matches(key):
+            concerned.add(number)
+    (group,) = subscriptions._vectors._groups.values()
+    assert set(subscriptions.stale({INDEXES[0]: [key]})) == concerned
+    assert len(group._matrix) >= 1000
+    for number in range(1000):
+        if number % 20:
+            subscriptions.remove(number)
+    left = concerned & set(range(0, 1000, 20))
+    assert len(left) > 1
+    assert set(subscriptions.stale({INDEXES[0]: [key]})) == left
+    assert len(group._members) < 300
+    assert len(group._matrix) < 600

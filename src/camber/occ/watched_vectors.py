@@ -27,6 +27,8 @@ _Value: TypeAlias = tuple[int, bytes] | None
 #: Searches up to which each is looked at closely: the product would take as long.
 _FEW: Final = 8
 _ROWS_MIN: Final = 64
+#: How many times as many rows as searches there may be, free ones included.
+_SPARSE: Final = 4
 #: Vectors of one product: the matrix is read once for all of them, and there is a score for each row.
 _AT_ONCE: Final = 64
 
@@ -140,6 +142,15 @@ class _Group(Generic[K]):
         self._free.append(row)
         if self._least is not None and row < len(self._least):
             self._least[row] = 2.0
+        if len(self._members) > _ROWS_MIN and len(self._rows) * _SPARSE < len(self._members):
+            self._close_up()
+
+    def _close_up(self) -> None:
+        """Put the searches that are left side by side: most who were here have gone."""
+        self._members = [*self._rows]
+        self._rows = {member: row for row, member in enumerate(self._rows)}
+        self._free = []
+        self._matrix = self._least = None
 
     def everybody(self) -> Iterator[K]:
         """Yield who watches anything here."""

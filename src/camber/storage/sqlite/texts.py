@@ -8,13 +8,14 @@ scores would be those of the newest moment alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import lru_cache
 from math import inf
 from typing import Any, Final, NamedTuple
 
 import apsw
 import msgspec
 
+from camber import limits
 from camber.occ.interval import IndexId
 from camber.search.ranking import EVERYTHING, Hit, Ranking, Statistics, TextChange, Window
 from camber.search.texts import TextQuery, id_of_text_key, text_of_key, time_key_of
@@ -160,7 +161,7 @@ def _filter(place: int, digest: bytes) -> str:
     return f"{_MARK}{place}{_MARK}{digest.hex()}"
 
 
-@cache
+@lru_cache(maxsize=limits.search_statements_kept)
 def _of(name: str, index: IndexId) -> str:
     """Return a statement about an index; a negative one is what is staged for it."""
     table = f"text_staged_{-index}" if index < 0 else f"text_{index}"
@@ -168,7 +169,7 @@ def _of(name: str, index: IndexId) -> str:
     return text.replace("text_N", table)
 
 
-@cache
+@lru_cache(maxsize=limits.search_statements_kept)
 def _rows_of(name: str, index: IndexId) -> RowsStatement:
     return RowsStatement(_of(name, index))
 

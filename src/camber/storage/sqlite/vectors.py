@@ -16,7 +16,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
@@ -51,7 +51,7 @@ def stored_key(index: IndexId, key: bytes) -> bytes:
     return parts_of(key).place if is_vector_index(index) else key
 
 
-@cache
+@lru_cache(maxsize=limits.search_statements_kept)
 def _of(name: str, index: IndexId) -> str:
     """Return a statement about an index, or about what is staged for it under its negative id."""
     return _SQL[name].replace("_N", _suffix(index))
