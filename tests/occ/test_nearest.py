@@ -274,7 +274,11 @@ def test_what_is_no_list_of_numbers_has_no_direction():
 
 def test_the_memory_of_searches_that_have_gone_is_given_back_and_those_that_are_left_are_found():
     chance = random.Random(17)
-    kept = [direction([chance.gauss(0, 1) for _ in range(8)], 8) for _ in range(1000)]
+    kept: list[bytes] = []
+    for _ in range(1000):
+        made = direction([chance.gauss(0, 1) for _ in range(8)], 8)
+        assert made is not None
+        kept.append(made)
     key = vector_key(encode_key([1.0]), [], kept[0], encode_key(["m"]))
     subscriptions: Subscriptions[int] = Subscriptions()
     concerned = set()
@@ -287,6 +291,7 @@ def test_the_memory_of_searches_that_have_gone_is_given_back_and_those_that_are_
             concerned.add(number)
     (group,) = subscriptions._vectors._groups.values()
     assert set(subscriptions.stale({INDEXES[0]: [key]})) == concerned
+    assert group._matrix is not None
     assert len(group._matrix) >= 1000
     for number in range(1000):
         if number % 20:
@@ -295,4 +300,5 @@ def test_the_memory_of_searches_that_have_gone_is_given_back_and_those_that_are_
     assert len(left) > 1
     assert set(subscriptions.stale({INDEXES[0]: [key]})) == left
     assert len(group._members) < 300
+    assert group._matrix is not None
     assert len(group._matrix) < 600
