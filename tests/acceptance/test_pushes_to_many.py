@@ -91,13 +91,14 @@ def test_a_query_that_comes_to_read_the_identity_is_shared_no_more(tmp_path):
 
 
 def test_a_client_that_does_not_read_skips_states_and_the_others_do_not_wait(kitchen, board):
-    text = "x" * 200_000
+    # 40 MB in all. The system's buffers alone may take ten of one connection, its library 16 frames.
+    text = "x" * 500_000
     note = kitchen.value("mutation", "notes:add", {"board": board, "rank": 0, "text": text})
     with clients(kitchen, 2) as (fast, slow):
         for client in (fast, slow):
             client.subscribe((0, "notes:list", {"board": board}, {}))
             client.until(lambda client=client: 0 in client.results)
-        for number in range(60):
+        for number in range(80):
             edited = f"{number} {text}"
             kitchen.value("mutation", "notes:edit", {"id": note, "text": edited})
             fast.until(lambda: fast.results[0][0]["text"] == edited)  # noqa: B023

@@ -305,6 +305,17 @@ def test_whoever_waits_for_an_answer_is_told_nothing_with_others():
     assert writer.books.settled[0] == {0: ["a", 2, None]}
 
 
+def test_nobody_is_told_twice_when_one_who_was_told_before_is_elsewhere_by_then():
+    """Who leaves while others are told joins those of another place, and has a number there."""
+    together, limits.members_told_together = limits.members_told_together, 2  # type: ignore[misc]
+    try:
+        writes = [(0, ("write", "a"))] * 4
+        goes = [(5, ("authenticate", "ada")), (0, ("deliver all", None)), (0, ("turn", 0))]
+        _lived([*writes, *goes, (2, ("add", "a"))], is_settled=True)
+    finally:
+        limits.members_told_together = together  # type: ignore[misc]
+
+
 def test_a_run_that_lands_late_takes_no_cohort_back():
     town = Town(5)
     town.know(knows=True)

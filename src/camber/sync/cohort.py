@@ -88,8 +88,8 @@ class Cohort:
     """Sessions in one place; a `Watcher` of the result that they show."""
 
     __slots__ = (
-        "_chunks", "_crowd", "_gone", "_identities", "_last_number", "_members", "_outlets",
-        "_sessions", "_told_number", "_way", "_way_since_s", "asked", "due_since_s", "is_busy", "is_moving",
+        "_chunks", "_crowd", "_gone", "_identities", "_last_number", "_members", "_numbers",
+        "_outlets", "_sessions", "_told_number", "_way", "_way_since_s", "asked", "due_since_s", "is_busy", "is_moving",
         "moved_s", "query_id", "result", "version",
     )  # fmt: skip
 
@@ -113,6 +113,8 @@ class Cohort:
         #: Members in order, and what is needed of each; None when that has to be made anew.
         self._sessions: list[Member] | None = None
         self._outlets: list[Outlet] = []
+        #: As they are here: one who leaves while others are told may have another elsewhere by then.
+        self._numbers: list[int] = []
         self._identities: list[Any] = []
         #: Numbers grow in the order in which members came, which is that in which they are told.
         self._last_number = self._told_number = 0
@@ -217,14 +219,16 @@ class Cohort:
             self._sessions = list(self._members)
             self._outlets = [each.outlet for each in self._sessions]
             self._identities = [each.identity for each in self._sessions]
+            self._numbers = [each.number for each in self._sessions]
         sessions, outlets, identities = self._sessions, self._outlets, self._identities
+        numbers = self._numbers
         self._told_number = 0
         self.is_moving = True
         try:
             for first in range(0, len(sessions), limits.members_told_together):
                 part = slice(first, first + limits.members_told_together)
                 told = _Part(sessions[part], outlets[part], identities[part])
-                self._told_number = told.sessions[-1].number
+                self._told_number = numbers[part][-1]
                 if self._gone:
                     told.drop(self._gone)
                 slow = self._write(told)
